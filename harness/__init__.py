@@ -1,0 +1,25 @@
+"""Weighbridge: one harness, shared benchmarks, one plugin a paper. These are the names that a plugin author imports."""
+
+from harness.context import Budget, Run
+from harness.errors import BenchError, DataError, PluginError, TrialDiverged
+from harness.hookspecs import hookimpl
+from harness.specs import Dataset, Method, Metric, Paper, RawData, Source, Task
+
+__all__ = [
+    "BenchError",
+    "Budget",
+    "DataError",
+    "Dataset",
+    "Method",
+    "Metric",
+    "Paper",
+    "PluginError",
+    "RawData",
+    "Run",
+    "Source",
+    "Task",
+    "TrialDiverged",
+    "hookimpl",
+]
+
+__version__ = "0.1.0"

@@ -1,0 +1,122 @@
+"""What a method, a data set and a task see while a trial runs: random streams, budget, device, log, meters."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields
+from typing import TYPE_CHECKING
+
+from harness.errors import TrialDiverged
+from harness.streams import derive_seed
+
+if TYPE_CHECKING:
+    import numpy as np
+    import torch
+    from numpy.typing import ArrayLike
+
+__all__ = ["Budget", "Run"]
+
+Reporter = Callable[[int, Mapping[str, float]], None]
+
+REPORT_EVERY_SECONDS = 0.5
+
+
+@dataclass(frozen=True)
+class Budget:
+    """What the suite grants each trial. A key that the suite does not give is ``None``; the task says which ones it understands."""
+
+    epochs: int | None = None
+    steps: int | None = None
+    environment_steps: int | None = None
+    tokens: int | None = None
+    seconds: float | None = None
+
+    def require(self, name: str) -> int:
+        """Return a whole-number key of the budget, or fail with the line that the suite lacks."""
+        value = getattr(self, name)
+        if value is None:
+            raise ValueError(f"the budget of this suite has no '{name}'; add 'budget: {{{name}: ...}}'")
+
+        return int(value)
+
+    def given(self) -> dict[str, float]:
+        """Return the keys that the suite gives."""
+        return {item.name: getattr(self, item.name) for item in fields(self) if getattr(self, item.name) is not None}
+
+
+@dataclass
+class Run:
+    """
+    One trial as its method sees it.
+
+    Args:
+        seed: The trial's seed; use the named streams, not this number.
+        budget: What the suite grants.
+        device: ``"cpu"`` or ``"cuda"``.
+        report: Called at most twice a second with the newest step and figures, for progress displays.
+    """
+
+    seed: int
+    budget: Budget
+    device: str = "cpu"
+    report: Reporter | None = None
+    samples_forward: int = 0
+    samples_backward: int = 0
+    curves: dict[str, list[tuple[int, float]]] = field(default_factory=dict)
+    _witnesses: dict[str, hashlib._Hash] = field(default_factory=dict, repr=False)
+    _reported_at: float = 0.0
+
+    def rng(self, name: str) -> np.random.Generator:
+        """Return a fresh numpy generator at the start of the stream ``name``."""
+        import numpy as np
+
+        return np.random.default_rng(derive_seed(self.seed, name))
+
+    def torch_rng(self, name: str) -> torch.Generator:
+        """Return a fresh CPU generator of torch at the start of the stream ``name``."""
+        import torch
+
+        return torch.Generator().manual_seed(derive_seed(self.seed, name))
+
+    def log(self, step: int, **figures: float) -> None:
+        """
+        Add a point to each named curve (by convention ``step`` counts epochs where the budget does).
+
+        Raises:
+            TrialDiverged: A figure is not finite.
+        """
+        for name, value in figures.items():
+            if not math.isfinite(value):
+                raise TrialDiverged(f"{name} is {value} at step {step}")
+            self.curves.setdefault(name, []).append((step, float(value)))
+
+        now = time.monotonic()
+        if self.report is not None and now - self._reported_at >= REPORT_EVERY_SECONDS:
+            self._reported_at = now
+            self.report(step, figures)
+
+    def count(self, *, forward: int = 0, backward: int = 0) -> None:
+        """Meter samples that went through a network, forward and backward; the leaderboard shows the sums as cost."""
+        self.samples_forward += forward
+        self.samples_backward += backward
+
+    def witness(self, name: str, array: ArrayLike) -> None:
+        """
+        Hash what the trial consumed under ``name`` (``split``, ``noise``, ``batches``); repeated calls extend the hash.
+
+        The record keeps the hashes, so that it can be verified that two methods saw the same thing.
+        """
+        import numpy as np
+
+        values = np.ascontiguousarray(array)
+        digest = self._witnesses.setdefault(name, hashlib.sha256())
+        digest.update(f"{values.dtype.str}{values.shape}".encode())
+        digest.update(values.tobytes())
+
+    @property
+    def witnesses(self) -> dict[str, str]:
+        """The hashes so far, 16 hexadecimal digits each."""
+        return {name: digest.hexdigest()[:16] for name, digest in self._witnesses.items()}

