@@ -74,10 +74,11 @@ class Limits:
 
 @dataclass(frozen=True)
 class Resources:
-    """What the engine reserves for a trial. ``gpu`` may be a fraction."""
+    """What the engine reserves for a trial. ``gpu`` may be a fraction; a ``memory_gb`` of 0 reserves none."""
 
     cpu: float = 1.0
     gpu: float = 0.0
+    memory_gb: float = 0.0
 
 
 @dataclass(frozen=True)

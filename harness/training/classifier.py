@@ -31,6 +31,10 @@ class LabelledSet:
     def __len__(self) -> int:
         return len(self.y)
 
+    def to(self, device: str) -> LabelledSet:
+        """Return the set on ``device``."""
+        return LabelledSet(self.x.to(device), self.y.to(device))
+
 
 class Classifier(Protocol):
     """Anything that gives class probabilities."""

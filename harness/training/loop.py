@@ -7,9 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
-import numpy as np
 import torch
-from sklearn.metrics import f1_score
 from torch import nn
 
 from harness.errors import TrialDiverged
@@ -74,7 +72,7 @@ class Step:
     weights: torch.Tensor | None = None
 
 
-def build_network(data: TrainingData, run: Run, stream: str = "init") -> nn.Module:
+def build_network(data: TrainingData, run: Run, stream: str = "init") -> nn.Sequential:
     """Build the recipe's network for this data, its initial weights drawn from the named stream (a second network takes another stream)."""
     return data.recipe.build_model(data.train.x.shape[1:], data.n_classes, run.torch_rng(stream), run.device)
 
@@ -114,9 +112,10 @@ def fit_epochs(
     """
     epochs = run.budget.require("epochs")
     size = data.recipe.batch_size
-    x, y = data.train.x.to(run.device), data.train.y.to(run.device)
-    if len(y) < size:
-        raise ValueError(f"the training set has {len(y)} samples, fewer than one batch of {size}")
+    train = data.train.to(run.device)
+    n = len(train)
+    if n < size:
+        raise ValueError(f"the training set has {n} samples, fewer than one batch of {size}")
 
     ensemble = NetworkEnsemble(networks)
     order = run.torch_rng("batches")
@@ -127,17 +126,17 @@ def fit_epochs(
             network.train()
         if before_epoch is not None:
             before_epoch(epoch)
-        permutation = torch.randperm(len(y), generator=order)
+        permutation = torch.randperm(n, generator=order)
         run.witness("batches", permutation.numpy())
         losses = []
         for index in torch.split(permutation.to(run.device), size):
             if len(index) < size:
                 continue
-            report = step(Batch(epoch=epoch, index=index, x=x[index], y=y[index]))
+            report = step(Batch(epoch=epoch, index=index, x=train.x[index], y=train.y[index]))
             losses.append(report.loss.detach())
             if report.weights is not None:
                 if weights is None:
-                    weights = torch.full((len(y),), math.nan, device=run.device)
+                    weights = torch.full((n,), math.nan, device=run.device)
                 weights[index] = report.weights.detach().to(weights.dtype)
 
         loss = float(torch.stack(losses).mean())
@@ -176,12 +175,15 @@ def fit_by_loss(data: TrainingData, run: Run, loss: Callable[[torch.Tensor, Batc
 
 
 def _validation_score(ensemble: NetworkEnsemble, data: TrainingData) -> float:
-    predicted = ensemble.predict_proba(data.valid.x).argmax(dim=1).numpy()
-    truth = data.valid.y.cpu().numpy()
+    predicted = ensemble.predict_proba(data.valid.x).argmax(dim=1)
+    truth = data.valid.y.cpu()
     if data.recipe.select_by == "f1":
-        return float(f1_score(truth, predicted, pos_label=1, average="binary", zero_division=0.0))
+        hits = ((predicted == 1) & (truth == 1)).sum()
+        named = (predicted == 1).sum() + (truth == 1).sum()
 
-    return float(np.mean(predicted == truth))
+        return float(2 * hits / named.clamp(min=1))  # 0 where class 1 is neither predicted nor present
+
+    return float((predicted == truth).double().mean())
 
 
 def _fill_unseen(weights: torch.Tensor) -> torch.Tensor:

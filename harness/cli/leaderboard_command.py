@@ -1,0 +1,77 @@
+"""``bench leaderboard``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from harness.cli.options import Session, overrides_of, place_options, plugin_option, selection_options
+from harness.errors import BenchError, nearest
+
+__all__ = ["command"]
+
+
+@click.command(name="leaderboard")
+@click.argument("suite")
+@selection_options
+@click.option("--metric", help="Show this metric instead of the main one.")
+@click.option("--format", "form", type=click.Choice(["terminal", "markdown", "csv", "json"]), default="terminal", show_default=True)
+@click.option("--export", type=click.Path(path_type=Path, dir_okay=False), help="Write the records to this file as JSON lines.")
+@place_options
+@plugin_option
+def command(
+    suite: str,
+    settings: tuple[str, ...],
+    seeds: int | None,
+    methods: str,
+    datasets: str,
+    quick: bool,
+    metric: str | None,
+    form: str,
+    export: Path | None,
+    results: Path,
+    store: str | None,
+    plugins: tuple[str, ...],
+) -> int:
+    """
+    Show the leaderboard of SUITE from the store and from the records committed under RESULTS/SUITE, without running anything.
+
+    \b
+    bench leaderboard noisy_labels
+    bench leaderboard noisy_labels --metric nll
+    bench leaderboard noisy_labels --format csv > board.csv
+    bench leaderboard noisy_labels --export records.jsonl
+    """
+    from rich.console import Console
+
+    from harness.plan import make_plan
+    from harness.report.files import to_csv, to_json, to_markdown
+    from harness.report.terminal import print_leaderboard
+    from harness.store import write_export
+
+    overrides = overrides_of(settings, seeds, methods, datasets, quick)
+    session = Session.open(plugins, results, store)
+    loaded = session.suite(suite, overrides)
+    names = [item.name for item in loaded.metrics]
+    if metric is not None and metric not in names:
+        raise BenchError(f"--metric {metric}: the suite has no such metric\n    {nearest(metric, names)}   it has {', '.join(names)}")
+    database = session.existing_store()
+    plan = make_plan(loaded, session.code, database, session.registry.paths)
+    folder = session.folder(loaded, overrides)
+    records = session.with_export(plan, session.results / loaded.name)
+    if not records:
+        raise BenchError(
+            f"there are no records of '{loaded.name}' in '{session.store_url}' or '{session.results / loaded.name}'\n    `bench run {suite}` makes them"
+        )
+    board = session.leaderboard(plan, records, database, folder)
+    if export is not None:
+        write_export(export, records.values(), session.environments(records, database))
+        click.echo(f"{len(records)} records written to {export}")
+    elif form == "terminal":
+        print_leaderboard(board, Console(highlight=False), metric)
+    else:
+        text = {"csv": to_csv(board), "json": to_json(board), "markdown": to_markdown(board, f"bench leaderboard {suite}")}[form]
+        click.echo(text, nl=False)
+
+    return 0

@@ -1,0 +1,107 @@
+"""The entry point: which commands there are, and how errors become messages and exit codes."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import signal
+import sys
+from typing import NoReturn
+
+import click
+
+from harness.errors import BenchError, nearest
+
+__all__ = ["COMMANDS", "cli", "main"]
+
+# Name: module under harness.cli and one line of help, so that `bench --help` imports none of them.
+COMMANDS = {
+    "run": "Run what a suite still lacks, and write its leaderboard.",
+    "plan": "Say what a run would do: trials, known ones, time.",
+    "leaderboard": "Show or export the leaderboard of a suite, without running anything.",
+    "list": "List suites, tasks, methods, datasets or metrics, or describe one.",
+    "show": "Show everything about a trial.",
+    "why": "Say why a trial would run again.",
+    "plugins": "Show the plugins, what they provide, and what is broken.",
+    "data": "List, fetch and verify raw data sets.",
+    "schema": "Print the JSON Schema of suite files, for editors.",
+}
+
+INTERRUPTED = 130
+
+
+class _Group(click.Group):
+    """Imports a command when it is called; asks plugins for theirs when the word is unknown or help is wanted."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        self._ask_plugins()
+
+        return [*COMMANDS, *sorted(set(self.commands) - set(COMMANDS))]
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name in COMMANDS:
+            module = importlib.import_module(f"harness.cli.{cmd_name}_command")
+            command: click.Command = module.command
+            return command
+        self._ask_plugins()
+
+        return self.commands.get(cmd_name)
+
+    def resolve_command(self, ctx: click.Context, args: list[str]) -> tuple[str | None, click.Command | None, list[str]]:
+        if args and self.get_command(ctx, args[0]) is None:
+            hint = nearest(args[0], self.list_commands(ctx))
+            raise click.UsageError(f"no command '{args[0]}'. {hint or 'See `bench --help`.'}", ctx)
+
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        rows = [
+            (name, COMMANDS[name] if name in COMMANDS else self.commands[name].get_short_help_str()) for name in self.list_commands(ctx)
+        ]
+        with formatter.section("Commands"):
+            formatter.write_dl(rows)
+
+    def _ask_plugins(self) -> None:
+        from harness.registry import load_registry
+
+        load_registry().manager.hook.bench_commands(cli=self)
+
+
+@click.command(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="weighbridge", prog_name="bench")
+@click.option("--debug", is_flag=True, help="Show the traceback of an error.")
+def cli(debug: bool) -> None:
+    """
+    Weigh machine-learning techniques on one platform: what helps, by how much, at what cost, and how sure we are.
+
+    \b
+    bench run noisy_labels --quick     a look in seconds
+    bench run suites/noisy_labels.yaml the whole suite; the same command resumes it
+    bench leaderboard noisy_labels     the result, without running anything
+    bench list methods --task noisy_labels
+    """
+    if debug:
+        os.environ["BENCH_DEBUG"] = "1"
+
+
+def main() -> NoReturn:
+    """
+    Run the command line.
+
+    Exit codes: 0 every cell ok; 1 some cells failed; 2 invalid input, nothing was started; 130 interrupted, resumable.
+    """
+    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
+    try:
+        code = cli.main(standalone_mode=False)
+    except BenchError as error:
+        if os.environ.get("BENCH_DEBUG"):
+            raise
+        click.echo(f"bench: {error}", err=True)
+        sys.exit(error.exit_code)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(2)
+    except (KeyboardInterrupt, click.Abort):
+        click.echo("bench: interrupted; what was finished is stored, the same command goes on from there", err=True)
+        sys.exit(INTERRUPTED)
+    sys.exit(code if isinstance(code, int) else 0)

@@ -1,0 +1,174 @@
+"""Options that several commands share, and what they add up to."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+if TYPE_CHECKING:
+    from harness.fingerprint import CodeIndex
+    from harness.leaderboard import Leaderboard
+    from harness.plan import Plan
+    from harness.records import Record
+    from harness.registry import Registry
+    from harness.store import Store
+    from harness.suite import Overrides, Suite
+
+__all__ = ["Session", "overrides_of", "place_options", "plugin_option", "selection_options"]
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+def plugin_option(command: Command) -> Command:
+    """Add ``--plugin``."""
+    return click.option(
+        "--plugin", "plugins", multiple=True, metavar="FILE|MODULE", help="Load a plugin from a file or module too; repeatable."
+    )(command)
+
+
+def place_options(command: Command) -> Command:
+    """Add ``--store`` and ``--results``."""
+    command = click.option("--store", metavar="URL", help="Where records are: a file of SQLite or a URL [RESULTS/bench.db].")(command)
+
+    return click.option(
+        "--results", default="results", show_default=True, type=click.Path(path_type=Path), help="Folder of stores and reports."
+    )(command)
+
+
+def selection_options(command: Command) -> Command:
+    """Add the options that change a suite."""
+    for option in (
+        click.option("--quick", is_flag=True, help="One seed, the smallest budget, the first data set: seconds."),
+        click.option("--datasets", metavar="A,B", default="", help="Only these data sets (names or labels)."),
+        click.option("--methods", metavar="A,B", default="", help="Only these methods (names or labels), and the baseline."),
+        click.option("--seeds", type=click.IntRange(min=1), help="This many seeds."),
+        click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="Change the suite, e.g. budget.epochs=2; repeatable."),
+    ):
+        command = option(command)
+
+    return command
+
+
+def overrides_of(settings: tuple[str, ...], seeds: int | None, methods: str, datasets: str, quick: bool) -> Overrides:
+    """Build the changes that the selection options ask for."""
+    from harness.suite import Overrides
+
+    def words(text: str) -> tuple[str, ...]:
+        return tuple(word.strip() for word in text.split(",") if word.strip())
+
+    return Overrides(settings=settings, seeds=seeds, methods=words(methods), datasets=words(datasets), quick=quick)
+
+
+@dataclass
+class Session:
+    """
+    What a command works with: plugins, code, places.
+
+    Args:
+        registry: What the plugins provide.
+        code: Hashes the code of entries.
+        results: Folder of stores and reports.
+        store_url: Where records are.
+    """
+
+    registry: Registry
+    code: CodeIndex
+    results: Path
+    store_url: str
+    _facts: dict[str, Mapping[str, Any]] = field(default_factory=dict)
+
+    @classmethod
+    def open(cls, plugins: tuple[str, ...] = (), results: Path = Path("results"), store: str | None = None) -> Session:
+        """Load the plugins."""
+        from harness.fingerprint import CodeIndex
+        from harness.registry import load_registry
+
+        registry = load_registry(plugins)
+
+        return cls(registry, CodeIndex(registry.roots), results, store or str(results / "bench.db"))
+
+    def suite(self, name: str, overrides: Overrides) -> Suite:
+        """Load a suite by name or path."""
+        from harness.data import cache_home
+        from harness.parameters import ParameterMemo
+        from harness.suite import find_suite, load_suite
+
+        return load_suite(find_suite(name), self.registry, self.code, ParameterMemo(cache_home() / "parameters"), overrides)
+
+    def existing_store(self) -> Store | None:
+        """Open the store if there is one, without creating it."""
+        from harness.store import open_store
+
+        if "://" not in self.store_url and not Path(self.store_url).is_file():
+            return None
+
+        return open_store(self.store_url)
+
+    def folder(self, suite: Suite, overrides: Overrides) -> Path:
+        """Return where the reports of a suite go; a changed suite has a folder of its own, so that it never overwrites the real one's."""
+        return self.results / (f"{suite.name}-modified" if overrides else suite.name)
+
+    def with_export(self, plan: Plan, folder: Path) -> dict[str, Record]:
+        """Return the plan's records by key, those of the committed export filling what the store lacks, even if code has changed since."""
+        from harness.store import read_export
+
+        path = folder / "records.jsonl"
+        records = dict(plan.known)
+        if len(records) < len(plan.planned) and path.is_file():
+            exported, environments = read_export(path)
+            self._facts.update(environments)
+            newest = {record.trial: record for record in sorted(exported, key=lambda record: record.started)}
+            exact = {record.key: record for record in exported}
+            for item in plan.planned:
+                if item.key not in records and (item.key in exact or item.name in newest):
+                    records[item.key] = exact.get(item.key) or newest[item.name]
+
+        return records
+
+    def environments(self, records: Mapping[str, Record], store: Store | None) -> dict[str, Mapping[str, Any]]:
+        """Return the facts of the environments that records refer to."""
+        for identifier in {record.environment for record in records.values()} - set(self._facts):
+            facts = store.environment(identifier) if store is not None and identifier else None
+            if facts is not None:
+                self._facts[identifier] = facts
+
+        return {
+            identifier: self._facts[identifier]
+            for identifier in {record.environment for record in records.values()}
+            if identifier in self._facts
+        }
+
+    def leaderboard(self, plan: Plan, records: Mapping[str, Record], store: Store | None, folder: Path) -> Leaderboard:
+        """Return the leaderboard, from its JSON file where that was computed from the same records by the same code."""
+        from harness.errors import StoreError
+        from harness.leaderboard import Leaderboard, build_leaderboard, leaderboard_inputs
+
+        inputs = leaderboard_inputs(plan, records, self._board_code())
+        path = folder / "leaderboard.json"
+        try:
+            known = Leaderboard.from_json(json.loads(path.read_text(encoding="utf-8")))
+            if known.inputs == inputs:
+                return known
+        except (OSError, ValueError, StoreError):
+            pass
+        hardware = {identifier: _hardware(facts) for identifier, facts in self.environments(records, store).items()}
+
+        return build_leaderboard(plan, records, hardware, inputs)
+
+    def _board_code(self) -> str:
+        from harness.fingerprint import hash_source
+
+        package = Path(__file__).parent.parent
+
+        return "".join(hash_source((package / name).read_text(encoding="utf-8")) for name in ("leaderboard.py", "stats.py"))
+
+
+def _hardware(facts: Mapping[str, Any]) -> str:
+    from harness.records import digest
+
+    return digest([facts.get("cpu"), facts.get("cpu_count"), facts.get("gpus")])[:16]

@@ -1,0 +1,121 @@
+"""``bench plan``."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from harness.cli.options import Session, overrides_of, place_options, plugin_option, selection_options
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from harness.plan import Plan
+    from harness.records import Record
+
+__all__ = ["command"]
+
+
+@click.command(name="plan")
+@click.argument("suite")
+@selection_options
+@click.option("--trials", is_flag=True, help="List every trial with its name and state.")
+@click.option("--json", "as_json", is_flag=True, help="As JSON.")
+@place_options
+@plugin_option
+def command(
+    suite: str,
+    settings: tuple[str, ...],
+    seeds: int | None,
+    methods: str,
+    datasets: str,
+    quick: bool,
+    trials: bool,
+    as_json: bool,
+    results: Path,
+    store: str | None,
+    plugins: tuple[str, ...],
+) -> int:
+    """
+    Say what `bench run SUITE` would do, and run nothing.
+
+    \b
+    bench plan noisy_labels
+    bench plan suites/paper/noisy_labels.yaml
+    bench plan noisy_labels --trials
+    """
+    from harness.plan import make_plan
+
+    overrides = overrides_of(settings, seeds, methods, datasets, quick)
+    session = Session.open(plugins, results, store)
+    loaded = session.suite(suite, overrides)
+    database = session.existing_store()
+    plan = make_plan(loaded, session.code, database, session.registry.paths)
+    past = [] if database is None else database.of_trials(item.name for item in plan.planned)
+    seconds, unknown = _expected_seconds(plan, past)
+    raws = {cell.spec.raw.name: cell.spec.raw for cell in loaded.datasets if cell.spec.raw is not None}
+    cores = os.cpu_count() or 1
+    hours = seconds / max(1, cores // max(1, round(loaded.resources.cpu))) / 3600
+    facts: dict[str, Any] = {
+        "suite": loaded.name,
+        "task": loaded.task.name,
+        "methods": len(loaded.methods),
+        "datasets": len(loaded.datasets),
+        "seeds": len(loaded.seeds),
+        "trials": len(plan.planned),
+        "known": len(plan.planned) - len(plan.todo),
+        "stale": len(plan.stale),
+        "to_run": len(plan.todo),
+        "expected_hours": hours if unknown < len(plan.todo) or not plan.todo else None,
+        "without_estimate": unknown,
+        "data": sorted(raws),
+        "data_bytes": sum(raw.size_bytes for raw in raws.values()),
+    }
+    if as_json:
+        import json
+
+        click.echo(json.dumps(facts, indent=1))
+        return 0
+    click.echo(f"{loaded.name} ({loaded.task.name}): {loaded.summary}")
+    click.echo(f"  {facts['methods']} methods x {facts['datasets']} data sets x {facts['seeds']} seeds = {facts['trials']} trials")
+    click.echo(f"  {facts['known']} known, {facts['to_run']} to run, {facts['stale']} of them stale (`bench why TRIAL` says why)")
+    if facts["expected_hours"] is not None:
+        more = f", and {unknown} trials of unknown length" if unknown else ""
+        click.echo(f"  about {_duration(hours * 3600)} on the {cores} cores of this machine, by past costs{more}")
+    elif plan.todo:
+        click.echo("  no past costs: `bench run` with one seed gives an estimate")
+    click.echo(f"  raw data: {', '.join(facts['data']) or 'none'}; {facts['data_bytes'] / 1e6:.1f} MB in the cache")
+    click.echo(f"  budget {dict(loaded.budget)}, limits {loaded.limits.seconds:g} s and {loaded.limits.memory_gb:g} GB a trial")
+    if trials:
+        for item in plan.planned:
+            state = plan.known[item.key].status if item.key in plan.known else "stale" if item.name in plan.stale else "to run"
+            click.echo(f"  {item.name}  {state:13}  {item.method} on {item.dataset}, seed {item.trial.seed}")
+
+    return 0
+
+
+def _expected_seconds(plan: Plan, past: Iterable[Record]) -> tuple[float, int]:
+    """Sum the mean past cost of what is to run, by method and data set; and count the trials without one."""
+    costs: dict[tuple[str, str], list[float]] = {}
+    for record in past:
+        if record.costs is not None:
+            costs.setdefault((record.question["method"]["name"], record.question["dataset"]["name"]), []).append(record.costs.wall_seconds)
+    total, unknown = 0.0, 0
+    for item in plan.todo:
+        known = costs.get((item.trial.method.name, item.trial.dataset.name))
+        if known:
+            total += sum(known) / len(known)
+        else:
+            unknown += 1
+
+    return total, unknown
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

@@ -1,0 +1,149 @@
+"""``bench run``."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from harness.cli.options import Session, overrides_of, place_options, plugin_option, selection_options
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from harness.executors.engine import Engine
+    from harness.plan import Plan
+    from harness.report.progress import JsonProgress, LiveProgress, PlainProgress, QuietProgress
+
+__all__ = ["command"]
+
+
+@click.command(name="run")
+@click.argument("suite")
+@selection_options
+@click.option("--workers", type=click.IntRange(min=1), help="CPU cores to use on this machine [all].")
+@click.option("--address", envvar="RAY_ADDRESS", help="Join this Ray cluster instead of starting Ray here.")
+@click.option(
+    "--executor",
+    type=click.Choice(["ray", "inline"]),
+    default="ray",
+    show_default=True,
+    help="inline: in this process, for a debugger; no time limits.",
+)
+@click.option("--trust-cache", is_flag=True, help="Accept records made by other code or data than today's.")
+@click.option("--retry", is_flag=True, help="Run again what ended without a result.")
+@click.option("--quiet", is_flag=True, help="No progress, only the leaderboard.")
+@click.option("--json", "as_json", is_flag=True, help="Progress as JSON lines, and the leaderboard as the last one.")
+@place_options
+@plugin_option
+def command(
+    suite: str,
+    settings: tuple[str, ...],
+    seeds: int | None,
+    methods: str,
+    datasets: str,
+    quick: bool,
+    workers: int | None,
+    address: str | None,
+    executor: str,
+    trust_cache: bool,
+    retry: bool,
+    quiet: bool,
+    as_json: bool,
+    results: Path,
+    store: str | None,
+    plugins: tuple[str, ...],
+) -> int:
+    """
+    Run the trials that SUITE (a file, or the name of a bundled suite) still lacks, and write its leaderboard.
+
+    A trial is known by what it was asked and by the code that answers; a known one is not run again. Interrupted? The same command goes on.
+
+    \b
+    bench run noisy_labels --quick
+    bench run suites/noisy_labels.yaml --methods gce,elr --seeds 3
+    bench run my_suite.yaml --plugin my_method.py
+    bench run noisy_labels --set budget.epochs=5 --address auto
+
+    Exit code: 0 every cell ok, 1 some failed, 2 invalid input, 130 interrupted.
+    """
+    from rich.console import Console
+
+    from harness.plan import make_plan
+    from harness.store import open_store, write_export
+
+    console = Console(highlight=False)
+    overrides = overrides_of(settings, seeds, methods, datasets, quick)
+    session = Session.open(plugins, results, store)
+    loaded = session.suite(suite, overrides)
+    database = open_store(session.store_url)
+    plan = make_plan(loaded, session.code, database, session.registry.paths, trust_cache=trust_cache)
+    if retry:
+        database.forget(record.key for record in plan.known.values() if record.status != "ok")
+        plan = make_plan(loaded, session.code, database, session.registry.paths, trust_cache=trust_cache)
+    folder = session.folder(loaded, overrides)
+    if plan.todo or plan.to_rescore:
+        from harness.executors.drive import execute_plan
+
+        if not quiet and not as_json:
+            console.print(_opening(plan))
+
+        def build_engine(facts: Mapping[str, Any]) -> Engine:
+            if executor == "inline":
+                from harness.executors.inline import InlineEngine
+
+                return InlineEngine(facts)
+            from harness.executors.ray import RayEngine
+
+            return RayEngine(loaded.resources, facts, workers, address)
+
+        with _progress(plan, console, quiet, as_json) as progress:
+            records = execute_plan(plan, database, session.registry.manager.hook, progress, build_engine)
+    else:
+        records = dict(plan.known)
+        if not quiet and not as_json:
+            console.print(f"{loaded.name}: all {len(plan.planned)} trials are known; nothing to run")
+
+    board = session.leaderboard(plan, records, database, folder)
+    from harness.report.files import write_reports
+
+    command_line = shlex.join(["bench", *sys.argv[1:]])
+    paths = write_reports(board, folder, command_line)
+    write_export(folder / "records.jsonl", records.values(), session.environments(records, database))
+    if as_json:
+        import json
+
+        click.echo(json.dumps({"event": "leaderboard", **board.to_json()}, allow_nan=False))
+    else:
+        from harness.report.terminal import print_leaderboard
+
+        print_leaderboard(board, console)
+        if not quiet:
+            console.print(f"reports: {', '.join(str(path) for path in [*paths, folder / 'records.jsonl'])}", soft_wrap=True)
+
+    return 1 if board.failed else 0
+
+
+def _opening(plan: Plan) -> str:
+    suite = plan.suite
+    stale = f", {len(plan.stale)} of them stale" if plan.stale else ""
+
+    return (
+        f"{suite.name}: {len(suite.methods)} methods x {len(suite.datasets)} data sets x {len(suite.seeds)} seeds = {len(plan.planned)} trials; "
+        f"{len(plan.planned) - len(plan.todo)} known, {len(plan.todo)} to run{stale}"
+    )
+
+
+def _progress(plan: Plan, console: Console, quiet: bool, as_json: bool) -> JsonProgress | QuietProgress | LiveProgress | PlainProgress:
+    from harness.report import progress
+
+    if as_json:
+        return progress.JsonProgress(plan, console)
+    if quiet:
+        return progress.QuietProgress(plan, console)
+
+    return progress.LiveProgress(plan, console) if console.is_terminal else progress.PlainProgress(plan, console)

@@ -1,0 +1,62 @@
+"""``bench why``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from harness.cli.options import Session, place_options, plugin_option
+from harness.cli.show_command import find_record
+
+__all__ = ["command"]
+
+
+@click.command(name="why")
+@click.argument("trial")
+@place_options
+@plugin_option
+def command(trial: str, results: Path, store: str | None, plugins: tuple[str, ...]) -> int:
+    """
+    Say whether TRIAL would run again, and what changed: the module, the data file, the bytes of the data set.
+
+    Installed packages do not count, but a different version is named.
+
+    \b
+    bench why 3f2a9c
+    """
+    from harness.environment import machine_facts
+    from harness.plan import changed_parts
+    from harness.records import Part, Trial, trial_key
+
+    session = Session.open(plugins, results, store)
+    database, record = find_record(session, trial)
+    question = record.question
+    task = session.registry.task(question["task"]["name"])
+    dataset = session.registry.dataset(task.name, question["dataset"]["name"])
+    method = session.registry.method(task.name, question["method"]["name"])
+    content = dataset.raw.content if dataset.raw is not None else ""
+    today = Trial(
+        task=Part(task.name, task.entry, question["task"]["parameters"], session.code.code_hash(task.entry)),
+        dataset=Part(dataset.name, dataset.entry, question["dataset"]["parameters"], session.code.code_hash(dataset.entry), content),
+        method=Part(
+            method.name, method.entry, question["method"]["parameters"], session.code.code_hash(method.entry), "", method.privileges
+        ),
+        budget=question["budget"],
+        seed=question["seed"],
+    )
+    if trial_key(today) == record.key:
+        click.echo(f"trial {record.trial} is fresh: {method.name} on {dataset.name}, seed {today.seed} ({record.status})")
+    elif (fresh := database.known([trial_key(today)])) != {}:
+        click.echo(f"trial {record.trial} has a fresh record too ({next(iter(fresh.values())).status}); the one you named is older")
+    else:
+        click.echo(f"trial {record.trial} would run again: {method.name} on {dataset.name}, seed {today.seed}")
+    for line in changed_parts(record, today, database, session.code):
+        click.echo(f"  {line}")
+    facts = database.environment(record.environment) or {}
+    before, now = facts.get("packages", {}), machine_facts()["packages"]
+    for name in sorted(set(before) & set(now)):
+        if before[name] != now[name]:
+            click.echo(f"  {name} {before[name]} -> {now[name]} (recorded, not part of the key)")
+
+    return 0

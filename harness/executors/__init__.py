@@ -1,0 +1,1 @@
+"""Engines that run trials (Ray, or this process), and the few lines of scheduling that drive either."""

@@ -1,0 +1,180 @@
+"""Runs what a plan still lacks: data first, then trials, each record committed the moment that it is there."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+from harness.data import fetch
+from harness.environment import git_facts
+from harness.executors.schedule import schedule
+from harness.records import trial_key
+from harness.trial import Finished, RunningTrial, rescore
+
+if TYPE_CHECKING:
+    import pluggy
+
+    from harness.executors.engine import Engine, Returned
+    from harness.plan import Plan
+    from harness.records import Record, Trial
+    from harness.specs import RawData
+    from harness.store import Store
+
+__all__ = ["Listener", "execute_plan", "prepare_data"]
+
+EngineFactory = Callable[[Mapping[str, Any]], "Engine"]
+
+
+class Listener(Protocol):
+    """Who watches a run: a progress display, a list of records."""
+
+    def say(self, line: str) -> None:
+        """One line of news."""
+
+    def finished(self, record: Record) -> None:
+        """A record was committed."""
+
+    def running(self, trials: Sequence[RunningTrial]) -> None:
+        """What is in hand now; called several times a second."""
+
+
+@dataclass
+class _Delivery:
+    """Commits what comes back and tells those who watch."""
+
+    plan: Plan
+    store: Store
+    hooks: pluggy.HookRelay
+    listener: Listener
+    known: dict[str, Record]
+
+    def __post_init__(self) -> None:
+        self._environments: set[str] = set()
+        self._observing = True
+
+    def deliver(self, finished: Sequence[Finished], returned: Returned | None) -> None:
+        if returned is not None and finished:
+            environment = finished[0].record.environment
+            if environment not in self._environments:
+                self.store.add_environment(environment, returned.facts)
+                self._environments.add(environment)
+        self.store.add([(item.record, item.outcome) for item in finished])
+        for item in finished:
+            self.known[item.record.key] = item.record
+            self.listener.finished(item.record)
+            self.observe(self.hooks.bench_trial_finished, record=item.record)
+
+    def observe(self, hook: Callable[..., object], **facts: object) -> None:
+        """Call the observers; one that fails must not stop a run, and none is called again after that."""
+        if self._observing:
+            try:
+                hook(suite=self.plan.suite.name, **facts)
+            except Exception as error:  # an observer's code
+                self._observing = False
+                self.listener.say(f"an observer failed and observers are not called again: {type(error).__name__}: {error}")
+
+    def still_wanted(self, trials: Sequence[Trial]) -> Sequence[Trial]:
+        """Drop trials that another process has finished meanwhile, and take their records over."""
+        keys = {trial_key(trial): trial for trial in trials}
+        for key, record in self.store.known(keys).items():
+            self.known[key] = record
+            self.listener.finished(record)
+            del keys[key]
+
+        return list(keys.values())
+
+
+def prepare_data(plan: Plan, say: Callable[[str], None]) -> None:
+    """
+    Fetch and verify the raw data of the trials that are still to run.
+
+    Raises:
+        DataError: A data set cannot be had.
+    """
+    raws: dict[str, RawData] = {}
+    needed = {item.trial.dataset.name for item in [*plan.todo, *plan.to_rescore]}
+    for cell in plan.suite.datasets:
+        if cell.spec.raw is not None and cell.dataset.name in needed:
+            raws[cell.spec.raw.name] = cell.spec.raw
+    for raw in raws.values():
+        fetch(raw, say)
+
+
+def execute_plan(plan: Plan, store: Store, hooks: pluggy.HookRelay, listener: Listener, build_engine: EngineFactory) -> dict[str, Record]:
+    """
+    Run the trials that a plan lacks and return all its records by key.
+
+    The engine starts while the data is checked. An interrupt closes the engine after what has come back is committed.
+
+    Args:
+        plan: What to run.
+        store: Where records go, one commit each time that something comes back.
+        hooks: The observers.
+        listener: Who watches.
+        build_engine: Called with the driver's environment facts, only if there is something to run.
+
+    Raises:
+        DataError: A data set cannot be had; no trial has started.
+        StoreError: A record cannot be written.
+    """
+    todo = plan.todo
+    delivery = _Delivery(plan, store, hooks, listener, dict(plan.known))
+    delivery.observe(hooks.bench_run_started, trials=len(plan.planned), known=len(plan.planned) - len(todo))
+    _rescore(plan, store, delivery, listener)
+    if todo:
+        store.add_code(plan.code)
+        facts = {"git": git_facts()}
+        with ThreadPoolExecutor(1) as background:
+            data = background.submit(prepare_data, plan, listener.say)
+            engine = build_engine(facts)
+        try:
+            data.result()
+            schedule(
+                [item.trial for item in todo],
+                engine,
+                delivery.deliver,
+                listener.running,
+                delivery.still_wanted,
+                _known_seconds(plan.known.values()),
+            )
+        except KeyboardInterrupt:
+            for returned in engine.wait(0):
+                if returned.fault is None:
+                    delivery.deliver(returned.finished, returned)
+            raise
+        finally:
+            engine.close()
+    records = {item.key: delivery.known[item.key] for item in plan.planned if item.key in delivery.known}
+    delivery.observe(hooks.bench_run_finished, records=list(records.values()))
+
+    return records
+
+
+def _rescore(plan: Plan, store: Store, delivery: _Delivery, listener: Listener) -> None:
+    """Compute metrics that sound records lack from their kept outcomes; where none is kept, the figure stays missing."""
+    lacking = plan.to_rescore
+    if not lacking:
+        return
+    listener.say(f"computing new metrics for {len(lacking)} known trials")
+    prepare_data(plan, listener.say)
+    for item in lacking:
+        record = plan.known[item.key]
+        packed = store.outcome(record.key)
+        if packed is None:
+            listener.say(f"{item.method} on {item.dataset}, seed {item.trial.seed}: its outcome was not kept; --retry runs it again")
+            continue
+        scored = rescore(item.trial, record, packed)
+        store.replace(scored)
+        delivery.known[item.key] = scored
+
+
+def _known_seconds(records: Iterable[Record]) -> dict[tuple[str, str], float]:
+    sums: dict[tuple[str, str], list[float]] = {}
+    for record in records:
+        if record.costs is not None:
+            cell = (record.question["dataset"]["name"], record.question["method"]["name"])
+            sums.setdefault(cell, []).append(record.costs.wall_seconds)
+
+    return {cell: sum(seconds) / len(seconds) for cell, seconds in sums.items()}

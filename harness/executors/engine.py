@@ -1,0 +1,80 @@
+"""What the scheduler needs of an engine."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol
+
+from harness.records import Trial
+from harness.trial import Finished
+
+__all__ = ["Engine", "Fault", "Returned", "Running"]
+
+
+@dataclass(frozen=True)
+class Fault:
+    """
+    Why a chunk of trials brought no records.
+
+    Args:
+        kind: ``died`` (the worker or its node is gone), ``out_of_memory`` (the engine killed the worker), ``cancelled`` (we did), ``error`` (the chunk
+            could not be sent, started or returned).
+        message: For the record.
+    """
+
+    kind: Literal["died", "out_of_memory", "cancelled", "error"]
+    message: str
+
+
+@dataclass(frozen=True)
+class Returned:
+    """What came back of a chunk: its records and the environment that they were made in, or a fault."""
+
+    ticket: int
+    finished: Sequence[Finished] = ()
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    fault: Fault | None = None
+
+
+@dataclass(frozen=True)
+class Running:
+    """
+    A trial that a worker has in hand.
+
+    Args:
+        ticket: Of its chunk.
+        index: Its position in the chunk.
+        seconds: Since it began.
+        step: The newest that its method logged, or ``None``.
+        figures: Logged at that step.
+    """
+
+    ticket: int
+    index: int
+    seconds: float
+    step: int | None
+    figures: Mapping[str, float]
+
+
+class Engine(Protocol):
+    """Runs chunks of trials; a chunk is known by its ticket."""
+
+    @property
+    def slots(self) -> int:
+        """How many chunks can run at once."""
+
+    def submit(self, ticket: int, trials: Sequence[Trial]) -> None:
+        """Start a chunk; returns at once where the engine has workers of its own."""
+
+    def wait(self, seconds: float) -> list[Returned]:
+        """Return what has come back, waiting at most so long for the first."""
+
+    def running(self) -> list[Running]:
+        """Return what is in hand now."""
+
+    def cancel(self, ticket: int) -> None:
+        """Kill the worker that has this chunk; it comes back with a fault."""
+
+    def close(self) -> None:
+        """Stop; what is in flight is lost."""

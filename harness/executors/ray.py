@@ -1,0 +1,185 @@
+"""Trials as Ray tasks: on this machine, started here, or on a cluster that is joined."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import math
+import os
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from harness.environment import environment_id, machine_facts
+from harness.errors import BenchError
+from harness.executors.engine import Fault, Returned, Running
+from harness.records import Resources, Trial
+from harness.trial import Finished, execute
+
+__all__ = ["RayEngine"]
+
+OBJECT_STORE_BYTES = 200_000_000  # records are small and data sets travel as files, so the store need not be large
+
+# Ray reads these when it is imported: no report to its makers, no log paragraphs on the user's terminal, today's handling of GPU variables.
+RAY_SETTINGS = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_BACKEND_LOG_LEVEL": "fatal",
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+    "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0",
+}
+
+
+class Monitor:
+    """The actor that workers tell what they have in hand, so that the driver can show it and enforce limits of time on any node."""
+
+    def __init__(self) -> None:
+        self._running: dict[int, tuple[int, float, int | None, dict[str, float]]] = {}
+
+    def began(self, ticket: int, index: int) -> None:
+        """A worker has begun a trial of a chunk."""
+        self._running[ticket] = (index, time.monotonic(), None, {})
+
+    def stepped(self, ticket: int, step: int, figures: dict[str, float]) -> None:
+        """The method of the trial has logged something."""
+        if ticket in self._running:
+            index, began, _, _ = self._running[ticket]
+            self._running[ticket] = (index, began, step, figures)
+
+    def ended(self, ticket: int) -> None:
+        """The chunk is done, or its worker is gone."""
+        self._running.pop(ticket, None)
+
+    def snapshot(self) -> list[tuple[int, int, float, int | None, dict[str, float]]]:
+        """Return ticket, index, seconds since it began, step and figures of each trial in hand."""
+        now = time.monotonic()
+
+        return [(ticket, index, now - began, step, figures) for ticket, (index, began, step, figures) in self._running.items()]
+
+
+def run_chunk(ticket: int, trials: Sequence[Trial], monitor: Any, driver_facts: Mapping[str, Any]) -> tuple[list[Finished], dict[str, Any]]:
+    """Run a chunk in a worker and return its records and the worker's environment facts."""
+    facts = {**machine_facts(), **driver_facts}
+    environment = environment_id(facts)
+    finished = []
+    for index, trial in enumerate(trials):
+        monitor.began.remote(ticket, index)
+        finished.append(
+            execute(trial, report=lambda step, figures: monitor.stepped.remote(ticket, step, dict(figures)), environment=environment)
+        )
+    monitor.ended.remote(ticket)
+
+    return finished, facts
+
+
+class RayEngine:
+    """
+    Ray, started or joined when the engine is built and left when it is closed.
+
+    Args:
+        resources: What each trial reserves.
+        driver_facts: Environment facts that only the driver knows.
+        workers: CPU cores to use when Ray is started here; all by default.
+        address: Of a running cluster; ``None`` starts Ray on this machine.
+
+    Raises:
+        BenchError: The cluster cannot be joined, or no node of it can hold one trial.
+    """
+
+    def __init__(
+        self, resources: Resources, driver_facts: Mapping[str, Any], workers: int | None = None, address: str | None = None
+    ) -> None:
+        for name, value in RAY_SETTINGS.items():
+            os.environ.setdefault(name, value)
+        import ray
+
+        self._ray: Any = ray  # its calls are untyped
+        self._driver_facts = dict(driver_facts)
+        quiet: dict[str, Any] = {"logging_level": logging.CRITICAL, "log_to_driver": False}
+        if address is None:
+            cores = workers or os.cpu_count() or 1
+            ray.init(num_cpus=cores, object_store_memory=OBJECT_STORE_BYTES, include_dashboard=False, **quiet)
+        else:
+            try:
+                ray.init(address=address, **quiet)
+            except (ConnectionError, RuntimeError, ValueError) as error:
+                raise BenchError(f"--address {address}: the cluster cannot be joined: {error}") from error
+        self.slots = self._count_slots(resources)
+        options: dict[str, Any] = {"num_cpus": resources.cpu, "max_retries": 0, "max_calls": 0}
+        if resources.gpu:
+            options["num_gpus"] = resources.gpu
+        if resources.memory_gb:
+            options["memory"] = int(resources.memory_gb * 1e9)
+        self._run_chunk: Any = ray.remote(**options)(run_chunk)
+        self._monitor: Any = ray.remote(Monitor).options(num_cpus=0).remote()
+        self._tickets: dict[Any, int] = {}
+
+    def _count_slots(self, resources: Resources) -> int:
+        """Count how many trials the nodes hold at once, node by node: a trial does not stretch over two."""
+        slots = 0
+        for node in self._ray.nodes():
+            if not node["Alive"]:
+                continue
+            has = node["Resources"]
+            needs = {"CPU": resources.cpu, "GPU": resources.gpu, "memory": resources.memory_gb * 1e9}
+            slots += (
+                min(math.floor(has.get(name, 0) / need + 1e-9) for name, need in needs.items() if need > 0) if any(needs.values()) else 1
+            )
+        if slots == 0:
+            total = self._ray.cluster_resources()
+            has_text = f"{total.get('CPU', 0):g} CPUs, {total.get('GPU', 0):g} GPUs, {total.get('memory', 0) / 1e9:.0f} GB"
+            self.close()
+            raise BenchError(
+                f"no node can hold a trial that reserves {resources.cpu:g} CPUs, {resources.gpu:g} GPUs and {resources.memory_gb:g} GB; "
+                f"there are {has_text} in all\n    lower 'resources' in the suite, or join a larger cluster with --address"
+            )
+
+        return slots
+
+    def submit(self, ticket: int, trials: Sequence[Trial]) -> None:
+        """Send a chunk to a worker."""
+        reference = self._run_chunk.remote(ticket, list(trials), self._monitor, self._driver_facts)
+        self._tickets[reference] = ticket
+
+    def wait(self, seconds: float) -> list[Returned]:
+        """Return what has come back, waiting at most so long for the first."""
+        ready, _ = self._ray.wait(list(self._tickets), num_returns=1, timeout=seconds)
+        if ready:  # whatever else is ready by now comes along
+            ready, _ = self._ray.wait(list(self._tickets), num_returns=len(self._tickets), timeout=0)
+
+        return [self._collect(reference) for reference in ready]
+
+    def _collect(self, reference: Any) -> Returned:
+        errors = self._ray.exceptions
+        ticket = self._tickets.pop(reference)
+        try:
+            finished, facts = self._ray.get(reference)
+        except errors.TaskCancelledError:
+            fault = Fault("cancelled", "cancelled")
+        except errors.OutOfMemoryError as error:
+            fault = Fault("out_of_memory", f"Ray killed the worker because its node ran out of memory: {error}")
+        except (errors.WorkerCrashedError, errors.NodeDiedError, errors.RaySystemError) as error:
+            fault = Fault("died", f"the worker process died: {type(error).__name__}")
+        except errors.RayTaskError as error:
+            fault = Fault("error", str(error))
+        except errors.RayError as error:
+            fault = Fault("died", f"the engine lost the trial: {type(error).__name__}: {error}")
+        else:
+            return Returned(ticket, finished, facts)
+        self._monitor.ended.remote(ticket)
+
+        return Returned(ticket, fault=fault)
+
+    def running(self) -> list[Running]:
+        """Ask the monitor what is in hand."""
+        return [Running(*item) for item in self._ray.get(self._monitor.snapshot.remote())]
+
+    def cancel(self, ticket: int) -> None:
+        """Kill the worker that has this chunk."""
+        for reference, known in self._tickets.items():
+            if known == ticket:
+                self._ray.cancel(reference, force=True)
+
+    def close(self) -> None:
+        """Leave the cluster; a Ray that was started here ends with everything in flight."""
+        with contextlib.suppress(Exception):  # a broken engine must not hide the reason for closing it
+            self._ray.shutdown()

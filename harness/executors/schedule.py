@@ -1,0 +1,161 @@
+"""
+The scheduling that every engine shares: chunks, back-pressure, limits of time, retries.
+
+At most ``engine.slots`` chunks are in flight, so a queue of any length costs the driver no more than its list. Trials that are expected to be short
+travel together, because a round trip to a worker costs a millisecond or two.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from harness.executors.engine import Engine, Returned, Running
+from harness.records import Record, Trial
+from harness.trial import Finished, RunningTrial, fault_record
+
+__all__ = ["RETRIES", "schedule"]
+
+RETRIES = 2  # of infrastructure faults; a method's own exceptions are final
+SHORT_SECONDS = 0.2  # trials expected to be shorter go in chunks
+CHUNK_SECONDS = 0.5  # what a chunk is filled up to: long enough to hide the round trip, short enough to lose little
+CHUNK_TRIALS = 200
+CHUNKS_PER_SLOT = 2  # chunks that each slot should still get, so that the last one does not keep a single worker busy
+POLL_SECONDS = 0.2
+
+
+@dataclass
+class _Job:
+    trial: Trial
+    faults: int = 0
+
+
+@dataclass
+class _Chunk:
+    jobs: list[_Job]
+    timed_out: int | None = None
+
+
+@dataclass
+class _Durations:
+    """Mean seconds of the trials of each cell, from past costs and from this run."""
+
+    seconds: dict[tuple[str, str], float] = field(default_factory=dict)
+
+    def expect(self, trial: Trial) -> float:
+        """Expected seconds of a trial; infinite where nothing is known, so that it travels alone."""
+        return self.seconds.get((trial.dataset.name, trial.method.name), float("inf"))
+
+    def learn(self, record: Record) -> None:
+        if record.costs is not None:
+            cell = (record.question["dataset"]["name"], record.question["method"]["name"])
+            before = self.seconds.get(cell, record.costs.wall_seconds)
+            self.seconds[cell] = 0.5 * (before + record.costs.wall_seconds)
+
+
+def schedule(
+    trials: Sequence[Trial],
+    engine: Engine,
+    deliver: Callable[[Sequence[Finished], Returned | None], None],
+    tick: Callable[[Sequence[RunningTrial]], None],
+    wanted: Callable[[Sequence[Trial]], Sequence[Trial]] | None = None,
+    known_seconds: dict[tuple[str, str], float] | None = None,
+) -> None:
+    """
+    Run trials on an engine.
+
+    Args:
+        trials: In the order in which they should start.
+        engine: Where they run.
+        deliver: Called with records as they come, and with the chunk that brought them (``None`` for a record that the scheduler wrote itself).
+        tick: Called several times a second with what is in hand.
+        wanted: Called before a chunk is sent with its trials; returns those that still need to run (another process may have been faster).
+        known_seconds: Mean duration by (data set, method) from earlier runs.
+    """
+    waiting = deque(_Job(trial) for trial in trials)
+    alone: deque[_Job] = deque()  # what a fault has sent back: without company, so that it harms nobody else
+    flying: dict[int, _Chunk] = {}
+    durations = _Durations(dict(known_seconds or {}))
+    ticket = 0
+    polled = 0.0
+    while waiting or alone or flying:
+        while len(flying) < engine.slots and (waiting or alone):
+            jobs = [alone.popleft()] if alone else _next_chunk(waiting, engine.slots, durations)
+            if wanted is not None:
+                keep = {id(trial) for trial in wanted([job.trial for job in jobs])}
+                jobs = [job for job in jobs if id(job.trial) in keep]
+            if jobs:
+                ticket += 1
+                flying[ticket] = _Chunk(jobs)
+                engine.submit(ticket, [job.trial for job in jobs])
+        for returned in engine.wait(POLL_SECONDS):
+            chunk = flying.pop(returned.ticket)
+            if returned.fault is None:
+                for finished in returned.finished:
+                    durations.learn(finished.record)
+                deliver(returned.finished, returned)
+            else:
+                records = _after_fault(chunk, returned, alone)
+                if records:
+                    deliver([Finished(record, None) for record in records], None)
+        if time.monotonic() - polled >= POLL_SECONDS:
+            polled = time.monotonic()
+            running = [item for item in engine.running() if item.ticket in flying]
+            _enforce_time(running, flying, engine)
+            tick([_displayed(item, flying) for item in running])
+
+
+def _next_chunk(waiting: deque[_Job], slots: int, durations: _Durations) -> list[_Job]:
+    """Take the next trial, and with it as many of its short neighbours as make a worthwhile chunk."""
+    first = waiting.popleft()
+    seconds = durations.expect(first.trial)
+    jobs = [first]
+    if seconds >= SHORT_SECONDS:
+        return jobs
+    most = min(CHUNK_TRIALS, 1 + len(waiting) // (slots * CHUNKS_PER_SLOT))
+    while waiting and len(jobs) < most:
+        following = durations.expect(waiting[0].trial)
+        if following >= SHORT_SECONDS or seconds + following > CHUNK_SECONDS:
+            break
+        seconds += following
+        jobs.append(waiting.popleft())
+
+    return jobs
+
+
+def _enforce_time(running: Sequence[Running], flying: dict[int, _Chunk], engine: Engine) -> None:
+    for item in running:
+        chunk = flying[item.ticket]
+        if chunk.timed_out is None and item.seconds > chunk.jobs[item.index].trial.limits.seconds:
+            chunk.timed_out = item.index
+            engine.cancel(item.ticket)
+
+
+def _after_fault(chunk: _Chunk, returned: Returned, alone: deque[_Job]) -> list[Record]:
+    """Turn a fault into records where it is final, and send the other trials back."""
+    fault = returned.fault
+    if fault is None:
+        return []
+    records = []
+    for index, job in enumerate(chunk.jobs):
+        if index == chunk.timed_out:
+            records.append(fault_record(job.trial, "timeout", f"the trial ran longer than its limit of {job.trial.limits.seconds:g} s"))
+        elif chunk.timed_out is not None or len(chunk.jobs) > 1:
+            alone.append(job)  # the fault may be a neighbour's
+        elif fault.kind == "out_of_memory":
+            records.append(fault_record(job.trial, "out_of_memory", fault.message))
+        elif fault.kind == "error":
+            records.append(fault_record(job.trial, "failed", fault.message))
+        elif job.faults < RETRIES:
+            job.faults += 1
+            alone.append(job)
+        else:
+            records.append(fault_record(job.trial, "crashed", f"{fault.message}; tried {job.faults + 1} times"))
+
+    return records
+
+
+def _displayed(item: Running, flying: dict[int, _Chunk]) -> RunningTrial:
+    return RunningTrial(flying[item.ticket].jobs[item.index].trial, item.seconds, item.step, dict(item.figures))

@@ -1,0 +1,200 @@
+"""
+The code that decides a trial's outcome, hashed on the syntax tree: a comment, a docstring or a blank line changes nothing.
+
+The closure of an entry is its module and, transitively, each module that it imports from a plugin's top-level package, from ``harness.tasks``, from
+``harness.training`` or ``harness.streams``, plus the data files beside the plugin modules among them. Installed dependencies are recorded by version,
+not hashed. Imports under ``if TYPE_CHECKING`` and imports by computed name are not followed.
+"""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import importlib.util
+from collections.abc import Iterable, Iterator
+from importlib.machinery import ModuleSpec, PathFinder
+from pathlib import Path
+
+from harness.errors import PluginError
+
+__all__ = ["CodeIndex", "hash_source"]
+
+HASHED_CORE = ("harness.tasks", "harness.training", "harness.streams")
+DOCUMENT_SUFFIXES = {".py", ".pyc", ".pyi", ".md", ".rst"}
+
+
+class CodeIndex:
+    """
+    Hashes entries, reading each module once.
+
+    Args:
+        roots: Top-level packages of the plugins, whose modules count as code wherever they are imported from.
+    """
+
+    def __init__(self, roots: Iterable[str]) -> None:
+        self._roots = set(roots) - {"harness"}
+        self._closures: dict[str, dict[str, str]] = {}
+        self._modules: dict[str, tuple[str, tuple[str, ...]] | None] = {}
+        self._folders: dict[Path, dict[str, str]] = {}
+        self._specs: dict[str, ModuleSpec | None] = {}
+
+    def closure(self, entry: str) -> dict[str, str]:
+        """
+        Return the hash of each module and data file that the entry ``"package.module:attribute"`` reaches, by name.
+
+        Raises:
+            PluginError: The entry's own module has no source.
+        """
+        start = entry.partition(":")[0]
+        if start in self._closures:
+            return self._closures[start]
+
+        self._roots.add(start.partition(".")[0])
+        found: dict[str, str] = {}
+        waiting = [start]
+        seen = {start}
+        while waiting:
+            name = waiting.pop()
+            module = self._module(name)
+            if module is None:
+                if name == start:
+                    raise PluginError(f"the source of module '{start}' (entry '{entry}') cannot be found")
+                continue
+            found[name], imports = module
+            found.update(self._data_files(name))
+            for imported in imports:
+                if imported not in seen and self._counts(imported):
+                    seen.add(imported)
+                    waiting.append(imported)
+        self._closures[start] = dict(sorted(found.items()))
+
+        return self._closures[start]
+
+    def code_hash(self, entry: str) -> str:
+        """Return one hash over :meth:`closure`, 16 hexadecimal digits."""
+        text = "\n".join(f"{name} {value}" for name, value in self.closure(entry).items())
+
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+    def _counts(self, name: str) -> bool:
+        root = name.partition(".")[0]
+        if root == "harness":
+            return any(name == core or name.startswith(f"{core}.") for core in HASHED_CORE)
+
+        return root in self._roots
+
+    def _spec(self, name: str) -> ModuleSpec | None:
+        """Find a module without executing the packages above it."""
+        if name not in self._specs:
+            parent = name.rpartition(".")[0]
+            if not parent:
+                self._specs[name] = importlib.util.find_spec(name)
+            else:
+                above = self._spec(parent)
+                folders = None if above is None else above.submodule_search_locations
+                self._specs[name] = None if folders is None else PathFinder.find_spec(name, list(folders))
+
+        return self._specs[name]
+
+    def _module(self, name: str) -> tuple[str, tuple[str, ...]] | None:
+        """Return hash and imports of a module that has Python source, else ``None``."""
+        if name not in self._modules:
+            spec = self._spec(name)
+            origin = None if spec is None else spec.origin
+            if origin is None or not origin.endswith(".py"):
+                self._modules[name] = None
+            else:
+                tree = ast.parse(Path(origin).read_text(encoding="utf-8"), filename=origin)
+                is_package = spec is not None and spec.submodule_search_locations is not None
+                package = name if is_package else name.rpartition(".")[0]
+                imports = tuple(self._only_modules(_imports(tree, package)))
+                self._modules[name] = (_hash_tree(tree), imports)
+
+        return self._modules[name]
+
+    def _only_modules(self, candidates: Iterator[tuple[str, str | None]]) -> Iterator[str]:
+        """Turn ``from package import name`` into the submodule where ``name`` is one, else into the package."""
+        for module, name in candidates:
+            if not self._counts(module) and not (name and self._counts(f"{module}.{name}")):
+                continue
+            submodule = f"{module}.{name}" if name else ""
+            yield submodule if submodule and self._spec(submodule) is not None else module
+
+    def _data_files(self, name: str) -> dict[str, str]:
+        """Hash the data files of the package that holds a plugin's module; a lone module has none."""
+        spec = self._spec(name)
+        if (
+            name.startswith("harness.")
+            or spec is None
+            or spec.origin is None
+            or ("." not in name and spec.submodule_search_locations is None)
+        ):
+            return {}
+        folder = Path(spec.origin).parent
+        if folder not in self._folders:
+            self._folders[folder] = {
+                f"{name.rpartition('.')[0] or name}/{path.name}": hashlib.sha256(path.read_bytes()).hexdigest()[:16]
+                for path in sorted(folder.iterdir())
+                if path.is_file() and path.suffix not in DOCUMENT_SUFFIXES and not path.name.startswith(".")
+            }
+
+        return self._folders[folder]
+
+
+def hash_source(source: str) -> str:
+    """Hash Python source on its syntax tree, 16 hexadecimal digits; comments, docstrings and layout do not count."""
+    return _hash_tree(ast.parse(source))
+
+
+def _hash_tree(tree: ast.Module) -> str:
+    return hashlib.sha256(_spell(tree).encode()).hexdigest()[:16]
+
+
+def _spell(node: object) -> str:
+    """Spell a tree the same way under every version of Python: no positions, no docstrings, no empty fields."""
+    if isinstance(node, ast.Constant):
+        return f"{type(node.value).__name__}:{node.value!r}"
+    if isinstance(node, ast.AST):
+        parts = []
+        for name, value in ast.iter_fields(node):
+            if name == "body" and isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+                value = value[1:] if _begins_with_docstring(value) else value
+            if value is not None and value != []:
+                parts.append(f"{name}={_spell(value)}")
+        return f"{type(node).__name__}({','.join(parts)})"
+    if isinstance(node, list):
+        return f"[{','.join(_spell(item) for item in node)}]"
+
+    return repr(node)
+
+
+def _begins_with_docstring(body: list[ast.stmt]) -> bool:
+    first = body[0] if body else None
+
+    return isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant) and isinstance(first.value.value, str)
+
+
+def _imports(tree: ast.Module, package: str) -> Iterator[tuple[str, str | None]]:
+    """Give ``(module, name)`` for each import statement that runs; ``name`` is ``None`` for ``import module``."""
+    waiting: list[ast.AST] = [tree]
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node, ast.If) and _is_type_checking(node.test):
+            waiting.extend(node.orelse)
+            continue
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                yield alias.name, None
+        elif isinstance(node, ast.ImportFrom):
+            module = node.module or ""
+            if node.level:
+                above = package.split(".")
+                base = above[: len(above) - node.level + 1]
+                module = ".".join([*base, module] if module else base)
+            for alias in node.names:
+                yield module, alias.name
+        waiting.extend(ast.iter_child_nodes(node))
+
+
+def _is_type_checking(test: ast.expr) -> bool:
+    return (isinstance(test, ast.Name) and test.id == "TYPE_CHECKING") or (isinstance(test, ast.Attribute) and test.attr == "TYPE_CHECKING")

@@ -1,0 +1,132 @@
+"""Parameters of methods, data sets and tasks: the fields of a dataclass, checked with pydantic before anything starts."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import json
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from harness.errors import BenchError, PluginError, nearest
+from harness.records import digest
+from harness.specs import load_entry
+
+if TYPE_CHECKING:
+    from pydantic import TypeAdapter
+
+__all__ = ["ParameterError", "ParameterMemo", "build", "describe", "resolve"]
+
+
+class ParameterError(BenchError):
+    """One parameter is unknown, of a wrong type or out of bounds; ``parameter`` is its name, or empty for the whole."""
+
+    def __init__(self, parameter: str, message: str) -> None:
+        super().__init__(message)
+        self.parameter = parameter
+
+
+class Entered(Protocol):
+    """The part of a spec that leads to its dataclass."""
+
+    @property
+    def entry(self) -> str: ...
+    @property
+    def name(self) -> str: ...
+
+
+class ParameterMemo:
+    """
+    Remembers what parameters resolved to under the same code, so that a known suite is validated without importing a framework.
+
+    Args:
+        folder: One small JSON file an answer; created when needed. A folder that cannot be written only costs time.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def resolve(self, spec: Entered, given: Mapping[str, Any], code: str, extra: str | None, distribution: str) -> dict[str, Any]:
+        """Return what :func:`resolve` returns, from memory where the same question was answered under the same code."""
+        key = digest({"entry": spec.entry, "code": code, "given": dict(given)})[:32]
+        path = self._folder / f"{key}.json"
+        try:
+            remembered: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            resolved = resolve(spec, given, extra, distribution)
+            self._write(path, resolved)
+            return resolved
+
+        return remembered
+
+    def _write(self, path: Path, resolved: Mapping[str, Any]) -> None:
+        try:
+            self._folder.mkdir(parents=True, exist_ok=True)
+            with tempfile.NamedTemporaryFile("w", dir=self._folder, suffix=".part", delete=False, encoding="utf-8") as file:
+                json.dump(resolved, file)
+            Path(file.name).replace(path)
+        except OSError:
+            return
+
+
+def resolve(spec: Entered, given: Mapping[str, Any], extra: str | None = None, distribution: str = "weighbridge") -> dict[str, Any]:
+    """
+    Check parameters against the fields of the spec's dataclass and return all of them, defaults included, as JSON holds them.
+
+    Raises:
+        ParameterError: A name is unknown, or a value of a wrong type or out of bounds.
+        PluginError: The entry cannot be imported or is no dataclass.
+    """
+    from pydantic import ValidationError
+
+    cls = load_entry(spec.entry, extra, distribution)
+    adapter = _adapter(cls)
+    names = [field.name for field in dataclasses.fields(cls) if field.init]
+    for name in given:
+        if name not in names:
+            known = f"its parameters are {', '.join(names)}" if names else "it has no parameters"
+            hint = nearest(name, names)
+            raise ParameterError(name, f"unknown parameter '{name}' of '{spec.name}'\n    {hint + '   ' if hint else ''}{known}")
+    try:
+        instance = adapter.validate_json(json.dumps(dict(given)), strict=True)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        where = str(first["loc"][0]) if first["loc"] else ""
+        value = f", got {first['input']!r}" if where else ""
+        raise ParameterError(where, f"parameter '{where}' of '{spec.name}': {first['msg']}{value}") from error
+    resolved: dict[str, Any] = adapter.dump_python(instance, mode="json")
+
+    return resolved
+
+
+def build(entry: str, parameters: Mapping[str, Any]) -> Any:  # Any: an instance of whatever class the entry names
+    """Build the dataclass that an entry names from parameters that :func:`resolve` returned."""
+    return _adapter(load_entry(entry)).validate_json(json.dumps(dict(parameters)))
+
+
+def describe(spec: Entered) -> list[tuple[str, str, str]]:
+    """Return name, type and default of each parameter, as text."""
+    cls = load_entry(spec.entry)
+    rows = []
+    for field in dataclasses.fields(_dataclass(cls)):
+        has_default = field.default is not dataclasses.MISSING
+        kind = field.type if isinstance(field.type, str) else getattr(field.type, "__name__", str(field.type))
+        rows.append((field.name, kind, repr(field.default) if has_default else "required"))
+
+    return rows
+
+
+@functools.cache
+def _adapter(cls: type) -> TypeAdapter[Any]:
+    from pydantic import TypeAdapter
+
+    return TypeAdapter(_dataclass(cls))
+
+
+def _dataclass(cls: type) -> type:
+    if not dataclasses.is_dataclass(cls):
+        raise PluginError(f"'{cls.__module__}:{cls.__qualname__}' is not a dataclass; its fields would be its parameters")
+
+    return cls

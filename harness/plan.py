@@ -1,0 +1,138 @@
+"""From a suite to the trials that it consists of, less those whose answer is known."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from harness.records import Record, Trial, trial_id, trial_key
+
+if TYPE_CHECKING:
+    from harness.fingerprint import CodeIndex
+    from harness.store import Store
+    from harness.suite import Suite
+
+__all__ = ["Plan", "Planned", "changed_parts", "make_plan"]
+
+
+@dataclass(frozen=True)
+class Planned:
+    """A trial, where it stands in the leaderboard, and what it is known by."""
+
+    dataset: str
+    method: str
+    trial: Trial
+    key: str
+    name: str
+
+
+@dataclass(frozen=True)
+class Plan:
+    """
+    What a suite asks, and what is known of it.
+
+    Args:
+        suite: The suite.
+        planned: All its trials, seed by seed, so that every cell has a first figure early.
+        known: Records by the key of the planned trial that they answer.
+        stale: Names of trials that have a record under other code or data, and none under today's.
+        code: What each code hash stands for.
+    """
+
+    suite: Suite
+    planned: tuple[Planned, ...]
+    known: Mapping[str, Record]
+    stale: frozenset[str] = frozenset()
+    code: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+
+    @property
+    def todo(self) -> list[Planned]:
+        """The trials without a record."""
+        return [planned for planned in self.planned if planned.key not in self.known]
+
+    @property
+    def to_rescore(self) -> list[Planned]:
+        """The trials whose record is sound but lacks a metric that the suite asks for."""
+        names = [metric.name for metric in self.suite.metrics]
+
+        return [
+            planned
+            for planned in self.planned
+            if (record := self.known.get(planned.key)) is not None
+            and record.status == "ok"
+            and any(name not in record.metrics for name in names)
+        ]
+
+
+def make_plan(suite: Suite, code: CodeIndex, store: Store | None, paths: Iterable[str] = (), *, trust_cache: bool = False) -> Plan:
+    """
+    Expand a suite and look up what is known.
+
+    Args:
+        suite: The suite.
+        code: Hashes the code of entries.
+        store: Where records are; ``None`` for none.
+        paths: Folders of local plugins, for the workers.
+        trust_cache: Accept the newest sound record of a trial even if code or data have changed since.
+    """
+    metrics = tuple((metric.name, metric.entry) for metric in suite.metrics)
+    folders = tuple(paths)
+    planned = []
+    for seed in suite.seeds:
+        for column in suite.datasets:
+            for row in suite.methods:
+                trial = Trial(
+                    task=column.task,
+                    dataset=column.dataset,
+                    method=row.method,
+                    budget=suite.budget,
+                    seed=seed,
+                    metrics=metrics,
+                    limits=suite.limits,
+                    resources=suite.resources,
+                    paths=folders,
+                )
+                planned.append(Planned(column.label, row.label, trial, trial_key(trial), trial_id(trial)))
+
+    known = {} if store is None else store.known(item.key for item in planned)
+    stale: set[str] = set()
+    unknown = {item.name: item.key for item in planned if item.key not in known}
+    if store is not None and unknown:
+        for record in store.of_trials(unknown):
+            stale.add(record.trial)
+            if trust_cache and record.status == "ok":
+                known[unknown[record.trial]] = record
+    entries = {part.entry: part.code for item in planned for part in (item.trial.task, item.trial.dataset, item.trial.method)}
+
+    return Plan(
+        suite=suite,
+        planned=tuple(planned),
+        known=known,
+        stale=frozenset(stale if not trust_cache else ()),
+        code={value: code.closure(entry) for entry, value in entries.items()},
+    )
+
+
+def changed_parts(old: Record, trial: Trial, store: Store, code: CodeIndex) -> list[str]:
+    """Say in one line each what differs between the circumstances of a record and of the trial today; empty if nothing does."""
+    lines = []
+    now = trial.circumstances()
+    for part in (trial.task, trial.dataset, trial.method):
+        kind = "task" if part is trial.task else "dataset" if part is trial.dataset else "method"
+        before = old.circumstances.get(f"{kind}_code")
+        if before == part.code:
+            continue
+        modules, today = store.code_modules(str(before)), code.closure(part.entry)
+        if modules is None:
+            lines.append(f"{kind} '{part.name}': its code was {before}, is {part.code}")
+            continue
+        lines += [f"{kind} '{part.name}': {name} changed" for name in today if name in modules and modules[name] != today[name]]
+        lines += [f"{kind} '{part.name}': {name} is new" for name in today if name not in modules]
+        lines += [f"{kind} '{part.name}': {name} is gone" for name in modules if name not in today]
+    if old.circumstances.get("dataset_content") != now["dataset_content"]:
+        lines.append(f"dataset '{trial.dataset.name}': the bytes of its raw data changed")
+    if list(old.circumstances.get("method_privileges", [])) != now["method_privileges"]:
+        lines.append(f"method '{trial.method.name}': its privileges changed")
+
+    return lines

@@ -1,0 +1,260 @@
+"""Finds plugins (bundled, installed, named on the command line), loads each one by itself, and answers what they provide."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.metadata
+import importlib.util
+import os
+import pkgutil
+import sys
+import traceback
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path
+from typing import Any, TypeVar, cast
+
+import pluggy
+
+import harness.hookspecs
+from harness.errors import PluginError, nearest
+from harness.specs import Dataset, Method, Metric, Task
+
+__all__ = ["Plugin", "Registry", "load_registry"]
+
+ENTRY_POINT_GROUP = "bench"
+BUNDLED = "plugins"
+
+Spec = TypeVar("Spec", Task, Dataset, Method, Metric)
+
+
+@dataclass(frozen=True)
+class Plugin:
+    """
+    One plugin, loaded or broken.
+
+    Args:
+        name: Entry-point name, bundled module or file stem.
+        module: Dotted module name.
+        source: ``bundled``, the distribution's name, or the path given with ``--plugin``.
+        version: Of the distribution; empty where there is none.
+        hooks: The hooks that it implements.
+        error: Traceback of what went wrong, or ``None``.
+    """
+
+    name: str
+    module: str
+    source: str
+    version: str = ""
+    hooks: tuple[str, ...] = ()
+    error: str | None = None
+
+
+@dataclass
+class Registry:
+    """Everything that the loaded plugins provide. Specs are gathered at the first question about their kind."""
+
+    manager: pluggy.PluginManager
+    plugins: list[Plugin] = field(default_factory=list)
+    paths: tuple[str, ...] = ()
+    _gathered: dict[str, list[Any]] = field(default_factory=dict)
+    _owners: dict[tuple[str, str, str], str] = field(default_factory=dict)
+
+    @property
+    def tasks(self) -> list[Task]:
+        """All tasks, by name."""
+        return self._specs("bench_tasks", Task)
+
+    @property
+    def datasets(self) -> list[Dataset]:
+        """All data sets, by task and name."""
+        return self._specs("bench_datasets", Dataset)
+
+    @property
+    def methods(self) -> list[Method]:
+        """All methods, by task and name."""
+        return self._specs("bench_methods", Method)
+
+    @property
+    def metrics(self) -> list[Metric]:
+        """All metrics, by task and name."""
+        return self._specs("bench_metrics", Metric)
+
+    def task(self, name: str) -> Task:
+        """
+        Return a task by name.
+
+        Raises:
+            PluginError: No plugin provides it; the message names the nearest one.
+        """
+        return _pick("task", name, self.tasks, "")
+
+    def dataset(self, task: str, name: str) -> Dataset:
+        """Return a data set of a task by name; raises as :meth:`task`."""
+        return _pick("dataset", name, [spec for spec in self.datasets if spec.task == task], task)
+
+    def method(self, task: str, name: str) -> Method:
+        """Return a method of a task by name; raises as :meth:`task`."""
+        return _pick("method", name, [spec for spec in self.methods if spec.task == task], task)
+
+    def metric(self, task: str, name: str) -> Metric:
+        """Return a metric of a task by name; raises as :meth:`task`."""
+        return _pick("metric", name, [spec for spec in self.metrics if spec.task == task], task)
+
+    @property
+    def roots(self) -> set[str]:
+        """Top-level packages of all plugins: what counts as code in a trial's key."""
+        return {plugin.module.partition(".")[0] for plugin in self.plugins}
+
+    def provided(self, name: str) -> list[str]:
+        """Return what the plugin ``name`` provides, as ``kind name`` lines."""
+        kinds = (("task", self.tasks), ("dataset", self.datasets), ("method", self.methods), ("metric", self.metrics))
+
+        return [
+            f"{kind} {spec.name}"
+            for kind, specs in kinds
+            for spec in specs
+            if self._owners.get((kind, getattr(spec, "task", ""), spec.name)) == name
+        ]
+
+    def _specs(self, hook: str, kind: type[Spec]) -> list[Spec]:
+        if hook not in self._gathered:
+            self._gathered[hook] = self._gather(hook, kind)
+
+        return cast(list[Spec], self._gathered[hook])
+
+    def _gather(self, hook: str, kind: type[Spec]) -> list[Spec]:
+        specs: list[Spec] = []
+        word = kind.__name__.lower()
+        for implementation in getattr(self.manager.hook, hook).get_hookimpls():
+            owner = implementation.plugin_name
+            try:
+                given = list(implementation.function())
+                for spec in given:
+                    if not isinstance(spec, kind):
+                        raise TypeError(f"{hook} gave {spec!r}, expected a {kind.__name__}")
+            except Exception:  # a plugin's code: whatever it raises is shown by `bench plugins`
+                self._disable(owner)
+                continue
+            for spec in given:
+                identity = (word, getattr(spec, "task", ""), spec.name)
+                if identity in self._owners:
+                    scope = f" of task '{identity[1]}'" if identity[1] else ""
+                    raise PluginError(
+                        f"two plugins provide the {word} '{spec.name}'{scope}: '{self._owners[identity]}' and '{owner}'\n"
+                        f"    uninstall one of them, or load exactly those you want with BENCH_PLUGINS"
+                    )
+                self._owners[identity] = owner
+                specs.append(spec)
+
+        return sorted(specs, key=lambda spec: (getattr(spec, "task", ""), spec.name))
+
+    def _disable(self, name: str) -> None:
+        error = traceback.format_exc()
+        self.plugins = [replace(plugin, error=error) if plugin.name == name else plugin for plugin in self.plugins]
+
+
+def load_registry(extra: Iterable[str] = ()) -> Registry:
+    """
+    Load every plugin that can be found: bundled ones, entry points of the group ``bench``, and ``extra`` (files or modules of ``--plugin``).
+
+    ``BENCH_PLUGINS=name,name`` loads exactly these of the bundled and installed ones (none for an empty value). A plugin that cannot be loaded is kept
+    with its traceback; the others work.
+
+    Raises:
+        PluginError: A file or module named in ``extra`` does not exist.
+    """
+    manager = pluggy.PluginManager("bench")
+    manager.add_hookspecs(harness.hookspecs)
+    registry = Registry(manager)
+    wanted = os.environ.get("BENCH_PLUGINS")
+    names = None if wanted is None else {name.strip() for name in wanted.split(",") if name.strip()}
+
+    seen: set[str] = set()
+    for module in _bundled_modules(BUNDLED):
+        name = module.removeprefix(f"{BUNDLED}.")
+        if names is None or name in names:
+            _load(registry, Plugin(name, module, "bundled"), partial(importlib.import_module, module))
+            seen.add(name)
+
+    for point in importlib.metadata.entry_points(group=ENTRY_POINT_GROUP) if names is None or names - seen else ():
+        if names is None or point.name in names:
+            distribution = point.dist
+            plugin = Plugin(
+                point.name,
+                point.module,
+                "installed" if distribution is None else distribution.name,
+                "" if distribution is None else distribution.version,
+            )
+            _load(registry, plugin, point.load)
+            seen.add(point.name)
+    if names is not None and names - seen:
+        unknown = sorted(names - seen)[0]
+        raise PluginError(f"BENCH_PLUGINS names '{unknown}', which is neither bundled nor installed")
+
+    paths = []
+    for given in extra:
+        path = Path(given)
+        if path.suffix == ".py" or path.exists():
+            if not path.is_file():
+                raise PluginError(f"--plugin {given}: there is no such file")
+            folder = str(path.resolve().parent)
+            paths.append(folder)
+            if folder not in sys.path:
+                sys.path.insert(0, folder)
+            module = path.stem
+        else:
+            module = given
+            if importlib.util.find_spec(module.partition(".")[0]) is None:
+                raise PluginError(f"--plugin {given}: there is no such file and no such module")
+        _load(registry, Plugin(module, module, given), partial(importlib.import_module, module))
+    registry.paths = tuple(paths)
+
+    return registry
+
+
+def _bundled_modules(package: str) -> list[str]:
+    """Name the packages below the bundled ones, at any depth, without importing those that are only folders."""
+    spec = importlib.util.find_spec(package)
+    folders = [] if spec is None or spec.submodule_search_locations is None else list(spec.submodule_search_locations)
+
+    def walk(folders: list[str], prefix: str) -> list[str]:
+        found = []
+        for info in pkgutil.iter_modules(folders):
+            if info.ispkg:
+                below = [str(Path(folder) / info.name) for folder in folders if (Path(folder) / info.name).is_dir()]
+                found += [f"{prefix}.{info.name}", *walk(below, f"{prefix}.{info.name}")]
+        return found
+
+    return walk(folders, package)
+
+
+def _load(registry: Registry, plugin: Plugin, load: Callable[[], object]) -> None:
+    """Import and register one plugin; a module without hooks is a folder, not a plugin."""
+    try:
+        module = load()
+        hooks = tuple(name for name in vars(module) if name.startswith("bench_") and hasattr(getattr(module, name), "bench_impl"))
+        if not hooks and plugin.source == "bundled":
+            return
+        unknown = [name for name in hooks if not hasattr(harness.hookspecs, name)]
+        if unknown:
+            hint = nearest(unknown[0], (name for name in vars(harness.hookspecs) if name.startswith("bench_")))
+            raise PluginError(f"unknown hook '{unknown[0]}' {hint}")
+        registry.manager.register(module, name=plugin.name)
+    except Exception:  # a plugin's code: whatever it raises is shown by `bench plugins`
+        registry.plugins.append(replace(plugin, error=traceback.format_exc()))
+        return
+    registry.plugins.append(replace(plugin, hooks=hooks))
+
+
+def _pick(kind: str, name: str, specs: list[Spec], task: str) -> Spec:
+    for spec in specs:
+        if spec.name == name:
+            return spec
+    scope = f" for task '{task}'" if task else ""
+    option = f" --task {task}" if task else ""
+    hint = nearest(name, (spec.name for spec in specs))
+    raise PluginError(
+        f"unknown {kind} '{name}'{scope}\n    {hint + '   ' if hint else ''}`bench list {kind}s{option}` shows all {len(specs)}"
+    )

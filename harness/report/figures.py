@@ -1,0 +1,79 @@
+"""How figures are spelled in every report."""
+
+from __future__ import annotations
+
+from harness.leaderboard import Cell, Leaderboard, MetricInfo
+
+__all__ = ["NOTHING", "column_title", "coverage", "difference", "legend", "mean", "number", "p_value", "ratio", "seconds"]
+
+NOTHING = "–"
+SIGNIFICANCE = 0.05
+
+
+def number(value: float | None, unit: str, *, signed: bool = False) -> str:
+    """Spell a figure: per cent with one decimal for fractions, three decimals otherwise; a figure that does not exist is a dash."""
+    if value is None:
+        return NOTHING
+    sign = "+" if signed else ""
+
+    return f"{100 * value:{sign}.1f}" if unit == "%" else f"{value:{sign}.3f}"
+
+
+def mean(cell: Cell, unit: str) -> str:
+    """Spell a mean with the half width of its interval."""
+    if cell.mean is None or cell.low is None or cell.high is None:
+        return number(cell.mean, unit)
+
+    return f"{number(cell.mean, unit)} ±{number((cell.high - cell.low) / 2, unit)}"
+
+
+def difference(cell: Cell, unit: str) -> str:
+    """Spell the difference to the baseline, with a star where it is significant."""
+    if cell.difference is None:
+        return ""
+    star = "*" if cell.p is not None and cell.p < SIGNIFICANCE else ""
+
+    return f"{number(cell.difference, unit, signed=True)}{star}"
+
+
+def p_value(value: float | None) -> str:
+    """Spell a p-value."""
+    if value is None:
+        return NOTHING
+
+    return "<0.001" if value < 0.001 else f"{value:.3f}"
+
+
+def ratio(value: float | None) -> str:
+    """Spell a cost relative to the baseline's."""
+    return NOTHING if value is None else f"{value:.1f}×"
+
+
+def seconds(value: float | None) -> str:
+    """Spell a duration."""
+    if value is None:
+        return NOTHING
+
+    return f"{value:.2f} s" if value < 100 else f"{value:.0f} s"
+
+
+def coverage(ok: int, total: int) -> str:
+    """Spell how many trials of a cell ended ok."""
+    return f"{ok}/{total}"
+
+
+def column_title(label: str, name: str) -> str:
+    """Return what a data set's label says beyond its name."""
+    return label.removeprefix(name).strip() or label
+
+
+def legend(board: Leaderboard, metric: MetricInfo) -> str:
+    """Say what the figures of an overview are."""
+    few = " (few: small differences cannot show)" if len(board.seeds) < 5 else ""
+    unit = f", {metric.unit}" if metric.unit else ""
+
+    return (
+        f"{metric.name}{unit}: mean ± half the 95 % interval over {len(board.seeds)} seeds{few}, {metric.direction} is better; "
+        f"then the paired difference to {board.baseline}, * where its p-value (paired t, Holm) is below {SIGNIFICANCE}. "
+        f"Bold: not significantly worse than the best of the column."
+    )

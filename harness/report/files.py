@@ -1,0 +1,161 @@
+"""The leaderboard as files: Markdown for people, CSV and JSON for programs."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tabulate import tabulate
+
+from harness.errors import StoreError
+from harness.report import figures
+
+if TYPE_CHECKING:
+    from harness.leaderboard import Leaderboard, MetricInfo
+
+__all__ = ["to_csv", "to_json", "to_markdown", "write_reports"]
+
+
+def write_reports(board: Leaderboard, folder: Path, command: str) -> list[Path]:
+    """
+    Write ``leaderboard.md``, ``.csv`` and ``.json``.
+
+    Args:
+        board: What to write.
+        folder: Created where it is missing.
+        command: What produced the leaderboard, for the reader.
+
+    Raises:
+        StoreError: A file cannot be written.
+    """
+    contents = {
+        "leaderboard.md": to_markdown(board, command),
+        "leaderboard.csv": to_csv(board),
+        "leaderboard.json": to_json(board),
+    }
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, content in contents.items():
+            (folder / name).write_text(content, encoding="utf-8")
+    except OSError as error:
+        raise StoreError(
+            f"the reports cannot be written to '{folder}': {error.strerror}\n    choose another folder with --results"
+        ) from error
+
+    return [folder / name for name in contents]
+
+
+def to_json(board: Leaderboard) -> str:
+    """Return all figures of the leaderboard as JSON; one that does not exist is null."""
+    return json.dumps(board.to_json(), indent=1, allow_nan=False, ensure_ascii=False) + "\n"
+
+
+def to_csv(board: Leaderboard) -> str:
+    """Return one line for each metric, data set and method."""
+    buffer = io.StringIO()
+    writer: csv.DictWriter[str] | None = None
+    for cell in board.cells:
+        content = asdict(cell)
+        statuses = content.pop("statuses")
+        line = {**content, "statuses": " ".join(f"{status}:{count}" for status, count in sorted(statuses.items()))}
+        if writer is None:
+            writer = csv.DictWriter(buffer, fieldnames=list(line), lineterminator="\n")
+            writer.writeheader()
+        writer.writerow(line)
+
+    return buffer.getvalue()
+
+
+def to_markdown(board: Leaderboard, command: str) -> str:
+    """Return the leaderboard as GitHub's Markdown: an overview by the main metric, then every data set in detail."""
+    main = board.metrics[0]
+    parts = [
+        f"# {board.suite}",
+        _escape(board.summary),
+        f"Produced by `{command}`.",
+        "## Overview",
+        _overview(board, main),
+        figures.legend(board, main),
+    ]
+    privileged = [f"{_escape(row.label)} ({', '.join(row.privileges)})" for row in board.rows if row.privileges]
+    if privileged:
+        parts.append(f"† needs more than its neighbours: {'; '.join(privileged)}.")
+    parts.append("Cost is the wall time relative to the baseline's on the same seeds and hardware; ok counts the trials that ended well.")
+    if board.stale:
+        parts.append(f"{board.stale} records were made by other code or data than today's.")
+    for column in board.columns:
+        parts += [f"## {_escape(column.label)}", _details(board, column.label)]
+
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _overview(board: Leaderboard, metric: MetricInfo) -> str:
+    lines = []
+    for row in sorted(board.rows, key=lambda row: (row.mean_rank is None, row.mean_rank or 0.0)):
+        line = [_escape(row.label) + ("†" if row.privileges else "")]
+        for column in board.columns:
+            cell = board.cell(column.label, row.label, metric.name)
+            text = figures.mean(cell, metric.unit)
+            change = figures.difference(cell, metric.unit)
+            line.append(f"**{text}**" if cell.best else text)
+            line[-1] += f" ({_escape(change)})" if change else ""
+        rank = figures.NOTHING if row.mean_rank is None else f"{row.mean_rank:.1f}"
+        lines.append([*line, rank, figures.ratio(row.cost_ratio), figures.coverage(row.ok, row.total)])
+    headers = ["method", *(_escape(column.label) for column in board.columns), "mean rank", "cost", "ok"]
+
+    return tabulate(lines, headers=headers, tablefmt="github", disable_numparse=True)
+
+
+def _details(board: Leaderboard, dataset: str) -> str:
+    main = board.metrics[0]
+    lines = []
+    for row in board.rows:
+        cells = {metric.name: board.cell(dataset, row.label, metric.name) for metric in board.metrics}
+        cell = cells[main.name]
+        interval = (
+            f"{figures.number(cell.difference, main.unit, signed=True)} "
+            f"[{figures.number(cell.difference_low, main.unit, signed=True)}, {figures.number(cell.difference_high, main.unit, signed=True)}]"
+            if cell.difference is not None
+            else figures.NOTHING
+        )
+        rank = figures.NOTHING if cell.rank is None else f"{cell.rank:g}"
+        lines.append(
+            [
+                _escape(row.label) + ("†" if row.privileges else ""),
+                *(figures.mean(cells[metric.name], metric.unit) for metric in board.metrics),
+                interval,
+                figures.p_value(cell.p),
+                rank,
+                figures.seconds(cell.wall_seconds),
+                figures.ratio(cell.cost_ratio),
+                figures.coverage(cell.statuses.get("ok", 0), cell.total),
+            ]
+        )
+    headers = [
+        "method",
+        *(f"{metric.name}{f' ({metric.unit})' if metric.unit else ''}" for metric in board.metrics),
+        f"Δ {main.name}",
+        "p",
+        "rank",
+        "time",
+        "cost",
+        "ok",
+    ]
+
+    return tabulate(lines, headers=headers, tablefmt="github", disable_numparse=True)
+
+
+def _escape(text: str) -> str:
+    """Keep text from being read as Markdown or HTML."""
+    for character in "\\`*_|<>[]":
+        text = (
+            text.replace(character, f"\\{character}")
+            if character not in "<>"
+            else text.replace(character, {"<": "&lt;", ">": "&gt;"}[character])
+        )
+
+    return text

@@ -1,0 +1,84 @@
+"""The leaderboard in a terminal: one table a data set, its variants as columns."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from rich.table import Table
+from rich.text import Text
+
+from harness.report import figures
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from harness.leaderboard import Cell, Leaderboard, MetricInfo
+
+__all__ = ["print_leaderboard"]
+
+
+def print_leaderboard(board: Leaderboard, console: Console, metric: str | None = None) -> None:
+    """
+    Print the leaderboard for one metric.
+
+    Args:
+        board: What to print.
+        console: Where.
+        metric: Name; the main one by default.
+    """
+    shown = next(item for item in board.metrics if metric in (None, item.name))
+    for name in dict.fromkeys(column.name for column in board.columns):
+        console.print(_table(board, name, shown))
+    console.print(Text(figures.legend(board, shown), style="dim"))
+    privileged = [f"{row.label} ({', '.join(row.privileges)})" for row in board.rows if row.privileges]
+    if privileged:
+        console.print(Text(f"† needs more than its neighbours: {'; '.join(privileged)}.", style="dim"))
+    if board.failed:
+        console.print(Text(_failures(board), style="yellow"))
+    if board.stale:
+        console.print(
+            Text(f"{board.stale} records were made by other code or data than today's; `bench run` brings them up to date.", style="yellow")
+        )
+
+
+def _table(board: Leaderboard, name: str, metric: MetricInfo) -> Table:
+    columns = [column for column in board.columns if column.name == name]
+    table = Table(title=f"{name}: {metric.name}", title_justify="left", title_style="bold", show_edge=False, pad_edge=False)
+    table.add_column("method", no_wrap=True)
+    for column in columns:
+        table.add_column(figures.column_title(column.label, name), justify="right")
+    table.add_column("mean rank\n(all)", justify="right")
+    table.add_column("cost\n(all)", justify="right")
+    for row in sorted(board.rows, key=lambda row: (row.mean_rank is None, row.mean_rank or 0.0)):
+        cells = [board.cell(column.label, row.label, metric.name) for column in columns]
+        mark = "†" if row.privileges else ""
+        rank = figures.NOTHING if row.mean_rank is None else f"{row.mean_rank:.1f}"
+        table.add_row(f"{row.label}{mark}", *(_text(cell, metric) for cell in cells), rank, figures.ratio(row.cost_ratio))
+
+    return table
+
+
+def _text(cell: Cell, metric: MetricInfo) -> Text:
+    text = Text(figures.mean(cell, metric.unit), style="bold" if cell.best else "")
+    change = figures.difference(cell, metric.unit)
+    if change:
+        text.append(f" {change}", style="dim")
+    if cell.n < cell.total:
+        text.append(f" [{figures.coverage(cell.n, cell.total)}]", style="yellow")
+
+    return text
+
+
+def _failures(board: Leaderboard) -> str:
+    main = board.metrics[0].name
+    parts = []
+    for row in board.rows:
+        counts: dict[str, int] = {}
+        for column in board.columns:
+            for status, count in board.cell(column.label, row.label, main).statuses.items():
+                if status != "ok":
+                    counts[status] = counts.get(status, 0) + count
+        if counts:
+            parts.append(f"{row.label} ({', '.join(f'{count} {status}' for status, count in sorted(counts.items()))})")
+
+    return f"{board.failed} trials without a result: {'; '.join(parts)}. `bench show` tells why."

@@ -1,0 +1,292 @@
+"""Records in a database: SQLAlchemy Core over SQLite (WAL) or any other URL; and the JSON lines that a repository can carry."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+
+from harness.errors import StoreError
+from harness.records import Record, canonical_json
+
+__all__ = ["Store", "open_store", "read_export", "write_export"]
+
+KEYS_PER_QUERY = 500  # below the limit of bound parameters of every database
+
+_metadata = sa.MetaData()
+
+_records = sa.Table(
+    "records",
+    _metadata,
+    sa.Column("key", sa.String(64), primary_key=True),
+    sa.Column("trial", sa.String(12), nullable=False, index=True),
+    sa.Column("task", sa.String(100), nullable=False),
+    sa.Column("dataset", sa.String(100), nullable=False),
+    sa.Column("method", sa.String(100), nullable=False),
+    sa.Column("seed", sa.Integer, nullable=False),
+    sa.Column("status", sa.String(20), nullable=False),
+    sa.Column("started", sa.String(40), nullable=False),
+    sa.Column("content", sa.Text, nullable=False),
+)
+_code = sa.Table("code", _metadata, sa.Column("hash", sa.String(16), primary_key=True), sa.Column("modules", sa.Text, nullable=False))
+_environments = sa.Table(
+    "environments", _metadata, sa.Column("id", sa.String(16), primary_key=True), sa.Column("facts", sa.Text, nullable=False)
+)
+_outcomes = sa.Table(
+    "outcomes", _metadata, sa.Column("key", sa.String(64), primary_key=True), sa.Column("arrays", sa.LargeBinary, nullable=False)
+)
+
+
+def open_store(url: str) -> Store:
+    """
+    Open a store, and create its tables where they are missing.
+
+    Args:
+        url: A path of an SQLite file, or a URL of SQLAlchemy (``postgresql+psycopg://...``).
+
+    Raises:
+        StoreError: The place cannot be written, is no database, or its driver is not installed.
+    """
+    if "://" not in url:
+        try:
+            Path(url).parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise StoreError(f"the store '{url}' cannot be created: {error.strerror}\n    choose another place with --store") from error
+        url = f"sqlite:///{url}"
+    try:
+        engine = sa.create_engine(url, connect_args={"timeout": 60} if url.startswith("sqlite") else {})
+    except (sa.exc.ArgumentError, ModuleNotFoundError) as error:
+        hint = "\n    for PostgreSQL: pip install 'weighbridge[postgres]'" if isinstance(error, ModuleNotFoundError) else ""
+        raise StoreError(f"the store '{url}' cannot be opened: {error}{hint}") from error
+    if engine.dialect.name == "sqlite":
+        sa.event.listen(engine, "connect", _prepare_sqlite)
+    store = Store(engine)
+    store.create()
+
+    return store
+
+
+def _prepare_sqlite(connection: Any, _: object) -> None:  # Any: the driver's own connection
+    """Let readers and one writer work at once; a commit survives the death of the process (not necessarily the loss of power)."""
+    cursor = connection.cursor()
+    cursor.execute("PRAGMA journal_mode=WAL")
+    cursor.execute("PRAGMA synchronous=NORMAL")
+    cursor.close()
+
+
+class Store:
+    """
+    Records by key, with the code and the environments that they refer to, and the outcomes that are kept.
+
+    Several processes may use one store at once; a key that two of them write keeps its first record.
+    """
+
+    def __init__(self, engine: sa.Engine) -> None:
+        self._engine = engine
+
+    def create(self) -> None:
+        """Create the tables that are missing."""
+        with self._guard("created"):
+            _metadata.create_all(self._engine)
+
+    def close(self) -> None:
+        """Release the connections."""
+        self._engine.dispose()
+
+    def add(self, finished: Sequence[tuple[Record, bytes | None]]) -> None:
+        """
+        Commit records, each with its outcome where one is kept; a key that is there already is left alone.
+
+        Raises:
+            StoreError: They could not be written (a full disk, a lost server).
+        """
+        rows = [
+            {
+                "key": record.key,
+                "trial": record.trial,
+                "task": record.question["task"]["name"],
+                "dataset": record.question["dataset"]["name"],
+                "method": record.question["method"]["name"],
+                "seed": record.question["seed"],
+                "status": record.status,
+                "started": record.started,
+                "content": canonical_json(record.to_json()),
+            }
+            for record, _ in finished
+        ]
+        arrays = [{"key": record.key, "arrays": outcome} for record, outcome in finished if outcome is not None]
+        with self._guard("written"), self._engine.begin() as connection:
+            connection.execute(self._insert(_records), rows)
+            if arrays:
+                connection.execute(self._insert(_outcomes), arrays)
+
+    def replace(self, record: Record) -> None:
+        """Overwrite the record of a key: its metrics were computed anew from the outcome, or a failure is tried again."""
+        with self._guard("written"), self._engine.begin() as connection:
+            connection.execute(sa.delete(_records).where(_records.c.key == record.key))
+        self.add([(record, None)])
+
+    def forget(self, keys: Iterable[str]) -> None:
+        """Delete the records of these keys, so that their trials run again."""
+        with self._guard("written"), self._engine.begin() as connection:
+            for part in _parts(list(keys)):
+                connection.execute(sa.delete(_records).where(_records.c.key.in_(part)))
+
+    def add_code(self, modules: Mapping[str, Mapping[str, str]]) -> None:
+        """Note what each code hash stands for: module names and their hashes."""
+        rows = [{"hash": value, "modules": canonical_json(dict(content))} for value, content in modules.items()]
+        if rows:
+            with self._guard("written"), self._engine.begin() as connection:
+                connection.execute(self._insert(_code), rows)
+
+    def add_environment(self, identifier: str, facts: Mapping[str, Any]) -> None:
+        """Note the facts of an environment once."""
+        with self._guard("written"), self._engine.begin() as connection:
+            connection.execute(self._insert(_environments), [{"id": identifier, "facts": canonical_json(dict(facts))}])
+
+    def known(self, keys: Iterable[str]) -> dict[str, Record]:
+        """Return the records of those keys that have one."""
+        found = {}
+        with self._guard("read"), self._engine.connect() as connection:
+            for part in _parts(list(keys)):
+                for (content,) in connection.execute(sa.select(_records.c.content).where(_records.c.key.in_(part))):
+                    record = Record.from_json(json.loads(content))
+                    found[record.key] = record
+
+        return found
+
+    def known_keys(self, keys: Iterable[str]) -> set[str]:
+        """Return which of these keys have a record."""
+        found: set[str] = set()
+        with self._guard("read"), self._engine.connect() as connection:
+            for part in _parts(list(keys)):
+                found.update(key for (key,) in connection.execute(sa.select(_records.c.key).where(_records.c.key.in_(part))))
+
+        return found
+
+    def of_trials(self, trials: Iterable[str]) -> list[Record]:
+        """Return all records of these trials, whatever the code was, oldest first."""
+        found = []
+        with self._guard("read"), self._engine.connect() as connection:
+            for part in _parts(list(trials)):
+                query = sa.select(_records.c.content).where(_records.c.trial.in_(part)).order_by(_records.c.started)
+                found += [Record.from_json(json.loads(content)) for (content,) in connection.execute(query)]
+
+        return found
+
+    def find(self, prefix: str) -> list[Record]:
+        """Return the records whose trial name or key begins with ``prefix``, oldest first."""
+        pattern = prefix.replace("%", "").replace("_", "") + "%"
+        condition = sa.or_(_records.c.trial.like(pattern), _records.c.key.like(pattern))
+        with self._guard("read"), self._engine.connect() as connection:
+            rows = connection.execute(sa.select(_records.c.content).where(condition).order_by(_records.c.started))
+            return [Record.from_json(json.loads(content)) for (content,) in rows]
+
+    def code_modules(self, code: str) -> dict[str, str] | None:
+        """Return what a code hash stands for, or ``None`` if it was never noted."""
+        with self._guard("read"), self._engine.connect() as connection:
+            row = connection.execute(sa.select(_code.c.modules).where(_code.c.hash == code)).first()
+
+        return None if row is None else json.loads(row[0])
+
+    def environment(self, identifier: str) -> dict[str, Any] | None:
+        """Return the facts of an environment."""
+        with self._guard("read"), self._engine.connect() as connection:
+            row = connection.execute(sa.select(_environments.c.facts).where(_environments.c.id == identifier)).first()
+
+        return None if row is None else json.loads(row[0])
+
+    def outcomes_kept(self, keys: Iterable[str]) -> set[str]:
+        """Return which of these keys have a kept outcome."""
+        found: set[str] = set()
+        with self._guard("read"), self._engine.connect() as connection:
+            for part in _parts(list(keys)):
+                found.update(key for (key,) in connection.execute(sa.select(_outcomes.c.key).where(_outcomes.c.key.in_(part))))
+
+        return found
+
+    def outcome(self, key: str) -> bytes | None:
+        """Return the packed outcome of a key, or ``None``."""
+        with self._guard("read"), self._engine.connect() as connection:
+            row = connection.execute(sa.select(_outcomes.c.arrays).where(_outcomes.c.key == key)).first()
+
+        return None if row is None else bytes(row[0])
+
+    def _insert(self, table: sa.Table) -> Any:  # Any: each dialect has its own class of statement
+        """Build an insert that leaves existing rows alone."""
+        if self._engine.dialect.name == "postgresql":
+            from sqlalchemy.dialects import postgresql
+
+            return postgresql.insert(table).on_conflict_do_nothing()
+
+        return sa.insert(table).prefix_with("OR IGNORE")
+
+    def _guard(self, verb: str) -> _Guard:
+        return _Guard(str(self._engine.url), verb)
+
+
+class _Guard:
+    """Turns the database's exceptions into one that says where and what next."""
+
+    def __init__(self, url: str, verb: str) -> None:
+        self._url = url.removeprefix("sqlite:///")
+        self._verb = verb
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: object) -> None:
+        if isinstance(error, sa.exc.SQLAlchemyError):
+            cause = getattr(error, "orig", None) or error
+            raise StoreError(
+                f"the store '{self._url}' cannot be {self._verb}: {cause}\n    free some room, or choose another place with --store"
+            ) from error
+
+
+def _parts(keys: list[str]) -> Iterator[list[str]]:
+    for start in range(0, len(keys), KEYS_PER_QUERY):
+        yield keys[start : start + KEYS_PER_QUERY]
+
+
+def write_export(path: Path, records: Iterable[Record], environments: Mapping[str, Mapping[str, Any]]) -> None:
+    """
+    Write records as JSON lines, after one line an environment that they refer to; sorted by key, so that equal contents are equal files.
+
+    Raises:
+        StoreError: The file cannot be written.
+    """
+    lines = [canonical_json({"environment": name, "facts": dict(facts)}) for name, facts in sorted(environments.items())]
+    lines += [canonical_json(record.to_json()) for record in sorted(records, key=lambda record: record.key)]
+    try:
+        path.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+    except OSError as error:
+        raise StoreError(f"{path} cannot be written: {error.strerror}") from error
+
+
+def read_export(path: Path) -> tuple[list[Record], dict[str, dict[str, Any]]]:
+    """
+    Read what :func:`write_export` wrote: the records, and the environments by identifier.
+
+    Raises:
+        StoreError: The file cannot be read, or a line is neither; the message names the line.
+    """
+    records = []
+    environments = {}
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise StoreError(f"{path} cannot be read: {error}") from error
+    for number, line in enumerate(lines, start=1):
+        try:
+            value = json.loads(line)
+            if isinstance(value, dict) and "environment" in value and "facts" in value:
+                environments[value["environment"]] = value["facts"]
+            else:
+                records.append(Record.from_json(value))
+        except (ValueError, StoreError) as error:
+            raise StoreError(f"{path}:{number}: {error}") from error
+
+    return records, environments

@@ -1,0 +1,465 @@
+"""A suite: from the YAML file to validated cells. Every error names file, line and column, and the nearest valid word."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+
+from annotated_types import Ge, Gt, MinLen
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, WithJsonSchema
+
+from harness.errors import PluginError, SuiteError, nearest
+from harness.parameters import ParameterError, ParameterMemo
+from harness.records import Limits, Part, Resources
+from harness.yamlfile import Location, YamlFile, parse_scalar, read_yaml
+
+if TYPE_CHECKING:
+    from harness.fingerprint import CodeIndex
+    from harness.registry import Registry
+    from harness.specs import Dataset, Method, Metric, Task
+
+__all__ = ["DatasetCell", "MethodCell", "Overrides", "Suite", "find_suite", "json_schema", "load_suite"]
+
+ENTRY_KEYS = ("label", "protocol")
+
+Found = TypeVar("Found")
+
+_ENTRY_SCHEMA = {
+    "anyOf": [
+        {"type": "string"},
+        {
+            "type": "object",
+            "description": "The name with its parameters, {gce: {q: 0.7}}, and beside it a label; a list value expands into a grid.",
+            "properties": {"label": {"type": "string"}, "protocol": {"type": "object"}},
+            "minProperties": 1,
+            "maxProperties": 3,
+        },
+    ]
+}
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+
+class _Entry(_Strict):
+    name: str
+    parameters: dict[str, Any] = Field(default_factory=dict)
+    label: str | None = None
+    protocol: dict[str, Any] = Field(default_factory=dict)
+
+
+class _Limits(_Strict):
+    seconds: Annotated[float, Gt(0)] = Field(3600.0, description="Wall time of one trial.")
+    memory_gb: Annotated[float, Gt(0)] = Field(8.0, description="Memory that one trial may allocate.")
+
+
+class _Resources(_Strict):
+    cpu: Annotated[float, Ge(0)] = Field(1.0, description="CPU cores that one trial reserves.")
+    gpu: Annotated[float, Ge(0)] = Field(0.0, description="GPUs that one trial reserves; a fraction shares one.")
+    memory_gb: Annotated[float, Ge(0)] = Field(0.0, description="Memory that one trial reserves on its node; 0 reserves none.")
+
+
+class _Budget(_Strict):
+    epochs: Annotated[int, Ge(1)] | None = None
+    steps: Annotated[int, Ge(1)] | None = None
+    environment_steps: Annotated[int, Ge(1)] | None = None
+    tokens: Annotated[int, Ge(1)] | None = None
+    seconds: Annotated[float, Gt(0)] | None = None
+
+
+class _SuiteFile(_Strict):
+    """A suite: one task, data sets x methods x seeds, a budget."""
+
+    task: str = Field(description="Name of the task; `bench list tasks`.")
+    summary: str = Field("", description="One line that says what this suite compares.")
+    datasets: Annotated[list[Annotated[_Entry, WithJsonSchema(_ENTRY_SCHEMA)]], MinLen(1)] = Field(
+        description="Data sets with parameters; a list value expands into a grid; `protocol` beside the name changes it for this data set."
+    )
+    methods: Annotated[list[Annotated[_Entry, WithJsonSchema(_ENTRY_SCHEMA)]], MinLen(1)] = Field(
+        description="Methods with hyperparameters; a list value expands into a grid."
+    )
+    baseline: str | None = Field(None, description="Label of the method that the others are compared with; the first by default.")
+    seeds: Annotated[int, Ge(1)] | Annotated[list[Annotated[int, Ge(0)]], MinLen(1)] = Field(
+        5, description="How many seeds (0, 1, ...), or a list of them."
+    )
+    budget: _Budget = Field(default_factory=_Budget, description="What each trial may spend, for example {epochs: 10}.")
+    protocol: dict[str, Any] = Field(default_factory=dict, description="Settings of the task's protocol, for all data sets.")
+    metrics: list[str] | None = Field(None, description="Metrics, the main one first; the task's own by default.")
+    limits: _Limits = Field(default_factory=lambda: _Limits(seconds=3600.0, memory_gb=8.0))
+    resources: _Resources = Field(default_factory=lambda: _Resources(cpu=1.0, gpu=0.0, memory_gb=0.0))
+
+
+@dataclass(frozen=True)
+class DatasetCell:
+    """A data set with its parameters and the protocol that it is used under; a column of the leaderboard."""
+
+    label: str
+    dataset: Part
+    task: Part
+    spec: Dataset
+    given: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class MethodCell:
+    """A method with its hyperparameters; a row of the leaderboard."""
+
+    label: str
+    method: Part
+    spec: Method
+    given: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Suite:
+    """A validated suite: every name is known, every parameter within its bounds."""
+
+    name: str
+    path: Path
+    summary: str
+    task: Task
+    datasets: tuple[DatasetCell, ...]
+    methods: tuple[MethodCell, ...]
+    baseline: str
+    seeds: tuple[int, ...]
+    budget: Mapping[str, float]
+    metrics: tuple[Metric, ...]
+    limits: Limits
+    resources: Resources
+
+
+@dataclass(frozen=True)
+class Overrides:
+    """
+    What the command line changes of a suite.
+
+    Args:
+        settings: ``key=value`` of ``--set``, dotted keys.
+        seeds: Number of seeds.
+        methods: Names or labels to keep; the baseline is kept too.
+        datasets: Names to keep.
+        quick: One seed, the smallest budget, the first data set.
+    """
+
+    settings: tuple[str, ...] = ()
+    seeds: int | None = None
+    methods: tuple[str, ...] = ()
+    datasets: tuple[str, ...] = ()
+    quick: bool = False
+
+    def __bool__(self) -> bool:
+        return bool(self.settings or self.seeds or self.methods or self.datasets or self.quick)
+
+
+def json_schema() -> dict[str, Any]:
+    """Return the JSON Schema of suite files, for editors."""
+    schema = _SuiteFile.model_json_schema()
+    schema["$schema"] = "https://json-schema.org/draft/2020-12/schema"
+    schema["title"] = "weighbridge suite"
+
+    return schema
+
+
+def find_suite(name: str) -> Path:
+    """
+    Find a suite by path, or by name in ``suites/`` here or among the bundled ones.
+
+    Raises:
+        SuiteError: There is none; the message names the nearest one.
+    """
+    path = Path(name)
+    if path.suffix in {".yaml", ".yml"} or path.exists():
+        if not path.is_file():
+            raise SuiteError(f"{name}: there is no such file{_hint_suite(path.stem)}")
+        return path
+    for folder in suite_folders():
+        candidate = folder / f"{name}.yaml"
+        if candidate.is_file():
+            return candidate
+    raise SuiteError(f"no suite '{name}'{_hint_suite(name)}")
+
+
+def suite_folders() -> list[Path]:
+    """Return where suites are looked for by name: ``suites/`` here, then the bundled ones."""
+    package = Path(__file__).parent
+    folders = [Path("suites"), package / "bundled_suites", package.parent / "suites"]
+
+    return [folder for folder in folders if folder.is_dir()]
+
+
+def _hint_suite(name: str) -> str:
+    names = sorted({path.relative_to(folder).with_suffix("").as_posix() for folder in suite_folders() for path in folder.rglob("*.yaml")})
+    hint = nearest(name, names)
+
+    return f"\n    {hint + '   ' if hint else ''}known suites: {', '.join(names)}" if names else ""
+
+
+def load_suite(path: Path, registry: Registry, code: CodeIndex, memo: ParameterMemo, overrides: Overrides | None = None) -> Suite:
+    """
+    Read a suite file, apply the command line's changes, and check everything.
+
+    Args:
+        path: The YAML file.
+        registry: What the plugins provide.
+        code: Hashes the code of entries.
+        memo: Remembers parameters that were checked under the same code.
+        overrides: The command line's changes.
+
+    Raises:
+        SuiteError: Anything at all is wrong with the file or the changes; nothing has started.
+    """
+    file = read_yaml(path)
+    overrides = overrides or Overrides()
+    if not isinstance(file.content, dict):
+        raise file.error((), "a suite is a mapping that begins with 'task:'")
+    _apply_settings(file, overrides)
+    _name_entries(file, "datasets")
+    _name_entries(file, "methods")
+
+    return _Checker(file, registry, code, memo).suite(_parse(file), overrides)
+
+
+def _apply_settings(file: YamlFile, overrides: Overrides) -> None:
+    for setting in overrides.settings:
+        name, equals, text = setting.partition("=")
+        if not equals:
+            raise SuiteError(f"--set {setting}: expected key=value, for example --set budget.epochs=2")
+        content = file.content
+        *above, last = name.split(".")
+        for word in above:
+            content = content.setdefault(word, {})
+            if not isinstance(content, dict):
+                raise SuiteError(f"--set {setting}: '{word}' is not a mapping; lists cannot be changed by --set")
+        content[last] = parse_scalar(text)
+        for location in [location for location in file.positions if ".".join(map(str, location)).startswith(name)]:
+            del file.positions[location]
+    if overrides.seeds is not None:
+        file.content["seeds"] = overrides.seeds
+
+
+def _name_entries(file: YamlFile, key: str) -> None:
+    """Rewrite ``gce`` and ``{gce: {q: 0.7}, label: ...}`` into one form, and move the positions along."""
+    entries = file.content.get(key)
+    if not isinstance(entries, list):
+        return
+    for index, entry in enumerate(entries):
+        location: Location = (key, index)
+        if isinstance(entry, str):
+            entries[index] = {"name": entry}
+        elif isinstance(entry, dict):
+            names = [word for word in entry if word not in ENTRY_KEYS]
+            if len(names) != 1:
+                given = ", ".join(f"'{word}'" for word in entry) or "nothing"
+                raise file.error(
+                    location, f"an entry of '{key}' is one name with its parameters, beside it at most {ENTRY_KEYS}; got {given}"
+                )
+            name = names[0]
+            parameters = entry.pop(name)
+            entries[index] = {"name": name, "parameters": {} if parameters is None else parameters, **entry}
+            for old, position in list(file.positions.items()):
+                if old[:3] == (key, index, name):
+                    file.positions[(key, index, "parameters", *old[3:])] = position
+            file.positions[(key, index, "name")] = file.positions[(key, index, name)]
+        else:
+            raise file.error(location, f"an entry of '{key}' is a name, or a name with parameters; got {entry!r}")
+
+
+def _parse(file: YamlFile) -> _SuiteFile:
+    try:
+        return _SuiteFile.model_validate(file.content)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        location = tuple(part for part in first["loc"] if part not in ("int", "list[constrained-int]") and "constrained" not in str(part))
+        word = str(location[-1]) if location else ""
+        if first["type"] == "extra_forbidden":
+            models: dict[str, type[BaseModel]] = {
+                "budget": _Budget,
+                "limits": _Limits,
+                "resources": _Resources,
+                "datasets": _Entry,
+                "methods": _Entry,
+            }
+            model = models.get(str(location[0]), _SuiteFile) if len(location) > 1 else _SuiteFile
+            hint = nearest(word, model.model_fields)
+            raise file.error(
+                location, f"unknown key '{word}'\n    {hint + '   ' if hint else ''}allowed: {', '.join(model.model_fields)}"
+            ) from error
+        if first["type"] == "missing":
+            raise file.error(location, f"the key '{word}' is missing") from error
+        raise file.error(location, f"'{'.'.join(map(str, location))}': {first['msg']}, got {first['input']!r}") from error
+
+
+@dataclass
+class _Checker:
+    """Checks the parsed file against the registry."""
+
+    file: YamlFile
+    registry: Registry
+    code: CodeIndex
+    memo: ParameterMemo
+    _hashes: dict[str, str] = field(default_factory=dict)
+
+    def suite(self, parsed: _SuiteFile, overrides: Overrides) -> Suite:
+        task = self._found(("task",), self.registry.task, parsed.task)
+        metrics = tuple(
+            self._found(("metrics", index), self.registry.metric, task.name, name)
+            for index, name in enumerate(parsed.metrics or task.metrics)
+        )
+        budget = parsed.budget.model_dump(exclude_none=True)
+        for key in budget:
+            if key not in task.budget:
+                raise self.file.error(("budget", key), f"task '{task.name}' has no budget '{key}'; it understands {', '.join(task.budget)}")
+        if not budget:
+            raise self.file.error((), f"the key 'budget' is missing; task '{task.name}' understands {', '.join(task.budget)}")
+        datasets = list(self._dataset_cells(task, parsed))
+        methods = list(self._method_cells(task, parsed))
+        self._refuse_twins(
+            "datasets", [(cell.label, (cell.dataset.name, cell.dataset.parameters, cell.task.parameters)) for _, cell in datasets], datasets
+        )
+        self._refuse_twins("methods", [(cell.label, (cell.method.name, cell.method.parameters)) for _, cell in methods], methods)
+        baseline = self._baseline(parsed, [cell for _, cell in methods])
+        seeds = tuple(range(parsed.seeds)) if isinstance(parsed.seeds, int) else tuple(parsed.seeds)
+        if len(set(seeds)) < len(seeds):
+            raise self.file.error(("seeds",), f"'seeds' names a seed twice: {list(seeds)}")
+        if overrides.quick:
+            seeds = seeds[:1]
+            budget = dict.fromkeys(budget, 1)
+            first = datasets[0][1].dataset.name
+            datasets = [(index, cell) for index, cell in datasets if cell.dataset.name == first]
+
+        return Suite(
+            name=self.file.path.stem,
+            path=self.file.path,
+            summary=parsed.summary,
+            task=task,
+            datasets=tuple(
+                _kept("--datasets", [cell for _, cell in datasets], overrides.datasets, lambda cell: (cell.label, cell.dataset.name))
+            ),
+            methods=tuple(
+                _kept(
+                    "--methods",
+                    [cell for _, cell in methods],
+                    overrides.methods,
+                    lambda cell: (cell.label, cell.method.name),
+                    always=baseline,
+                )
+            ),
+            baseline=baseline,
+            seeds=seeds,
+            budget=budget,
+            metrics=metrics,
+            limits=Limits(**parsed.limits.model_dump()),
+            resources=Resources(**parsed.resources.model_dump()),
+        )
+
+    def _dataset_cells(self, task: Task, parsed: _SuiteFile) -> Iterable[tuple[int, DatasetCell]]:
+        common = self._part(("protocol",), task, parsed.protocol, ())
+        for index, entry in enumerate(parsed.datasets):
+            place: Location = ("datasets", index)
+            spec = self._found((*place, "name"), self.registry.dataset, task.name, entry.name)
+            protocol = self._part((*place, "protocol"), task, {**parsed.protocol, **entry.protocol}, ()) if entry.protocol else common
+            for given in self._grid(place, entry):
+                content = spec.raw.content if spec.raw is not None else ""
+                part = self._part((*place, "parameters"), spec, given, (), content)
+                yield index, DatasetCell(_label(entry, given, " "), part, protocol, spec, given)
+
+    def _method_cells(self, task: Task, parsed: _SuiteFile) -> Iterable[tuple[int, MethodCell]]:
+        for index, entry in enumerate(parsed.methods):
+            place: Location = ("methods", index)
+            if entry.protocol:
+                raise self.file.error((*place, "protocol"), "a method cannot change the protocol: that would compare protocols")
+            spec = self._found((*place, "name"), self.registry.method, task.name, entry.name)
+            known = [name for name, _ in task.privileges]
+            for privilege in spec.privileges:
+                if privilege not in known:
+                    raise PluginError(
+                        f"method '{spec.name}' asks for the privilege '{privilege}'; task '{task.name}' knows {', '.join(known)}"
+                    )
+            for given in self._grid(place, entry):
+                part = self._part((*place, "parameters"), spec, given, spec.privileges)
+                yield index, MethodCell(_label(entry, given, ", "), part, spec, given)
+
+    def _grid(self, place: Location, entry: _Entry) -> Iterable[dict[str, Any]]:
+        """Expand list values; a list inside a list is one value."""
+        names = list(entry.parameters)
+        choices = []
+        for name in names:
+            value = entry.parameters[name]
+            if isinstance(value, list) and not value:
+                raise self.file.error((*place, "parameters", name), f"parameter '{name}' expands into nothing: the list is empty")
+            choices.append(value if isinstance(value, list) else [value])
+        for combination in itertools.product(*choices):
+            yield dict(zip(names, combination, strict=True))
+
+    def _part(
+        self, place: Location, spec: Task | Dataset | Method, given: Mapping[str, Any], privileges: tuple[str, ...], content: str = ""
+    ) -> Part:
+        extra, distribution = getattr(spec, "extra", None), getattr(spec, "distribution", "weighbridge")
+        if spec.entry not in self._hashes:
+            self._hashes[spec.entry] = self.code.code_hash(spec.entry)
+        code = self._hashes[spec.entry]
+        try:
+            parameters = self.memo.resolve(spec, given, code, extra, distribution)
+        except ParameterError as error:
+            raise self.file.error((*place, error.parameter) if error.parameter else place, str(error)) from error
+        except PluginError as error:
+            raise self.file.error(place, str(error)) from error
+
+        return Part(spec.name, spec.entry, parameters, code, content, privileges)
+
+    def _found(self, place: Location, look_up: Callable[..., Found], *names: str) -> Found:
+        try:
+            return look_up(*names)
+        except PluginError as error:
+            raise self.file.error(place, str(error)) from error
+
+    def _refuse_twins(self, key: str, identities: Sequence[tuple[str, object]], cells: Sequence[tuple[int, object]]) -> None:
+        for position, (label, identity) in enumerate(identities):
+            for earlier_label, earlier in identities[:position]:
+                if identity == earlier:
+                    raise self.file.error((key, cells[position][0]), f"'{label}' is listed twice with the same parameters")
+                if label == earlier_label:
+                    raise self.file.error((key, cells[position][0]), f"two entries have the label '{label}'; give one of them a 'label'")
+
+    def _baseline(self, parsed: _SuiteFile, cells: Sequence[MethodCell]) -> str:
+        labels = [cell.label for cell in cells]
+        if parsed.baseline is None:
+            return labels[0]
+        if parsed.baseline not in labels:
+            hint = nearest(parsed.baseline, labels)
+            raise self.file.error(
+                ("baseline",),
+                f"the baseline '{parsed.baseline}' is not among the methods\n    {hint + '   ' if hint else ''}{', '.join(labels)}",
+            )
+
+        return parsed.baseline
+
+
+def _label(entry: _Entry, given: Mapping[str, Any], separator: str) -> str:
+    """Name a cell after its entry and the parameters that the suite gives: ``digits symmetric 0.4`` for data, ``gce (q=0.5)`` for methods."""
+    varied = any(isinstance(value, list) and len(value) > 1 for value in entry.parameters.values())
+    if entry.label is not None and not varied:
+        return entry.label
+    name = entry.label or entry.name
+    if separator == " ":
+        return " ".join([name, *(f"{key}={value}" if isinstance(value, bool) else str(value) for key, value in given.items())])
+
+    return f"{name} ({separator.join(f'{key}={value}' for key, value in given.items())})" if given else name
+
+
+def _kept(option: str, cells: Sequence[Any], wanted: Sequence[str], names: Any, always: str = "") -> list[Any]:  # Any: either kind of cell
+    if not wanted:
+        return list(cells)
+    known = [name for cell in cells for name in names(cell)]
+    for word in wanted:
+        if word not in known:
+            hint = nearest(word, known)
+            raise SuiteError(
+                f"{option} {word}: the suite has no such entry\n    {hint + '   ' if hint else ''}it has {', '.join(dict.fromkeys(known))}"
+            )
+
+    return [cell for cell in cells if any(name in wanted or name == always for name in names(cell))]
