@@ -85,8 +85,8 @@ class Cell:
         p: Two-sided p-value of the paired t test, corrected by Holm over all comparisons of this metric in the suite.
         rank: Among the methods that are complete on this data set; ``None`` for the others.
         best: Whether the method is complete and not significantly worse than the top one of this column (paired t test, Holm over the column).
-        wall_seconds: Mean over the trials that ended ok.
-        cost_ratio: Wall time relative to the baseline's, over the seeds that both finished on the same hardware.
+        wall_seconds: Median over the trials that ended ok.
+        cost_ratio: Median wall time relative to the baseline's, over the seeds that both finished on the same hardware.
     """
 
     dataset: str
@@ -265,7 +265,7 @@ def build_leaderboard(plan: Plan, records: Mapping[str, Record], hardware: Mappi
                         p=None if row == baseline else _number(next(corrected)),
                         rank=_number(ranks[row]),
                         best=bool(column.best[row]),
-                        wall_seconds=_number(table.mean_seconds(row)),
+                        wall_seconds=_number(table.median_seconds(row)),
                         cost_ratio=_number(table.cost_ratio(row, baseline)),
                     )
                 )
@@ -316,22 +316,22 @@ class _Table:
 
         return self._figures[metric]
 
-    def mean_seconds(self, row: int) -> float:
+    def median_seconds(self, row: int) -> float:
         import numpy as np
 
         present = self._seconds[row][~np.isnan(self._seconds[row])]
 
-        return float(present.mean()) if len(present) else float("nan")
+        return float(np.median(present)) if len(present) else float("nan")
 
     def cost_ratio(self, row: int, baseline: int) -> float:
-        """Ratio of total times over the seeds that both finished on the same hardware."""
+        """Ratio of median times over the seeds that both finished on the same hardware; a median, since the first trial of a worker warms it up."""
         import numpy as np
 
         both = ~np.isnan(self._seconds[row]) & ~np.isnan(self._seconds[baseline]) & (self._hardware[row] == self._hardware[baseline])
         if not both.any():
             return float("nan")
 
-        return float(self._seconds[row][both].sum() / self._seconds[baseline][both].sum())
+        return float(np.median(self._seconds[row][both]) / np.median(self._seconds[baseline][both]))
 
 
 @dataclass(frozen=True)

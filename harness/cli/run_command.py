@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from harness.cli.options import Session, overrides_of, place_options, plugin_option, selection_options
+from harness.errors import StoreError
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -20,6 +21,12 @@ if TYPE_CHECKING:
     from harness.report.progress import JsonProgress, LiveProgress, PlainProgress, QuietProgress
 
 __all__ = ["command"]
+
+
+class StoppedError(StoreError):
+    """The store failed while trials were running."""
+
+    exit_code = 1
 
 
 @click.command(name="run")
@@ -102,7 +109,10 @@ def command(
             return RayEngine(loaded.resources, facts, workers, address)
 
         with _progress(plan, console, quiet, as_json) as progress:
-            records = execute_plan(plan, database, session.registry.manager.hook, progress, build_engine)
+            try:
+                records = execute_plan(plan, database, session.registry.manager.hook, progress, build_engine)
+            except StoreError as error:
+                raise StoppedError(f"{error}\n    what was finished before is stored; the same command goes on from there") from error
     else:
         records = dict(plan.known)
         if not quiet and not as_json:

@@ -51,8 +51,8 @@ def command(trial: str, as_json: bool, results: Path, store: str | None) -> int:
             f"  cost: {costs.wall_seconds:.3f} s wall, {costs.cpu_seconds:.3f} s CPU{memory}, "
             f"{costs.samples_forward:,} samples forward, {costs.samples_backward:,} backward"
         )
-    for name, value in record.witnesses.items():
-        click.echo(f"  {name} hash: {value}")
+    for name, witness in record.witnesses.items():
+        click.echo(f"  {name} hash: {witness}")
     for name, points in record.curves.items():
         click.echo(f"  {name}: {' '.join(f'{figure:.4g}' for _, figure in points)}")
     click.echo(f"  code and data: {json.dumps(dict(record.circumstances))}")

@@ -20,10 +20,9 @@ __all__ = ["RayEngine"]
 
 OBJECT_STORE_BYTES = 200_000_000  # records are small and data sets travel as files, so the store need not be large
 
-# Ray reads these when it is imported: no report to its makers, no log paragraphs on the user's terminal, today's handling of GPU variables.
+# Ray reads these when it is imported: no report to its makers, today's handling of GPU variables, no look for another tool's environments.
 RAY_SETTINGS = {
     "RAY_USAGE_STATS_ENABLED": "0",
-    "RAY_BACKEND_LOG_LEVEL": "fatal",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
     "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0",
 }
@@ -93,6 +92,8 @@ class RayEngine:
         import ray
 
         self._ray: Any = ray  # its calls are untyped
+        # A dead worker is a record here; Ray would print a paragraph about it, whatever `log_to_driver` says. Its own debugger uses this switch.
+        self._ray._private.worker._worker_logs_enabled = False
         self._driver_facts = dict(driver_facts)
         quiet: dict[str, Any] = {"logging_level": logging.CRITICAL, "log_to_driver": False}
         if address is None:

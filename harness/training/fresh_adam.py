@@ -15,6 +15,9 @@ def fresh_adam_update(gradient: torch.Tensor, lr: float, beta2: float = 0.999, e
 
     With zero state the bias-corrected moments are ``g`` and ``g ** 2``, and the released code of arXiv:2412.12955 takes this step each time
     (its differentiable optimiser starts from an optimiser that is never stepped).
+
+    Epsilon is added before the bias correction, as in the last paragraph of section 2 of the Adam paper and in the library of that code;
+    ``torch.optim.Adam`` adds it after, so that its first step is this one with ``eps / sqrt(1 - beta2)`` as its epsilon.
     """
     floor: float = eps / (1 - beta2) ** 0.5
 

@@ -1,0 +1,206 @@
+"""Each way in which a trial, a worker or a run can fail, tried on Ray as a user would meet it."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import signal
+import sqlite3
+import subprocess
+import time
+
+import pytest
+
+SUITE = """
+task: toy
+budget: {steps: 3}
+seeds: %s
+datasets: [numbers]
+methods: %s
+limits: {seconds: %s, memory_gb: 1}
+"""
+
+
+def records(bench, store="results/bench.db"):
+    with sqlite3.connect(bench.folder / store) as connection:
+        return [json.loads(content) for (content,) in connection.execute("select content from records order by key")]
+
+
+def statuses(bench):
+    return {record["question"]["method"]["name"]: record["status"] for record in records(bench)}
+
+
+@pytest.mark.slow
+def test_each_failure_becomes_a_record_with_its_status_and_the_others_finish(bench, toy):
+    suite = bench.suite(SUITE % (1, "[constant, raising, diverging, infinite, exiting, hungry, noisy]", 30))
+
+    done = bench("run", suite, "--plugin", toy, "--workers", 2)
+
+    assert done.returncode == 1, done.stderr
+    assert statuses(bench) == {
+        "constant": "ok",
+        "raising": "failed",
+        "diverging": "diverged",
+        "infinite": "diverged",
+        "exiting": "crashed",
+        "hungry": "out_of_memory",
+        "noisy": "ok",
+    }
+    by_method = {record["question"]["method"]["name"]: record for record in records(bench)}
+    assert "ValueError: this method always fails" in by_method["raising"]["error"]
+    assert "toy_plugin.py" in by_method["raising"]["error"]
+    assert "tried 3 times" in by_method["exiting"]["error"]
+    assert by_method["diverging"]["metrics"] == {"closeness": None, "squared": None}
+    assert "raylet" not in done.stdout + done.stderr
+    assert "NaN" not in (bench.folder / "results/suite/leaderboard.json").read_text()
+    shown = bench("show", by_method["raising"]["trial"])
+    assert "ValueError: this method always fails" in shown.stdout
+
+
+@pytest.mark.slow
+def test_a_trial_that_sleeps_past_its_limit_is_killed_within_two_seconds(bench, toy):
+    suite = bench.suite(SUITE % (1, "[constant, sleeping, noisy]", 2))
+    began = {}
+
+    with subprocess.Popen(
+        bench.command("run", suite, "--plugin", toy, "--workers", 1, "--json"),
+        cwd=bench.folder,
+        env=bench.environment,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as process:
+        for line in process.stdout:
+            event = json.loads(line)
+            if event["event"] == "trial":
+                began[event["method"]] = (time.monotonic(), event["status"])
+
+    assert process.returncode == 1
+    assert {name: status for name, (_, status) in began.items()} == {"constant": "ok", "sleeping": "timeout", "noisy": "ok"}
+    assert began["sleeping"][0] - began["constant"][0] < 4
+
+
+@pytest.mark.slow
+def test_a_trial_whose_worker_died_once_is_retried_and_its_numbers_are_the_same(bench, toy):
+    suite = bench.suite(SUITE % (2, f"[noisy, {{dying_once: {{marker: {bench.folder}/marker}}}}]", 30))
+
+    done = bench("run", suite, "--plugin", toy, "--workers", 2)
+
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert statuses(bench) == {"noisy": "ok", "dying_once": "ok"}
+
+
+@pytest.mark.slow
+def test_after_kill_9_of_the_driver_the_same_command_goes_on_and_runs_nothing_twice(bench, toy):
+    suite = bench.suite(SUITE % (40, "[{constant: {seconds: 0.3}}]", 30))
+    command = bench.command("run", suite, "--plugin", toy, "--workers", 2)
+    with subprocess.Popen(
+        command, cwd=bench.folder, env=bench.environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    ) as process:
+        while not (bench.folder / "results/bench.db").exists() or len(_finished(bench)) < 5:
+            time.sleep(0.1)
+            assert process.poll() is None
+        process.send_signal(signal.SIGKILL)
+    before = _finished(bench)
+
+    done = bench("run", suite, "--plugin", toy, "--workers", 2)
+
+    assert 5 <= len(before) < 40
+    assert done.returncode == 0, done.stderr
+    assert f"{len(before)} known" in done.stdout
+    after = _finished(bench)
+    assert len(after) == 40
+    assert all(after[key] == started for key, started in before.items())
+
+
+def _finished(bench):
+    try:
+        with sqlite3.connect(bench.folder / "results/bench.db", timeout=5) as connection:
+            return dict(connection.execute("select key, started from records"))
+    except sqlite3.OperationalError:
+        return {}
+
+
+@pytest.mark.slow
+def test_an_interrupt_keeps_what_is_finished_and_says_how_to_go_on(bench, toy):
+    suite = bench.suite(SUITE % (40, "[{constant: {seconds: 0.3}}]", 30))
+    command = bench.command("run", suite, "--plugin", toy, "--workers", 2)
+    with subprocess.Popen(
+        command, cwd=bench.folder, env=bench.environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        while len(_finished(bench)) < 3:
+            time.sleep(0.1)
+            assert process.poll() is None
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate(timeout=30)
+
+    assert process.returncode == 130
+    assert "the same command goes on from there" in errors
+    assert "Traceback" not in errors
+    assert 3 <= len(_finished(bench)) < 40
+
+
+@pytest.mark.slow
+def test_two_runs_at_once_on_one_store_both_succeed_and_share_the_work(bench, toy):
+    suite = bench.suite(SUITE % (20, "[{constant: {seconds: 0.2}}]", 30))
+    command = bench.command("run", suite, "--plugin", toy, "--workers", 1)
+
+    processes = [
+        subprocess.Popen(command, cwd=bench.folder, env=bench.environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        for _ in range(2)
+    ]
+    outputs = [process.communicate(timeout=120) for process in processes]
+
+    assert [process.returncode for process in processes] == [0, 0], outputs
+    assert len(records(bench)) == 20
+
+
+@pytest.mark.slow
+def test_the_same_suite_gives_the_same_records_in_another_store_and_with_other_workers(bench, toy):
+    suite = bench.suite(SUITE % (6, "[noisy, constant, {noisy: {amount: 0.3}}]", 30))
+
+    one = bench("run", suite, "--plugin", toy, "--workers", 1, "--results", "one")
+    two = bench("run", suite, "--plugin", toy, "--workers", 2, "--results", "two")
+    inline = bench("run", suite, "--plugin", toy, "--executor", "inline", "--results", "inline")
+
+    assert [one.returncode, two.returncode, inline.returncode] == [0, 0, 0]
+    deciding = [
+        [
+            {name: record[name] for name in ("key", "status", "metrics", "curves", "witnesses")}
+            for record in records(bench, f"{place}/bench.db")
+        ]
+        for place in ("one", "two", "inline")
+    ]
+    assert len(deciding[0]) == 18
+    assert deciding[0] == deciding[1] == deciding[2]
+
+
+def test_a_results_folder_that_cannot_be_written_is_refused_before_anything_starts(bench, toy):
+    (bench.folder / "results").write_text("a file where a folder should be")
+
+    done = bench("run", bench.suite(SUITE % (1, "[constant]", 30)), "--plugin", toy)
+
+    assert done.returncode == 2
+    assert "results" in done.stderr
+    assert "--store" in done.stderr
+
+
+def test_a_disk_that_fills_in_mid_run_is_one_message_and_keeps_what_was_finished(bench, toy):
+    suite = bench.suite(SUITE % (500, "[constant]", 30))
+    command = shlex.join(bench.command("run", suite, "--plugin", toy, "--executor", "inline"))
+
+    done = subprocess.run(
+        ["bash", "-c", f"ulimit -f 600; exec {command}"],
+        cwd=bench.folder,
+        env=bench.environment,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+
+    assert done.returncode == 1, done.stderr
+    assert "cannot be written" in done.stderr
+    assert "the same command goes on" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert 0 < len(_finished(bench)) < 500
+    assert bench("run", suite, "--plugin", toy, "--executor", "inline").returncode == 0
+    assert len(_finished(bench)) == 500
