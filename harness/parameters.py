@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import json
+import math
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -50,6 +51,9 @@ class ParameterMemo:
 
     def resolve(self, spec: Entered, given: Mapping[str, Any], code: str, extra: str | None, distribution: str) -> dict[str, Any]:
         """Return what :func:`resolve` returns, from memory where the same question was answered under the same code."""
+        for name, value in given.items():
+            if isinstance(value, float) and not math.isfinite(value):
+                raise ParameterError(name, f"parameter '{name}' of '{spec.name}': a finite value is needed, got {value}")
         key = digest({"entry": spec.entry, "code": code, "given": dict(given)})[:32]
         path = self._folder / f"{key}.json"
         try:
@@ -93,9 +97,11 @@ def resolve(spec: Entered, given: Mapping[str, Any], extra: str | None = None, d
         instance = adapter.validate_json(json.dumps(dict(given)), strict=True)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
-        where = str(first["loc"][0]) if first["loc"] else ""
-        value = f", got {first['input']!r}" if where else ""
-        raise ParameterError(where, f"parameter '{where}' of '{spec.name}': {first['msg']}{value}") from error
+        message = first["msg"].removeprefix("Value error, ")
+        if not first["loc"]:
+            raise ParameterError("", f"'{spec.name}': {message}") from error
+        where = str(first["loc"][0])
+        raise ParameterError(where, f"parameter '{where}' of '{spec.name}': {message}, got {first['input']!r}") from error
     resolved: dict[str, Any] = adapter.dump_python(instance, mode="json")
 
     return resolved

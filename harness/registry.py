@@ -196,14 +196,14 @@ def load_registry(extra: Iterable[str] = ()) -> Registry:
     paths = []
     for given in extra:
         path = Path(given)
-        if path.suffix == ".py" or path.exists():
-            if not path.is_file():
-                raise PluginError(f"--plugin {given}: there is no such file")
+        if path.is_file() or (path / "__init__.py").is_file():  # a file, or the folder of a package
             folder = str(path.resolve().parent)
             paths.append(folder)
             if folder not in sys.path:
                 sys.path.insert(0, folder)
-            module = path.stem
+            module = path.resolve().stem
+        elif path.suffix == ".py":
+            raise PluginError(f"--plugin {given}: there is no such file")
         else:
             module = given
             if importlib.util.find_spec(module.partition(".")[0]) is None:

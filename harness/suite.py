@@ -272,8 +272,10 @@ def _parse(file: YamlFile) -> _SuiteFile:
     try:
         return _SuiteFile.model_validate(file.content)
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        location = tuple(part for part in first["loc"] if part not in ("int", "list[constrained-int]") and "constrained" not in str(part))
+        errors = error.errors(include_url=False)
+        # Of the alternatives of a union, the one that got furthest is what was meant.
+        first = max((item for item in errors if item["loc"][:1] == errors[0]["loc"][:1]), key=lambda item: len(item["loc"]))
+        location = tuple(part for part in first["loc"] if "constrained" not in str(part))  # pydantic names the alternative too
         word = str(location[-1]) if location else ""
         if first["type"] == "extra_forbidden":
             models: dict[str, type[BaseModel]] = {

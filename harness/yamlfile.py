@@ -16,6 +16,7 @@ __all__ = ["Location", "YamlFile", "parse_scalar", "read_yaml"]
 MAX_BYTES = 1_000_000
 MAX_NODES = 100_000  # aliases count each time they are used, so that a small file cannot grow into a large one
 
+STANDARD_TAGS = "tag:yaml.org,2002:"
 Location = tuple[str | int, ...]
 
 
@@ -114,6 +115,8 @@ class _Reader:
         if self._nodes > MAX_NODES:
             raise SuiteError(f"{self._path}:1:1: the file expands to more than {MAX_NODES:,} values; are its aliases nested?")
         mark = node.start_mark
+        if not node.tag.startswith(STANDARD_TAGS) or node.tag.startswith(f"{STANDARD_TAGS}python"):
+            raise SuiteError(f"{self._path}:{mark.line + 1}:{mark.column + 1}: the tag '{node.tag}' is not valid; a suite is plain data")
         self.positions.setdefault(location, (mark.line + 1, mark.column + 1))
         if isinstance(node, yaml.MappingNode):
             return self._mapping(node, location)

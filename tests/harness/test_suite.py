@@ -1,0 +1,213 @@
+"""A suite file: what is accepted, how it expands, and the one message that each mistake gives."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+
+import jsonschema
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from harness.errors import SuiteError
+from harness.fingerprint import CodeIndex
+from harness.parameters import ParameterMemo
+from harness.registry import load_registry
+from harness.suite import Overrides, find_suite, json_schema, load_suite
+from harness.yamlfile import parse_scalar, read_yaml
+
+GOOD = """\
+task: toy
+budget: {steps: 3}
+seeds: 2
+datasets:
+  - numbers: {spread: [1, 2.5], kind: odd}
+methods:
+  - constant: {value: [0.1, 0.2]}
+  - noisy
+baseline: noisy
+"""
+
+
+@pytest.fixture
+def load(tmp_path, toy, monkeypatch):
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    registry = load_registry([str(toy)])
+
+    def load(text: str, overrides: Overrides | None = None):
+        path = tmp_path / "suite.yaml"
+        path.write_text(text, encoding="utf-8")
+        return load_suite(path, registry, CodeIndex(registry.roots), ParameterMemo(tmp_path / "memo"), overrides)
+
+    return load
+
+
+def test_lists_expand_into_a_grid_and_labels_name_what_the_suite_gives(load):
+    suite = load(GOOD)
+
+    assert [cell.label for cell in suite.datasets] == ["numbers 1 odd", "numbers 2.5 odd"]
+    assert [cell.label for cell in suite.methods] == ["constant (value=0.1)", "constant (value=0.2)", "noisy"]
+    assert suite.methods[0].method.parameters == {"value": 0.1, "seconds": 0.0}
+    assert suite.seeds == (0, 1)
+    assert [metric.name for metric in suite.metrics] == ["closeness", "squared"]
+
+
+def test_the_second_reading_of_a_suite_imports_no_method(load):
+    load(GOOD)
+    sys.modules.pop("toy_plugin")
+
+    suite = load(GOOD)
+
+    assert suite.methods[0].method.parameters == {"value": 0.1, "seconds": 0.0}
+    assert "toy_plugin" not in sys.modules
+
+
+MISTAKES = {
+    "unknown task": ("task: toi" + GOOD[9:], "suite.yaml:1:1:", "did you mean 'toy'?"),
+    "unknown method": (GOOD.replace("- noisy", "- nosy"), "suite.yaml:8:5:", "did you mean 'noisy'?"),
+    "unknown dataset": (GOOD.replace("numbers:", "nubers:"), "suite.yaml:5:5:", "did you mean 'numbers'?"),
+    "unknown metric": (GOOD + "metrics: [closness]\n", "suite.yaml:10:11:", "did you mean 'closeness'?"),
+    "unknown parameter": (GOOD.replace("value:", "valeu:"), "suite.yaml:7:16:", "did you mean 'value'?"),
+    "unknown key": (GOOD + "metrix: [closeness]\n", "suite.yaml:10:1:", "did you mean 'metrics'?"),
+    "unknown baseline": (GOOD.replace("baseline: noisy", "baseline: noise"), "suite.yaml:9:1:", "did you mean 'noisy'?"),
+    "unknown limit": (GOOD + "limits: {second: 3}\n", "suite.yaml:10:10:", "did you mean 'seconds'?"),
+    "unknown budget": (GOOD.replace("steps: 3", "epochs: 3"), "suite.yaml:2:10:", "it understands steps"),
+    "budget missing": (GOOD.replace("budget: {steps: 3}\n", ""), "suite.yaml:1:1:", "'budget' is missing"),
+    "unknown protocol setting": (GOOD + "protocol: {scales: 2}\n", "suite.yaml:10:12:", "did you mean 'scale'?"),
+    "out of bounds": (GOOD.replace("[0.1, 0.2]", "[0.1, 1.2]"), "suite.yaml:7:16:", "less than or equal to 1, got 1.2"),
+    "wrong type": (GOOD.replace("[0.1, 0.2]", "much"), "suite.yaml:7:16:", "valid number, got 'much'"),
+    "a truth value for a number": (GOOD.replace("[0.1, 0.2]", "true"), "suite.yaml:7:16:", "valid number"),
+    "not one of the words": (GOOD.replace("kind: odd", "kind: prime"), "suite.yaml:5:33:", "'even' or 'odd'"),
+    "duplicate key": (GOOD + "seeds: 3\n", "suite.yaml:10:1:", "duplicate key 'seeds', first given in line 3"),
+    "duplicate entry": (GOOD + "", "", ""),
+    "tab": (GOOD.replace("  - noisy", "\t- noisy"), "suite.yaml:8:1:", "indent with spaces"),
+    "empty file": ("", "suite.yaml:1:1:", "empty"),
+    "only a comment": ("# nothing\n", "suite.yaml:1:1:", "empty"),
+    "a list": ("- task\n", "suite.yaml:1:1:", "begins with 'task:'"),
+    "seeds 0": (GOOD.replace("seeds: 2", "seeds: 0"), "suite.yaml:3:1:", "greater than or equal to 1"),
+    "seeds negative": (GOOD.replace("seeds: 2", "seeds: -3"), "suite.yaml:3:1:", "greater than or equal to 1"),
+    "a negative seed in a list": (GOOD.replace("seeds: 2", "seeds: [0, -1]"), "suite.yaml:3:", "greater than or equal to 0"),
+    "a seed twice": (GOOD.replace("seeds: 2", "seeds: [1, 1]"), "suite.yaml:3:1:", "names a seed twice"),
+    "methods missing": (GOOD[: GOOD.index("methods:")], "suite.yaml:1:1:", "'methods' is missing"),
+    "an empty grid": (GOOD.replace("[0.1, 0.2]", "[]"), "suite.yaml:7:16:", "expands into nothing"),
+    "two names in one entry": (GOOD.replace("- noisy", "- {noisy: {}, constant: {}}"), "suite.yaml:8:5:", "one name with its parameters"),
+    "a number as an entry": (GOOD.replace("- noisy", "- 3"), "suite.yaml:8:5:", "is a name"),
+    "a protocol for one method": (GOOD.replace("- noisy", "- {noisy: {}, protocol: {scale: 2}}"), "suite.yaml:8:17:", "compare protocols"),
+    "a tag": (GOOD.replace("seeds: 2", "seeds: !!python/object/apply:os.system [ls]"), "suite.yaml:3:8:", "a suite is plain data"),
+    "a colon too many": (GOOD.replace("seeds: 2", "seeds: 2: 3"), "suite.yaml:3:9:", "not valid YAML"),
+    "an infinite number": (GOOD.replace("[0.1, 0.2]", ".inf"), "suite.yaml:7:16:", "a finite value"),
+}
+MISTAKES["duplicate entry"] = (GOOD.replace("- noisy", "- noisy\n  - noisy"), "suite.yaml:9:5:", "'noisy' is listed twice")
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_a_mistake_is_one_message_with_its_place_and_its_cure(load, mistake):
+    text, place, cure = MISTAKES[mistake]
+
+    with pytest.raises(SuiteError) as caught:
+        load(text)
+
+    assert place in str(caught.value)
+    assert cure in str(caught.value)
+
+
+def test_an_alias_bomb_is_refused_quickly(load):
+    bomb = "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n" + "".join(f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]\n" for n in range(1, 10))
+
+    with pytest.raises(SuiteError, match="aliases"):
+        load(bomb)
+
+
+def test_overrides_change_the_suite_before_it_is_checked(load):
+    suite = load(GOOD, Overrides(settings=("budget.steps=7", "protocol.scale=2e-1"), seeds=4, methods=("constant",)))
+
+    assert suite.budget == {"steps": 7}
+    assert suite.datasets[0].task.parameters == {"scale": 0.2}
+    assert suite.seeds == (0, 1, 2, 3)
+    assert [cell.label for cell in suite.methods] == ["constant (value=0.1)", "constant (value=0.2)", "noisy"]
+
+
+def test_quick_is_one_seed_the_smallest_budget_and_the_first_data_set(load):
+    suite = load(GOOD, Overrides(quick=True))
+
+    assert (suite.seeds, suite.budget) == ((0,), {"steps": 1})
+    assert {cell.dataset.name for cell in suite.datasets} == {"numbers"}
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (Overrides(settings=("budget",)), "expected key=value"),
+        (Overrides(settings=("budget.stepz=2",)), "did you mean 'steps'?"),
+        (Overrides(settings=("seeds.first=2",)), "is not a mapping"),
+        (Overrides(methods=("nosy",)), "did you mean 'noisy'?"),
+        (Overrides(datasets=("number",)), "did you mean 'numbers'?"),
+    ],
+)
+def test_a_mistaken_override_is_explained(load, overrides, message):
+    with pytest.raises(SuiteError) as caught:
+        load(GOOD, overrides)
+
+    assert message in str(caught.value)
+
+
+def test_a_missing_file_and_an_unknown_suite_name_the_nearest_one(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "suites").mkdir()
+    (tmp_path / "suites" / "speeches.yaml").write_text(GOOD)
+
+    with pytest.raises(SuiteError, match="did you mean 'speeches'"):
+        find_suite("speches")
+    with pytest.raises(SuiteError, match="there is no such file"):
+        find_suite("nowhere/speeches.yaml")
+    assert find_suite("speeches") == Path("suites/speeches.yaml")
+
+
+def test_bad_input_exits_with_2_and_starts_nothing(bench, toy):
+    done = bench("run", bench.suite(GOOD.replace("- noisy", "- nosy")), "--plugin", toy)
+
+    assert done.returncode == 2
+    assert done.stderr.count("\n") <= 3
+    assert "Traceback" not in done.stderr
+    assert not (bench.folder / "results").exists()
+
+
+def test_the_schema_accepts_what_the_loader_accepts_and_refuses_an_unknown_key():
+    schema = json_schema()
+
+    jsonschema.validate(yaml.safe_load(GOOD), schema)
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate({**yaml.safe_load(GOOD), "metrix": []}, schema)
+    assert json.dumps(schema)
+
+
+def test_every_bundled_suite_is_valid_by_the_schema():
+    schema = json_schema()
+    suites = sorted((Path(__file__).parents[2] / "suites").rglob("*.yaml"))
+
+    for path in suites:
+        jsonschema.validate(read_yaml(path).content, schema)
+    assert suites
+
+
+@given(st.floats(allow_nan=False, allow_infinity=False))
+def test_numbers_on_the_command_line_are_read_as_numbers(value):
+    assert parse_scalar(repr(value)) == value
+
+
+def test_a_file_that_cannot_be_read_is_named(tmp_path):
+    path = tmp_path / "suite.yaml"
+    path.write_bytes(b"task: \xff\xfe")
+
+    with pytest.raises(SuiteError, match="not UTF-8"):
+        read_yaml(path)
+    with pytest.raises(SuiteError, match="cannot be read"):
+        read_yaml(tmp_path)
+    path.write_text("x" * 1_000_001)
+    with pytest.raises(SuiteError, match="larger than"):
+        read_yaml(path)
+    assert os.path.exists(path)
