@@ -1,0 +1,39 @@
+# The two commands of the README, and what else a developer runs. Everything lives in .venv.
+PYTHON ?= python3
+BIN := .venv/bin
+INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
+
+.PHONY: leaderboard test test-quick check format clean
+
+leaderboard: .venv/installed
+	$(BIN)/bench run suites/noisy_labels.yaml
+
+test: .venv/installed-test
+	$(BIN)/python -m pytest -n 2 --dist worksteal
+
+test-quick: .venv/installed-test
+	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not slow and not data"
+
+check: .venv/installed-test
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: .venv/installed-test
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+.venv/bin/python:
+	$(PYTHON) -m venv .venv
+
+.venv/installed: pyproject.toml constraints.txt | .venv/bin/python
+	$(INSTALL) -e .
+	touch $@
+
+.venv/installed-test: pyproject.toml constraints.txt | .venv/bin/python
+	$(INSTALL) -e '.[test]'
+	touch $@ .venv/installed
+
+clean:
+	rm -rf .venv build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
