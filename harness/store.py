@@ -57,10 +57,14 @@ def open_store(url: str) -> Store:
             raise StoreError(f"the store '{url}' cannot be created: {error.strerror}\n    choose another place with --store") from error
         url = f"sqlite:///{url}"
     try:
-        engine = sa.create_engine(url, connect_args={"timeout": 60} if url.startswith("sqlite") else {})
+        parsed = sa.make_url(url)
+    except sa.exc.ArgumentError as error:
+        raise StoreError(f"--store: {error}") from error
+    try:
+        engine = sa.create_engine(parsed, connect_args={"timeout": 60} if parsed.get_backend_name() == "sqlite" else {})
     except (sa.exc.ArgumentError, ModuleNotFoundError) as error:
         hint = "\n    for PostgreSQL: pip install 'weighbridge[postgres]'" if isinstance(error, ModuleNotFoundError) else ""
-        raise StoreError(f"the store '{url}' cannot be opened: {error}{hint}") from error
+        raise StoreError(f"the store '{parsed.render_as_string(hide_password=True)}' cannot be opened: {error}{hint}") from error
     if engine.dialect.name == "sqlite":
         sa.event.listen(engine, "connect", _prepare_sqlite)
     store = Store(engine)
@@ -242,7 +246,7 @@ class _Guard:
         if isinstance(error, sa.exc.SQLAlchemyError):
             cause = getattr(error, "orig", None) or error
             raise StoreError(
-                f"the store '{self._url}' cannot be {self._verb}: {cause}\n    free some room, or choose another place with --store"
+                f"the store '{self._url}' cannot be {self._verb}: {cause}\n    see that there is room, or choose another --store"
             ) from error
 
 

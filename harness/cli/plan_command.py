@@ -48,6 +48,7 @@ def command(
     bench plan noisy_labels --trials
     """
     from harness.plan import make_plan
+    from harness.report import figures
 
     overrides = overrides_of(settings, seeds, methods, datasets, quick)
     session = Session.open(plugins, results, store)
@@ -80,7 +81,7 @@ def command(
         click.echo(json.dumps(facts, indent=1))
         return 0
     click.echo(f"{loaded.name} ({loaded.task.name}): {loaded.summary}")
-    click.echo(f"  {facts['methods']} methods x {facts['datasets']} data sets x {facts['seeds']} seeds = {facts['trials']} trials")
+    click.echo(f"  {figures.grid(plan)}")
     click.echo(f"  {facts['known']} known, {facts['to_run']} to run, {facts['stale']} of them stale (`bench why TRIAL` says why)")
     if facts["expected_hours"] is not None:
         more = f", and {unknown} trials of unknown length" if unknown else ""

@@ -139,13 +139,12 @@ def command(
 
 
 def _opening(plan: Plan) -> str:
+    from harness.report import figures
+
     suite = plan.suite
     stale = f", {len(plan.stale)} of them stale" if plan.stale else ""
 
-    return (
-        f"{suite.name}: {len(suite.methods)} methods x {len(suite.datasets)} data sets x {len(suite.seeds)} seeds = {len(plan.planned)} trials; "
-        f"{len(plan.planned) - len(plan.todo)} known, {len(plan.todo)} to run{stale}"
-    )
+    return f"{suite.name}: {figures.grid(plan)}; {len(plan.planned) - len(plan.todo)} known, {len(plan.todo)} to run{stale}"
 
 
 def _progress(plan: Plan, console: Console, quiet: bool, as_json: bool) -> JsonProgress | QuietProgress | LiveProgress | PlainProgress:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from harness.leaderboard import Cell, Leaderboard, MetricInfo
+from typing import TYPE_CHECKING
 
-__all__ = ["NOTHING", "column_title", "coverage", "difference", "legend", "mean", "number", "p_value", "ratio", "seconds"]
+if TYPE_CHECKING:
+    from harness.leaderboard import Cell, Leaderboard, MetricInfo
+    from harness.plan import Plan
+
+__all__ = ["NOTHING", "column_title", "count", "coverage", "difference", "grid", "legend", "mean", "number", "p_value", "ratio", "seconds"]
 
 NOTHING = "–"
 SIGNIFICANCE = 0.05
@@ -62,6 +66,19 @@ def coverage(ok: int, total: int) -> str:
     return f"{ok}/{total}"
 
 
+def count(number: int, word: str) -> str:
+    """Spell a number with its noun."""
+    return f"{number} {word}" if number == 1 else f"{number} {word}s"
+
+
+def grid(plan: Plan) -> str:
+    """Spell the size of a suite."""
+    suite = plan.suite
+    sides = (count(len(suite.methods), "method"), count(len(suite.datasets), "data set"), count(len(suite.seeds), "seed"))
+
+    return f"{' x '.join(sides)} = {count(len(plan.planned), 'trial')}"
+
+
 def column_title(label: str, name: str) -> str:
     """Return what a data set's label says beyond its name."""
     return label.removeprefix(name).strip() or label
@@ -73,7 +90,7 @@ def legend(board: Leaderboard, metric: MetricInfo) -> str:
     unit = f", {metric.unit}" if metric.unit else ""
 
     return (
-        f"{metric.name}{unit}: mean ± half the 95 % interval over {len(board.seeds)} seeds{few}, {metric.direction} is better; "
+        f"{metric.name}{unit}: mean ± half the 95 % interval over {count(len(board.seeds), 'seed')}{few}, {metric.direction} is better; "
         f"then the paired difference to {board.baseline}, * where its p-value (paired t, Holm) is below {SIGNIFICANCE}. "
         f"Bold: not significantly worse than the best of the column."
     )

@@ -136,12 +136,12 @@ class LiveProgress(_Progress):
 
     def __init__(self, plan: Plan, console: Console) -> None:
         super().__init__(plan, console)
-        self._live = Live(console=console, refresh_per_second=4, transient=True, get_renderable=self._render)
         self._running: Sequence[RunningTrial] = ()
         self._sums: dict[tuple[str, str], list[float]] = {}
         for item in plan.planned:
             if item.key in plan.known:
                 self._note(item.method, item.dataset, plan.known[item.key])
+        self._live = Live(console=console, refresh_per_second=4, transient=True, get_renderable=self._render)
 
     def __enter__(self) -> LiveProgress:
         self._live.start()

@@ -37,7 +37,10 @@ def print_leaderboard(board: Leaderboard, console: Console, metric: str | None =
         console.print(Text(_failures(board), style="yellow"))
     if board.stale:
         console.print(
-            Text(f"{board.stale} records were made by other code or data than today's; `bench run` brings them up to date.", style="yellow")
+            Text(
+                f"{figures.count(board.stale, 'record')} made by other code or data than today's; `bench run` brings it up to date.",
+                style="yellow",
+            )
         )
 
 
@@ -81,4 +84,4 @@ def _failures(board: Leaderboard) -> str:
         if counts:
             parts.append(f"{row.label} ({', '.join(f'{count} {status}' for status, count in sorted(counts.items()))})")
 
-    return f"{board.failed} trials without a result: {'; '.join(parts)}. `bench show` tells why."
+    return f"{figures.count(board.failed, 'trial')} without a result: {'; '.join(parts)}. `bench show` tells why."
