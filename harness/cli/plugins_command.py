@@ -20,6 +20,10 @@ def command(as_json: bool, plugins: tuple[str, ...]) -> int:
     Show the plugins, what each provides, and the traceback of a broken one; the others work all the same.
 
     BENCH_PLUGINS=name,name loads exactly these.
+
+    \b
+    bench plugins
+    bench plugins --plugin my_method.py
     """
     from harness.registry import load_registry
 

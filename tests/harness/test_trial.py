@@ -183,5 +183,5 @@ def test_progress_is_reported_at_most_twice_a_second():
 
 
 def test_a_budget_that_lacks_a_key_says_what_to_add():
-    with pytest.raises(ValueError, match="budget: {epochs: ...}"):
+    with pytest.raises(ValueError, match=r"budget: \{epochs: \.\.\.\}"):
         Budget(steps=3).require("epochs")

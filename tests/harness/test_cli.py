@@ -1,0 +1,246 @@
+"""The command line: help that teaches, messages that mend, exit codes."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from harness.cli.main import COMMANDS
+
+SUITE = """
+task: toy
+budget: {steps: 3}
+seeds: 2
+datasets: [numbers]
+methods: [constant, noisy]
+"""
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_each_command_has_help_with_an_example(bench, command):
+    done = bench(command, "--help")
+
+    assert done.returncode == 0
+    assert f"bench {command}" in done.stdout
+
+
+def test_the_help_names_every_command(bench):
+    done = bench("--help")
+
+    assert all(re.search(rf"^  {command} ", done.stdout, re.MULTILINE) for command in COMMANDS)
+
+
+def test_an_unknown_command_names_the_nearest_and_exits_with_2(bench):
+    done = bench("leadrboard")
+
+    assert done.returncode == 2
+    assert "did you mean 'leaderboard'?" in done.stderr
+
+
+def test_an_unknown_suite_and_an_unknown_metric_are_one_message(bench, toy):
+    suite = bench.suite(SUITE)
+    bench("run", suite, "--plugin", toy, "--executor", "inline")
+
+    unknown = bench("run", "noisy_lables")
+    metric = bench("leaderboard", suite, "--plugin", toy, "--metric", "closenes")
+
+    assert (unknown.returncode, metric.returncode) == (2, 2)
+    assert "did you mean 'noisy_labels'?" in unknown.stderr
+    assert "did you mean 'closeness'?" in metric.stderr
+
+
+def test_a_leaderboard_without_records_says_what_makes_them(bench, toy):
+    done = bench("leaderboard", bench.suite(SUITE), "--plugin", toy)
+
+    assert done.returncode == 2
+    assert "`bench run" in done.stderr
+    assert not (bench.folder / "results").exists()
+
+
+def test_a_run_can_be_planned_run_shown_and_exported(bench, toy):
+    suite = bench.suite(SUITE)
+    options = ("--plugin", toy)
+
+    planned = bench("plan", suite, *options, "--json")
+    ran = bench("run", suite, *options, "--executor", "inline")
+    trials = bench("plan", suite, *options, "--trials").stdout
+    name = re.search(r"^  ([0-9a-f]{12})  ok +noisy on numbers, seed 1", trials, re.MULTILINE)[1]
+    shown = bench("show", name[:6], "--json")
+    why = bench("why", name, *options)
+    exported = bench("leaderboard", suite, *options, "--export", "records.jsonl")
+
+    assert json.loads(planned.stdout)["to_run"] == 4
+    assert ran.returncode == 0
+    assert json.loads(shown.stdout)["trial"] == name
+    assert "is fresh" in why.stdout
+    assert exported.stdout == "4 records written to records.jsonl\n"
+    assert {path.name for path in (bench.folder / "results/suite").iterdir()} == {
+        "leaderboard.md",
+        "leaderboard.csv",
+        "leaderboard.json",
+        "records.jsonl",
+    }
+
+
+def test_committed_records_are_read_back_where_there_is_no_store(bench, toy):
+    suite = bench.suite(SUITE)
+    bench("run", suite, "--plugin", toy, "--executor", "inline")
+    for path in (bench.folder / "results").glob("bench.db*"):
+        path.unlink()
+    (bench.folder / "results/suite/leaderboard.json").unlink()
+
+    done = bench("leaderboard", suite, "--plugin", toy, "--format", "json")
+
+    board = json.loads(done.stdout)
+    assert [cell["n"] for cell in board["cells"]] == [2, 2, 2, 2]
+    assert board["stale"] == 0
+    assert not (bench.folder / "results/bench.db").exists()
+
+
+def test_a_changed_suite_does_not_overwrite_the_reports_of_the_real_one(bench, toy):
+    suite = bench.suite(SUITE)
+    bench("run", suite, "--plugin", toy, "--executor", "inline")
+    before = (bench.folder / "results/suite/leaderboard.csv").read_text()
+
+    bench("run", suite, "--plugin", toy, "--executor", "inline", "--quick")
+
+    assert (bench.folder / "results/suite/leaderboard.csv").read_text() == before
+    assert (bench.folder / "results/suite-modified/leaderboard.csv").exists()
+
+
+def test_a_metric_that_is_added_is_computed_without_running_again(bench, toy):
+    bench("run", bench.suite(SUITE), "--plugin", toy, "--executor", "inline")
+
+    done = bench("run", bench.suite(SUITE + "metrics: [closeness, lucky]\n"), "--plugin", toy, "--executor", "inline")
+
+    assert "4 known, 0 to run" in done.stdout
+    assert "computing new metrics for 4 known trials" in done.stdout
+    assert "lucky" in (bench.folder / "results/suite/leaderboard.csv").read_text()
+
+
+def test_what_ended_without_a_result_is_run_again_only_when_asked(bench, toy):
+    marker = bench.folder / "marker"
+    text = SUITE.replace("[constant, noisy]", "[constant, raising]")
+    first = bench("run", bench.suite(text), "--plugin", toy, "--executor", "inline")
+
+    again = bench("run", bench.suite(text), "--plugin", toy, "--executor", "inline")
+    retried = bench("run", bench.suite(text), "--plugin", toy, "--executor", "inline", "--retry")
+
+    assert (first.returncode, again.returncode, retried.returncode) == (1, 1, 1)
+    assert "all 4 trials are known" in again.stdout
+    assert "2 known, 2 to run" in retried.stdout
+    assert not marker.exists()
+
+
+def test_the_path_to_a_trial_that_does_not_exist_is_shown(bench):
+    done = bench("show", "abcdef")
+
+    assert done.returncode == 2
+    assert "--trials" in done.stderr
+
+
+def test_lists_and_descriptions(bench):
+    methods = bench("list", "methods", "--task", "noisy_labels").stdout
+    described = bench("list", "methods", "gce").stdout
+    datasets = json.loads(bench("list", "datasets", "--json").stdout)
+    suites = bench("list", "suites").stdout
+    typo = bench("list", "methods", "gec")
+
+    assert "coteaching" in methods
+    assert "q: " in described
+    assert "arXiv:1805.07836" in described
+    assert {"digits", "fashion_mnist", "wiki_topics"} <= {row["name"] for row in datasets}
+    assert "paper/noisy_labels" in suites
+    assert "did you mean 'gce'?" in typo.stderr
+
+
+def test_the_schema_is_json(bench):
+    assert json.loads(bench("schema").stdout)["title"] == "weighbridge suite"
+
+
+def test_raw_data_is_listed_fetched_and_verified(bench, tmp_path):
+    home = {"BENCH_DATA_HOME": str(tmp_path / "cache")}
+
+    before = bench("data", "list", **home).stdout
+    fetched = bench("data", "fetch", "digits", **home)
+    verified = bench("data", "verify", **home)
+    array = next(Path(tmp_path / "cache").rglob("*.npy"))
+    array.write_bytes(array.read_bytes()[:-1] + b"\xff")
+    damaged = bench("data", "verify", **home)
+    typo = bench("data", "fetch", "digit", **home)
+
+    assert re.search(r"digits +not here", before)
+    assert fetched.returncode == 0
+    assert verified.stdout == "digits: ok\n"
+    assert damaged.returncode == 1
+    assert "digits:" in damaged.stdout
+    assert "ok" not in damaged.stdout.split()
+    assert typo.returncode == 2
+    assert "did you mean 'digits'?" in typo.stderr
+
+
+def test_wrong_bytes_in_the_cache_are_refused_and_fetched_again(bench, tmp_path):
+    home = {"BENCH_DATA_HOME": str(tmp_path / "cache")}
+    suite = bench.suite("task: noisy_labels\nbudget: {epochs: 1}\nseeds: 1\ndatasets: [digits]\nmethods: [cross_entropy]\n")
+    bench("data", "fetch", "digits", **home)
+    for array in Path(tmp_path / "cache").rglob("*.npy"):
+        array.write_bytes(array.read_bytes()[:-1] + b"\xff")
+
+    done = bench("run", suite, "--executor", "inline", **home)
+
+    assert done.returncode == 0
+    assert bench("data", "verify", **home).stdout == "digits: ok\n"
+
+
+WRONG = """
+from dataclasses import dataclass
+from harness import Dataset, RawData, Source, hookimpl
+from harness.data import load
+
+RAW = RawData("wrong", "Not what it says", "0" * 64, "none", "nobody", 8, (Source("file", "wrong", "wrong_data:read"),))
+
+@hookimpl
+def bench_datasets():
+    yield Dataset("wrong", "toy", "wrong_data:Wrong", "Wrong bytes", raw=RAW)
+
+def read(folder):
+    import numpy as np
+    return {"x": np.frombuffer((folder / "x.bin").read_bytes(), dtype=np.uint8)}
+
+@dataclass
+class Wrong:
+    def load(self, run):
+        return float(load(RAW)["x"][0])
+"""
+
+
+def test_a_data_set_whose_bytes_are_wrong_stops_the_run_before_it_starts(bench, toy, tmp_path):
+    (tmp_path / "wrong_data.py").write_text(WRONG)
+    files = tmp_path / "cache" / "files" / "wrong"
+    files.mkdir(parents=True)
+    (files / "x.bin").write_bytes(b"12345678")
+    suite = bench.suite(SUITE.replace("[numbers]", "[wrong]"))
+
+    done = bench(
+        "run",
+        suite,
+        "--plugin",
+        toy,
+        "--plugin",
+        tmp_path / "wrong_data.py",
+        "--executor",
+        "inline",
+        BENCH_DATA_HOME=str(tmp_path / "cache"),
+    )
+
+    assert done.returncode == 2
+    assert "wrong" in done.stderr
+    assert "content" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_debug_shows_the_traceback(bench):
+    assert "Traceback" in bench("--debug", "run", "nowhere").stderr
