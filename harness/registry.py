@@ -13,13 +13,16 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import pluggy
 
 import harness.hookspecs
 from harness.errors import PluginError, nearest
 from harness.specs import Dataset, Method, Metric, Task
+
+if TYPE_CHECKING:
+    import click
 
 __all__ = ["Plugin", "Registry", "load_registry"]
 
@@ -106,6 +109,14 @@ class Registry:
     def roots(self) -> set[str]:
         """Top-level packages of all plugins: what counts as code in a trial's key."""
         return {plugin.module.partition(".")[0] for plugin in self.plugins}
+
+    def add_commands(self, cli: click.Group) -> None:
+        """Let the plugins add their commands to ``bench``; one that fails is disabled, and the others go on."""
+        for implementation in self.manager.hook.bench_commands.get_hookimpls():
+            try:
+                implementation.function(cli)
+            except Exception:  # a plugin's code: whatever it raises is shown by `bench plugins`
+                self._disable(implementation.plugin_name)
 
     def provided(self, name: str) -> list[str]:
         """Return what the plugin ``name`` provides, as ``kind name`` lines."""

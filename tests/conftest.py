@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # tests run in parallel; read by numpy and torch when they are imported
+
 TOY = Path(__file__).parent / "harness" / "toy_plugin.py"
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from harness.cli.options import Session, overrides_of, place_options, plugin_option, selection_options
+from harness.cli.options import Session, make_console, overrides_of, place_options, plugin_option, selection_options
 from harness.errors import BenchError, nearest
 
 __all__ = ["command"]
@@ -43,8 +43,6 @@ def command(
     bench leaderboard noisy_labels --format csv > board.csv
     bench leaderboard noisy_labels --export records.jsonl
     """
-    from rich.console import Console
-
     from harness.plan import make_plan
     from harness.report.files import to_csv, to_json, to_markdown
     from harness.report.terminal import print_leaderboard
@@ -69,7 +67,7 @@ def command(
         write_export(export, records.values(), session.environments(records, database))
         click.echo(f"{len(records)} records written to {export}")
     elif form == "terminal":
-        print_leaderboard(board, Console(highlight=False), metric)
+        print_leaderboard(board, make_console(), metric)
     else:
         text = {"csv": to_csv(board), "json": to_json(board), "markdown": to_markdown(board, f"bench leaderboard {suite}")}[form]
         click.echo(text, nl=False)

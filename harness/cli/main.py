@@ -64,7 +64,7 @@ class _Group(click.Group):
     def _ask_plugins(self) -> None:
         from harness.registry import load_registry
 
-        load_registry().manager.hook.bench_commands(cli=self)
+        load_registry().add_commands(self)
 
 
 @click.command(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,6 +12,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from harness.fingerprint import CodeIndex
     from harness.leaderboard import Leaderboard
     from harness.plan import Plan
@@ -19,9 +22,22 @@ if TYPE_CHECKING:
     from harness.store import Store
     from harness.suite import Overrides, Suite
 
-__all__ = ["Session", "overrides_of", "place_options", "plugin_option", "selection_options"]
+__all__ = ["Session", "make_console", "overrides_of", "place_options", "plugin_option", "selection_options"]
+
+WIDTH_WITHOUT_TERMINAL = 120
 
 Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+def make_console() -> Console:
+    """Build the console for a command's output: as wide as the terminal, and wide enough for tables elsewhere."""
+    from rich.console import Console
+
+    console = Console(highlight=False)
+    if not console.is_terminal and "COLUMNS" not in os.environ:
+        console.width = WIDTH_WITHOUT_TERMINAL
+
+    return console
 
 
 def plugin_option(command: Command) -> Command:

@@ -28,6 +28,7 @@ def command(as_json: bool, plugins: tuple[str, ...]) -> int:
     from harness.registry import load_registry
 
     registry = load_registry(plugins)
+    registry.add_commands(click.Group())  # for their exceptions
     provided = {plugin.name: registry.provided(plugin.name) for plugin in registry.plugins}
     if as_json:
         click.echo(json.dumps([{**asdict(plugin), "provides": provided[plugin.name]} for plugin in registry.plugins], indent=1))

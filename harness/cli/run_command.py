@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from harness.cli.options import Session, overrides_of, place_options, plugin_option, selection_options
+from harness.cli.options import Session, make_console, overrides_of, place_options, plugin_option, selection_options
 from harness.errors import StoreError
 
 if TYPE_CHECKING:
@@ -78,12 +78,10 @@ def command(
 
     Exit code: 0 every cell ok, 1 some failed, 2 invalid input, 130 interrupted.
     """
-    from rich.console import Console
-
     from harness.plan import make_plan
     from harness.store import open_store, write_export
 
-    console = Console(highlight=False)
+    console = make_console()
     overrides = overrides_of(settings, seeds, methods, datasets, quick)
     session = Session.open(plugins, results, store)
     loaded = session.suite(suite, overrides)

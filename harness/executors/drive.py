@@ -52,7 +52,7 @@ class _Delivery:
 
     def __post_init__(self) -> None:
         self._environments: set[str] = set()
-        self._observing = True
+        self._failed_observers: set[str] = set()
 
     def deliver(self, finished: Sequence[Finished], returned: Returned | None) -> None:
         if returned is not None and finished:
@@ -66,14 +66,17 @@ class _Delivery:
             self.listener.finished(item.record)
             self.observe(self.hooks.bench_trial_finished, record=item.record)
 
-    def observe(self, hook: Callable[..., object], **facts: object) -> None:
-        """Call the observers; one that fails must not stop a run, and none is called again after that."""
-        if self._observing:
+    def observe(self, hook: pluggy.HookCaller, **facts: object) -> None:
+        """Call the observers; one that fails is named and not called again, and stops neither the run nor the others."""
+        given = {"suite": self.plan.suite.name, **facts}
+        for observer in hook.get_hookimpls():
+            if observer.plugin_name in self._failed_observers:
+                continue
             try:
-                hook(suite=self.plan.suite.name, **facts)
+                observer.function(*(given[name] for name in observer.argnames))
             except Exception as error:  # an observer's code
-                self._observing = False
-                self.listener.say(f"an observer failed and observers are not called again: {type(error).__name__}: {error}")
+                self._failed_observers.add(observer.plugin_name)
+                self.listener.say(f"the observer '{observer.plugin_name}' failed and is not called again: {type(error).__name__}: {error}")
 
     def still_wanted(self, trials: Sequence[Trial]) -> Sequence[Trial]:
         """Drop trials that another process has finished meanwhile, and take their records over."""
