@@ -71,7 +71,7 @@ print(json.dumps(found))
 
     found = json.loads(done.stdout)
     assert "plugins.tasks" in found
-    assert found == dict.fromkeys(found, [])
+    assert found == {name: [] for name in found}
 
 
 def test_a_run_with_nothing_to_do_starts_no_engine(bench, toy):
