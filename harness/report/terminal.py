@@ -28,7 +28,7 @@ def print_leaderboard(board: Leaderboard, console: Console, metric: str | None =
     """
     shown = next(item for item in board.metrics if metric in (None, item.name))
     for name in dict.fromkeys(column.name for column in board.columns):
-        console.print(_table(board, name, shown))
+        console.print(_table(board, name, shown, plain=not console.is_terminal))
     console.print(Text(figures.legend(board, shown), style="dim"))
     privileged = [f"{row.label} ({', '.join(row.privileges)})" for row in board.rows if row.privileges]
     if privileged:
@@ -44,7 +44,7 @@ def print_leaderboard(board: Leaderboard, console: Console, metric: str | None =
         )
 
 
-def _table(board: Leaderboard, name: str, metric: MetricInfo) -> Table:
+def _table(board: Leaderboard, name: str, metric: MetricInfo, plain: bool) -> Table:
     columns = [column for column in board.columns if column.name == name]
     table = Table(title=f"{name}: {metric.name}", title_justify="left", title_style="bold", show_edge=False, pad_edge=False)
     table.add_column("method", no_wrap=True)
@@ -56,18 +56,19 @@ def _table(board: Leaderboard, name: str, metric: MetricInfo) -> Table:
         cells = [board.cell(column.label, row.label, metric.name) for column in columns]
         mark = "†" if row.privileges else ""
         rank = figures.NOTHING if row.mean_rank is None else f"{row.mean_rank:.1f}"
-        table.add_row(f"{row.label}{mark}", *(_text(cell, metric) for cell in cells), rank, figures.ratio(row.cost_ratio))
+        table.add_row(f"{row.label}{mark}", *(_text(cell, metric, plain) for cell in cells), rank, figures.ratio(row.cost_ratio))
 
     return table
 
 
-def _text(cell: Cell, metric: MetricInfo) -> Text:
-    text = Text(figures.mean(cell, metric.unit), style="bold" if cell.best else "")
+def _text(cell: Cell, metric: MetricInfo, plain: bool) -> Text:
+    mean = figures.mean(cell, metric.unit)
+    text = Text(f"**{mean}**" if cell.best and plain else mean, style="bold" if cell.best else "")
     change = figures.difference(cell, metric.unit)
     if change:
         text.append(f" {change}", style="dim")
-    if cell.n < cell.total:
-        text.append(f" [{figures.coverage(cell.n, cell.total)}]", style="yellow")
+    if (ok := cell.statuses.get("ok", 0)) < cell.total:
+        text.append(f" [{figures.coverage(ok, cell.total)}]", style="yellow")
 
     return text
 

@@ -215,7 +215,7 @@ def test_the_terminal_shows_each_data_set_and_what_failed():
     print_leaderboard(board(), console)
 
     text = console.export_text()
-    assert "90.8 ±2.0 +9.8*" in text
+    assert "**90.8 ±2.0** +9.8*" in text
     assert "[4/5]" in text
     assert "1 trial without a result: alike (1 failed)" in text
     assert "† needs more than its neighbours: alike (noise_rate)" in text
