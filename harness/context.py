@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING
 
 from harness.errors import TrialDiverged
-from harness.streams import derive_seed
+from harness.streams import numpy_stream, torch_stream
 
 if TYPE_CHECKING:
     import numpy as np
@@ -71,15 +71,11 @@ class Run:
 
     def rng(self, name: str) -> np.random.Generator:
         """Return a fresh numpy generator at the start of the stream ``name``."""
-        import numpy as np
-
-        return np.random.default_rng(derive_seed(self.seed, name))
+        return numpy_stream(self.seed, name)
 
     def torch_rng(self, name: str) -> torch.Generator:
         """Return a fresh CPU generator of torch at the start of the stream ``name``."""
-        import torch
-
-        return torch.Generator().manual_seed(derive_seed(self.seed, name))
+        return torch_stream(self.seed, name)
 
     def log(self, step: int, **figures: float) -> None:
         """
@@ -91,7 +87,7 @@ class Run:
         for name, value in figures.items():
             if not math.isfinite(value):
                 raise TrialDiverged(f"{name} is {value} at step {step}")
-            self.curves.setdefault(name, []).append((step, float(value)))
+            self.curves.setdefault(name, []).append((int(step), float(value)))
 
         now = time.monotonic()
         if self.report is not None and now - self._reported_at >= REPORT_EVERY_SECONDS:
@@ -100,8 +96,8 @@ class Run:
 
     def count(self, *, forward: int = 0, backward: int = 0) -> None:
         """Meter samples that went through a network, forward and backward; the leaderboard shows the sums as cost."""
-        self.samples_forward += forward
-        self.samples_backward += backward
+        self.samples_forward += int(forward)
+        self.samples_backward += int(backward)
 
     def witness(self, name: str, array: ArrayLike) -> None:
         """

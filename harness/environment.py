@@ -34,9 +34,9 @@ def machine_facts() -> dict[str, Any]:
     }
 
 
-def git_facts(folder: Path | None = None) -> dict[str, Any]:
+def git_facts() -> dict[str, Any]:
     """Return commit and cleanness of the checkout that the harness runs from; empty outside one."""
-    where = folder or Path(__file__).parent
+    where = Path(__file__).parent
     try:
         commit = _git(where, "rev-parse", "HEAD")
         dirty = bool(_git(where, "status", "--porcelain", "--untracked-files=no", "--", "*.py"))

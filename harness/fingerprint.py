@@ -1,9 +1,9 @@
 """
 The code that decides a trial's outcome, hashed on the syntax tree: a comment, a docstring or a blank line changes nothing.
 
-The closure of an entry is its module and, transitively, each module that it imports from a plugin's top-level package, from ``harness.tasks``, from
-``harness.training`` or ``harness.streams``, plus the data files beside the plugin modules among them. Installed dependencies are recorded by version,
-not hashed. Imports under ``if TYPE_CHECKING`` and imports by computed name are not followed.
+The closure of an entry is its module, ``harness.streams`` and, transitively, each module that they import from a plugin's packages, from a folder named
+with ``--plugin``, from ``harness.tasks`` or ``harness.training``, plus the data files in the packages of the plugin modules among them. Installed
+dependencies are recorded by version, not hashed. Imports under ``if TYPE_CHECKING`` and imports by computed name are not followed.
 """
 
 from __future__ import annotations
@@ -19,7 +19,8 @@ from harness.errors import PluginError
 
 __all__ = ["CodeIndex", "hash_source"]
 
-HASHED_CORE = ("harness.tasks", "harness.training", "harness.streams")
+STREAMS = "harness.streams"  # what a seed means decides every outcome
+HASHED_CORE = ("harness.tasks", "harness.training", STREAMS)
 DOCUMENT_SUFFIXES = {".py", ".pyc", ".pyi", ".md", ".rst"}
 
 
@@ -29,10 +30,12 @@ class CodeIndex:
 
     Args:
         roots: Top-level packages of the plugins, whose modules count as code wherever they are imported from.
+        folders: Folders whose modules count as code, whatever their names (those of ``--plugin FILE``).
     """
 
-    def __init__(self, roots: Iterable[str]) -> None:
+    def __init__(self, roots: Iterable[str], folders: Iterable[str] = ()) -> None:
         self._roots = set(roots) - {"harness"}
+        self._local = {str(Path(folder).resolve()) for folder in folders}
         self._closures: dict[str, dict[str, str]] = {}
         self._modules: dict[str, tuple[str, tuple[str, ...]] | None] = {}
         self._folders: dict[Path, dict[str, str]] = {}
@@ -51,8 +54,8 @@ class CodeIndex:
 
         self._roots.add(start.partition(".")[0])
         found: dict[str, str] = {}
-        waiting = [start]
-        seen = {start}
+        waiting = [start, STREAMS]
+        seen = set(waiting)
         while waiting:
             name = waiting.pop()
             module = self._module(name)
@@ -81,7 +84,16 @@ class CodeIndex:
         if root == "harness":
             return any(name == core or name.startswith(f"{core}.") for core in HASHED_CORE)
 
-        return root in self._roots
+        return root in self._roots or self._is_local(root)
+
+    def _is_local(self, root: str) -> bool:
+        """Whether a top-level module lies in one of the folders that the user named."""
+        spec = self._spec(root) if self._local else None
+        if spec is None or spec.origin is None:
+            return False
+        folder = Path(spec.origin).resolve().parent
+
+        return str(folder.parent if spec.submodule_search_locations is not None else folder) in self._local
 
     def _spec(self, name: str) -> ModuleSpec | None:
         """Find a module without executing the packages above it."""
@@ -121,24 +133,32 @@ class CodeIndex:
             yield submodule if submodule and self._spec(submodule) is not None else module
 
     def _data_files(self, name: str) -> dict[str, str]:
-        """Hash the data files of the package that holds a plugin's module; a lone module has none."""
+        """Hash the data files of the package that holds a plugin's module, subfolders included; a lone module has none."""
         spec = self._spec(name)
-        if (
-            name.startswith("harness.")
-            or spec is None
-            or spec.origin is None
-            or ("." not in name and spec.submodule_search_locations is None)
-        ):
+        if name.startswith("harness.") or spec is None or spec.origin is None:
+            return {}
+        package = name if spec.submodule_search_locations is not None else name.rpartition(".")[0]
+        if not package:
             return {}
         folder = Path(spec.origin).parent
         if folder not in self._folders:
             self._folders[folder] = {
-                f"{name.rpartition('.')[0] or name}/{path.name}": hashlib.sha256(path.read_bytes()).hexdigest()[:16]
-                for path in sorted(folder.iterdir())
-                if path.is_file() and path.suffix not in DOCUMENT_SUFFIXES and not path.name.startswith(".")
+                f"{package}/{path.relative_to(folder).as_posix()}": hashlib.sha256(path.read_bytes()).hexdigest()[:16]
+                for path in sorted(_files_below(folder))
             }
 
         return self._folders[folder]
+
+
+def _files_below(folder: Path) -> Iterator[Path]:
+    """Give the data files of a package: neither code nor prose, nothing hidden, nothing of a subpackage."""
+    for path in folder.iterdir():
+        if path.name.startswith((".", "__")):
+            continue
+        if path.is_dir() and not (path / "__init__.py").exists():
+            yield from _files_below(path)
+        elif path.is_file() and path.suffix not in DOCUMENT_SUFFIXES:
+            yield path
 
 
 def hash_source(source: str) -> str:

@@ -50,7 +50,7 @@ class Row:
     Args:
         label: As in the suite.
         privileges: What it needs beyond its neighbours.
-        mean_rank: Mean over the data sets of its rank by the main metric; ``None`` unless it is complete on every one of them.
+        mean_ranks: By metric, the mean over the data sets of its rank among the methods that are complete on every one of them; ``None`` for the others.
         cost_ratio: Mean over the data sets of its wall time relative to the baseline's; ``None`` where they cannot be compared.
         ok: Trials with the status ok.
         total: Trials that the suite asks for.
@@ -58,7 +58,7 @@ class Row:
 
     label: str
     privileges: tuple[str, ...]
-    mean_rank: float | None
+    mean_ranks: Mapping[str, float | None]
     cost_ratio: float | None
     ok: int
     total: int
@@ -124,6 +124,8 @@ class Leaderboard:
         rows: Methods in the suite's order.
         cells: One for each metric, data set and method.
         stale: Trials whose record was made by other code or data than today's.
+        pairing: By what was consumed (split, noise, batches): on how many (data set, seed) pairs all methods consumed the same, and on how many at least
+            two did at all.
         inputs: Hash of all that it was computed from.
     """
 
@@ -137,6 +139,7 @@ class Leaderboard:
     rows: tuple[Row, ...]
     cells: tuple[Cell, ...]
     stale: int
+    pairing: Mapping[str, tuple[int, int]]
     inputs: str
 
     def cell(self, dataset: str, method: str, metric: str) -> Cell:
@@ -174,28 +177,30 @@ class Leaderboard:
                 **{
                     **content,
                     "seeds": tuple(content["seeds"]),
+                    "pairing": {name: (same, total) for name, (same, total) in content["pairing"].items()},
                     "metrics": tuple(MetricInfo(**item) for item in content["metrics"]),
                     "columns": tuple(Column(**item) for item in content["columns"]),
                     "rows": tuple(Row(**{**item, "privileges": tuple(item["privileges"])}) for item in content["rows"]),
                     "cells": tuple(Cell(**item) for item in content["cells"]),
                 }
             )
-        except (KeyError, TypeError) as error:
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise StoreError(f"not a leaderboard: {error}") from error
 
 
-def leaderboard_inputs(plan: Plan, records: Mapping[str, Record], code: str) -> str:
+def leaderboard_inputs(plan: Plan, records: Mapping[str, Record], hardware: Mapping[str, str], code: str) -> str:
     """
     Hash what a leaderboard is computed from, without computing it: the cells, the records, and the code that computes.
 
     Args:
         plan: The suite's trials.
         records: By key of the planned trial.
+        hardware: Hardware fingerprint by environment identifier.
         code: Hash of the code that computes leaderboards.
     """
     suite = plan.suite
     rows = [
-        [item.dataset, item.method, item.trial.seed, record.key, record.started, record.status, sorted(record.metrics)]
+        [item.key, record.key, record.started, record.status, record.environment, sorted(record.metric_code.items())]
         for item in plan.planned
         if (record := records.get(item.key)) is not None
     ]
@@ -206,10 +211,13 @@ def leaderboard_inputs(plan: Plan, records: Mapping[str, Record], code: str) -> 
             suite.summary,
             suite.baseline,
             list(suite.seeds),
-            [metric.name for metric in suite.metrics],
-            [cell.label for cell in suite.datasets],
+            suite.task.name,
+            [[metric.name, metric.summary, metric.direction, metric.unit] for metric in suite.metrics],
+            [[cell.label, cell.dataset.name] for cell in suite.datasets],
             [[cell.label, list(cell.method.privileges)] for cell in suite.methods],
+            [[item.dataset, item.method, item.key] for item in plan.planned],
             rows,
+            dict(hardware),
             code,
         ]
     )
@@ -280,6 +288,7 @@ def build_leaderboard(plan: Plan, records: Mapping[str, Record], hardware: Mappi
         columns=tuple(Column(cell.label, cell.dataset.name) for cell in suite.datasets),
         rows=tuple(_rows(plan, cells)),
         cells=tuple(cells),
+        pairing=_pairing(plan, records),
         stale=sum(records[item.key].key != item.key for item in plan.planned if item.key in records),
         inputs=inputs,
     )
@@ -383,17 +392,18 @@ def _column(table: _Table, metric: str, sign: float, baseline: int) -> _Column:
 
 
 def _rows(plan: Plan, cells: Sequence[Cell]) -> list[Row]:
-    main = plan.suite.metrics[0].name
+    suite = plan.suite
+    of_method = {row.label: [cell for cell in cells if cell.method == row.label] for row in suite.methods}
+    ranks = {metric.name: _mean_ranks(of_method, metric.name, metric.direction) for metric in suite.metrics}
     rows = []
-    for described in plan.suite.methods:
-        own = [cell for cell in cells if cell.method == described.label and cell.metric == main]
-        ranks = [cell.rank for cell in own if cell.rank is not None]
+    for described in suite.methods:
+        own = [cell for cell in of_method[described.label] if cell.metric == suite.metrics[0].name]
         ratios = [cell.cost_ratio for cell in own if cell.cost_ratio is not None]
         rows.append(
             Row(
                 label=described.label,
                 privileges=described.method.privileges,
-                mean_rank=sum(ranks) / len(ranks) if own and len(ranks) == len(own) else None,
+                mean_ranks={metric: means[described.label] for metric, means in ranks.items()},
                 cost_ratio=sum(ratios) / len(ratios) if own and len(ratios) == len(own) else None,
                 ok=sum(cell.statuses.get("ok", 0) for cell in own),
                 total=sum(cell.total for cell in own),
@@ -401,6 +411,42 @@ def _rows(plan: Plan, cells: Sequence[Cell]) -> list[Row]:
         )
 
     return rows
+
+
+def _mean_ranks(of_method: Mapping[str, Sequence[Cell]], metric: str, direction: str) -> dict[str, float | None]:
+    """Rank the methods that are complete on every data set against each other, data set by data set, and average."""
+    import numpy as np
+
+    from harness.stats import average_ranks
+
+    sign = 1.0 if direction == "higher" else -1.0
+    own = {method: [cell for cell in cells if cell.metric == metric] for method, cells in of_method.items()}
+    complete = [method for method, cells in own.items() if cells and all(cell.rank is not None for cell in cells)]
+    means: dict[str, float | None] = dict.fromkeys(of_method)
+    if complete:
+        scores = np.array([[sign * (cell.mean or 0.0) for cell in own[method]] for method in complete])
+        ranks = np.stack([average_ranks(column) for column in scores.T], axis=1).mean(axis=1)
+        means |= dict(zip(complete, ranks.tolist(), strict=True))
+
+    return means
+
+
+def _pairing(plan: Plan, records: Mapping[str, Record]) -> dict[str, tuple[int, int]]:
+    """Compare what the methods consumed, by name, data set and seed."""
+    seen: dict[tuple[str, str, int], list[str]] = {}
+    for item in plan.planned:
+        record = records.get(item.key)
+        for name, value in record.witnesses.items() if record is not None and record.status == "ok" else ():
+            seen.setdefault((name, item.dataset, item.trial.seed), []).append(value)
+    shared = {place: values for place, values in seen.items() if len(values) > 1}
+
+    return {
+        name: (
+            sum(len(set(values)) == 1 for place, values in shared.items() if place[0] == name),
+            sum(place[0] == name for place in shared),
+        )
+        for name in sorted({place[0] for place in shared})
+    }
 
 
 def _number(value: float) -> float | None:

@@ -30,7 +30,10 @@ def pack_outcome(outcome: object) -> bytes | None:
 
     from safetensors.numpy import save
 
-    packed: bytes = save(arrays)
+    try:
+        packed: bytes = save(arrays)
+    except Exception:  # an array of a type that the format does not know: text, objects
+        return None
 
     return packed
 

@@ -52,8 +52,8 @@ class ParameterMemo:
     def resolve(self, spec: Entered, given: Mapping[str, Any], code: str, extra: str | None, distribution: str) -> dict[str, Any]:
         """Return what :func:`resolve` returns, from memory where the same question was answered under the same code."""
         for name, value in given.items():
-            if isinstance(value, float) and not math.isfinite(value):
-                raise ParameterError(name, f"parameter '{name}' of '{spec.name}': a finite value is needed, got {value}")
+            if not _is_finite(value):
+                raise ParameterError(name, f"parameter '{name}' of '{spec.name}': finite values are needed, got {value}")
         key = digest({"entry": spec.entry, "code": code, "given": dict(given)})[:32]
         path = self._folder / f"{key}.json"
         try:
@@ -102,9 +102,23 @@ def resolve(spec: Entered, given: Mapping[str, Any], extra: str | None = None, d
             raise ParameterError("", f"'{spec.name}': {message}") from error
         where = str(first["loc"][0])
         raise ParameterError(where, f"parameter '{where}' of '{spec.name}': {message}, got {first['input']!r}") from error
+    except Exception as error:  # the class's own checks
+        raise ParameterError("", f"'{spec.name}': {type(error).__name__}: {error}") from error
     resolved: dict[str, Any] = adapter.dump_python(instance, mode="json")
+    for name, value in resolved.items():
+        if not _is_finite(value):
+            raise PluginError(f"the default of parameter '{name}' of '{spec.name}' is {value}: JSON holds finite numbers alone, use None")
 
     return resolved
+
+
+def _is_finite(value: object) -> bool:
+    if isinstance(value, Mapping):
+        return all(map(_is_finite, value.values()))
+    if isinstance(value, list | tuple):
+        return all(map(_is_finite, value))
+
+    return not isinstance(value, float) or math.isfinite(value)
 
 
 def build(entry: str, parameters: Mapping[str, Any]) -> Any:  # Any: an instance of whatever class the entry names
@@ -117,9 +131,9 @@ def describe(spec: Entered) -> list[tuple[str, str, str]]:
     cls = load_entry(spec.entry)
     rows = []
     for field in dataclasses.fields(_dataclass(cls)):
-        has_default = field.default is not dataclasses.MISSING
+        default = field.default_factory() if field.default_factory is not dataclasses.MISSING else field.default
         kind = field.type if isinstance(field.type, str) else getattr(field.type, "__name__", str(field.type))
-        rows.append((field.name, kind, repr(field.default) if has_default else "required"))
+        rows.append((field.name, kind, "required" if default is dataclasses.MISSING else repr(default)))
 
     return rows
 
@@ -127,8 +141,12 @@ def describe(spec: Entered) -> list[tuple[str, str, str]]:
 @functools.cache
 def _adapter(cls: type) -> TypeAdapter[Any]:
     from pydantic import TypeAdapter
+    from pydantic.errors import PydanticUserError
 
-    return TypeAdapter(_dataclass(cls))
+    try:
+        return TypeAdapter(_dataclass(cls))
+    except PydanticUserError as error:
+        raise PluginError(f"the parameters of '{cls.__module__}:{cls.__qualname__}' cannot be checked: {error.message}") from error
 
 
 def _dataclass(cls: type) -> type:

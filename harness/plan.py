@@ -6,14 +6,14 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from harness.records import Record, Trial, trial_id, trial_key
+from harness.records import Measure, Record, Trial, trial_id, trial_key
 
 if TYPE_CHECKING:
     from harness.fingerprint import CodeIndex
     from harness.store import Store
     from harness.suite import Suite
 
-__all__ = ["Plan", "Planned", "changed_parts", "make_plan"]
+__all__ = ["Plan", "Planned", "changed_parts", "make_plan", "mean_seconds"]
 
 
 @dataclass(frozen=True)
@@ -37,6 +37,8 @@ class Plan:
         planned: All its trials, seed by seed, so that every cell has a first figure early.
         known: Records by the key of the planned trial that they answer.
         stale: Names of trials that have a record under other code or data, and none under today's.
+        to_rescore: Trials whose outcome is kept and whose record lacks a metric, or has it by other code than today's.
+        outdated: Keys of sound records that lack a metric and have no outcome; their trials are to run again.
         code: What each code hash stands for.
     """
 
@@ -44,25 +46,14 @@ class Plan:
     planned: tuple[Planned, ...]
     known: Mapping[str, Record]
     stale: frozenset[str] = frozenset()
+    to_rescore: tuple[Planned, ...] = ()
+    outdated: tuple[str, ...] = ()
     code: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
     @property
     def todo(self) -> list[Planned]:
         """The trials without a record."""
         return [planned for planned in self.planned if planned.key not in self.known]
-
-    @property
-    def to_rescore(self) -> list[Planned]:
-        """The trials whose record is sound but lacks a metric that the suite asks for."""
-        names = [metric.name for metric in self.suite.metrics]
-
-        return [
-            planned
-            for planned in self.planned
-            if (record := self.known.get(planned.key)) is not None
-            and record.status == "ok"
-            and any(name not in record.metrics for name in names)
-        ]
 
 
 def make_plan(suite: Suite, code: CodeIndex, store: Store | None, paths: Iterable[str] = (), *, trust_cache: bool = False) -> Plan:
@@ -76,7 +67,7 @@ def make_plan(suite: Suite, code: CodeIndex, store: Store | None, paths: Iterabl
         paths: Folders of local plugins, for the workers.
         trust_cache: Accept the newest sound record of a trial even if code or data have changed since.
     """
-    metrics = tuple((metric.name, metric.entry) for metric in suite.metrics)
+    metrics = tuple(Measure(metric.name, metric.entry, code.code_hash(metric.entry)) for metric in suite.metrics)
     folders = tuple(paths)
     planned = []
     for seed in suite.seeds:
@@ -103,6 +94,13 @@ def make_plan(suite: Suite, code: CodeIndex, store: Store | None, paths: Iterabl
             stale.add(record.trial)
             if trust_cache and record.status == "ok":
                 known[unknown[record.trial]] = record
+    lacking = [item for item in planned if item.key in known and _lacks_metrics(known[item.key], item.trial)]
+    kept = store.outcomes_kept(known[item.key].key for item in lacking) if store is not None else set()
+    # A record that failed before its metrics were computed has no outcome and no figures to miss.
+    outdated = tuple(item.key for item in lacking if known[item.key].key not in kept and known[item.key].status == "ok")
+    to_rescore = tuple(item for item in lacking if known[item.key].key in kept)
+    for key in outdated:
+        del known[key]
     entries = {part.entry: part.code for item in planned for part in (item.trial.task, item.trial.dataset, item.trial.method)}
 
     return Plan(
@@ -110,11 +108,28 @@ def make_plan(suite: Suite, code: CodeIndex, store: Store | None, paths: Iterabl
         planned=tuple(planned),
         known=known,
         stale=frozenset(stale if not trust_cache else ()),
+        to_rescore=to_rescore,
+        outdated=outdated,
         code={value: code.closure(entry) for entry, value in entries.items()},
     )
 
 
-def changed_parts(old: Record, trial: Trial, store: Store, code: CodeIndex) -> list[str]:
+def _lacks_metrics(record: Record, trial: Trial) -> bool:
+    return any(record.metric_code.get(measure.name) != measure.code for measure in trial.metrics)
+
+
+def mean_seconds(records: Iterable[Record]) -> dict[tuple[str, str], float]:
+    """Return the mean wall time of the records by data set and method."""
+    seconds: dict[tuple[str, str], list[float]] = {}
+    for record in records:
+        if record.costs is not None:
+            cell = (record.question["dataset"]["name"], record.question["method"]["name"])
+            seconds.setdefault(cell, []).append(record.costs.wall_seconds)
+
+    return {cell: sum(values) / len(values) for cell, values in seconds.items()}
+
+
+def changed_parts(old: Record, trial: Trial, store: Store | None, code: CodeIndex) -> list[str]:
     """Say in one line each what differs between the circumstances of a record and of the trial today; empty if nothing does."""
     lines = []
     now = trial.circumstances()
@@ -123,7 +138,8 @@ def changed_parts(old: Record, trial: Trial, store: Store, code: CodeIndex) -> l
         before = old.circumstances.get(f"{kind}_code")
         if before == part.code:
             continue
-        modules, today = store.code_modules(str(before)), code.closure(part.entry)
+        modules = None if store is None else store.code_modules(str(before))
+        today = code.closure(part.entry)
         if modules is None:
             lines.append(f"{kind} '{part.name}': its code was {before}, is {part.code}")
             continue

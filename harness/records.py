@@ -14,6 +14,7 @@ __all__ = [
     "RECORD_FORMAT",
     "Costs",
     "Limits",
+    "Measure",
     "Part",
     "Record",
     "Resources",
@@ -65,6 +66,15 @@ class Part:
 
 
 @dataclass(frozen=True)
+class Measure:
+    """A metric of a trial: its name and entry as in its spec, and the hash of its code."""
+
+    name: str
+    entry: str
+    code: str
+
+
+@dataclass(frozen=True)
 class Limits:
     """What a trial may use; a limit that is exceeded becomes a record with the status ``timeout`` or ``out_of_memory``."""
 
@@ -92,7 +102,7 @@ class Trial:
         method: The method and its hyperparameters.
         budget: The budget keys that the suite gives.
         seed: Of the named streams.
-        metrics: Name and entry of each metric to compute.
+        metrics: The metrics to compute; not part of the key, since outcomes are kept.
         limits: Not part of the key.
         resources: Not part of the key.
         paths: Folders to search for local plugins (``--plugin FILE``).
@@ -103,7 +113,7 @@ class Trial:
     method: Part
     budget: Parameters
     seed: int
-    metrics: tuple[tuple[str, str], ...] = ()
+    metrics: tuple[Measure, ...] = ()
     limits: Limits = field(default_factory=Limits)
     resources: Resources = field(default_factory=Resources)
     paths: tuple[str, ...] = ()
@@ -163,6 +173,7 @@ class Record:
         circumstances: See :meth:`Trial.circumstances`.
         status: ``ok``, or what went wrong.
         metrics: Figures by name; ``None`` where a figure does not exist.
+        metric_code: Hash of the code that computed each figure.
         curves: Points ``[step, value]`` by name.
         witnesses: Hashes of what was consumed (split, noise, batch order) by name.
         costs: ``None`` where the process died.
@@ -177,6 +188,7 @@ class Record:
     circumstances: Mapping[str, Any]
     status: Status
     metrics: Mapping[str, float | None] = field(default_factory=dict)
+    metric_code: Mapping[str, str] = field(default_factory=dict)
     curves: Mapping[str, list[tuple[int, float]]] = field(default_factory=dict)
     witnesses: Mapping[str, str] = field(default_factory=dict)
     costs: Costs | None = None

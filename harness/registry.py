@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import pluggy
@@ -107,8 +108,14 @@ class Registry:
 
     @property
     def roots(self) -> set[str]:
-        """Top-level packages of all plugins: what counts as code in a trial's key."""
-        return {plugin.module.partition(".")[0] for plugin in self.plugins}
+        """Top-level packages of all plugins and of the distributions that they come in: what counts as code in a trial's key."""
+        roots = {plugin.module.partition(".")[0] for plugin in self.plugins}
+        for plugin in self.plugins:
+            if plugin.version:
+                files = importlib.metadata.distribution(plugin.source).files or []
+                roots |= {file.parts[0].removesuffix(".py") for file in files if file.suffix == ".py" and not file.parts[0].startswith(".")}
+
+        return roots
 
     def add_commands(self, cli: click.Group) -> None:
         """Let the plugins add their commands to ``bench``; one that fails is disabled, and the others go on."""
@@ -219,10 +226,24 @@ def load_registry(extra: Iterable[str] = ()) -> Registry:
             module = given
             if importlib.util.find_spec(module.partition(".")[0]) is None:
                 raise PluginError(f"--plugin {given}: there is no such file and no such module")
-        _load(registry, Plugin(module, module, given), partial(importlib.import_module, module))
+        _load(registry, Plugin(module, module, given), partial(_import_from, module, path if path.exists() else None))
     registry.paths = tuple(paths)
 
     return registry
+
+
+def _import_from(name: str, path: Path | None) -> ModuleType:
+    """
+    Import a module that the user named, from the place that the user named.
+
+    Raises:
+        PluginError: Another module of that name was imported before.
+    """
+    module = importlib.import_module(name)
+    if path is not None and module.__file__ is not None and path.resolve() not in (Path(module.__file__), Path(module.__file__).parent):
+        raise PluginError(f"--plugin {path}: there is another module of the name '{name}', {module.__file__}; rename the file")
+
+    return module
 
 
 def _bundled_modules(package: str) -> list[str]:

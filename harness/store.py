@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import sqlalchemy as sa
 
 from harness.errors import StoreError
 from harness.records import Record, canonical_json
 
-__all__ = ["Store", "open_store", "read_export", "write_export"]
+__all__ = ["Store", "open_store", "read_export", "read_store", "replace_file", "write_export"]
 
 KEYS_PER_QUERY = 500  # below the limit of bound parameters of every database
 
@@ -38,6 +40,22 @@ _environments = sa.Table(
 _outcomes = sa.Table(
     "outcomes", _metadata, sa.Column("key", sa.String(64), primary_key=True), sa.Column("arrays", sa.LargeBinary, nullable=False)
 )
+
+
+def read_store(path: Path) -> Store:
+    """
+    Open a file of SQLite for reading alone; its folder may be read-only too.
+
+    Raises:
+        StoreError: The file is no store.
+    """
+    immutable = "" if os.access(path.parent, os.W_OK) else "&immutable=1"  # without a place for its side files, SQLite must be told
+    store = Store(
+        sa.create_engine(f"sqlite:///file:{quote(str(path.resolve()))}?mode=ro{immutable}&uri=true", connect_args={"timeout": 60})
+    )
+    store.known([""])
+
+    return store
 
 
 def open_store(url: str) -> Store:
@@ -107,20 +125,7 @@ class Store:
         Raises:
             StoreError: They could not be written (a full disk, a lost server).
         """
-        rows = [
-            {
-                "key": record.key,
-                "trial": record.trial,
-                "task": record.question["task"]["name"],
-                "dataset": record.question["dataset"]["name"],
-                "method": record.question["method"]["name"],
-                "seed": record.question["seed"],
-                "status": record.status,
-                "started": record.started,
-                "content": canonical_json(record.to_json()),
-            }
-            for record, _ in finished
-        ]
+        rows = [_row(record) for record, _ in finished]
         arrays = [{"key": record.key, "arrays": outcome} for record, outcome in finished if outcome is not None]
         with self._guard("written"), self._engine.begin() as connection:
             connection.execute(self._insert(_records), rows)
@@ -128,16 +133,18 @@ class Store:
                 connection.execute(self._insert(_outcomes), arrays)
 
     def replace(self, record: Record) -> None:
-        """Overwrite the record of a key: its metrics were computed anew from the outcome, or a failure is tried again."""
+        """Overwrite the record of a key in one transaction: its metrics were computed anew from the outcome."""
+        row = _row(record)
         with self._guard("written"), self._engine.begin() as connection:
             connection.execute(sa.delete(_records).where(_records.c.key == record.key))
-        self.add([(record, None)])
+            connection.execute(sa.insert(_records), [row])
 
     def forget(self, keys: Iterable[str]) -> None:
-        """Delete the records of these keys, so that their trials run again."""
+        """Delete the records and outcomes of these keys, so that their trials run again."""
         with self._guard("written"), self._engine.begin() as connection:
             for part in _parts(list(keys)):
                 connection.execute(sa.delete(_records).where(_records.c.key.in_(part)))
+                connection.execute(sa.delete(_outcomes).where(_outcomes.c.key.in_(part)))
 
     def add_code(self, modules: Mapping[str, Mapping[str, str]]) -> None:
         """Note what each code hash stands for: module names and their hashes."""
@@ -159,15 +166,6 @@ class Store:
                 for (content,) in connection.execute(sa.select(_records.c.content).where(_records.c.key.in_(part))):
                     record = Record.from_json(json.loads(content))
                     found[record.key] = record
-
-        return found
-
-    def known_keys(self, keys: Iterable[str]) -> set[str]:
-        """Return which of these keys have a record."""
-        found: set[str] = set()
-        with self._guard("read"), self._engine.connect() as connection:
-            for part in _parts(list(keys)):
-                found.update(key for (key,) in connection.execute(sa.select(_records.c.key).where(_records.c.key.in_(part))))
 
         return found
 
@@ -250,6 +248,22 @@ class _Guard:
             ) from error
 
 
+def _row(record: Record) -> dict[str, Any]:
+    question = record.question
+
+    return {
+        "key": record.key,
+        "trial": record.trial,
+        "task": question["task"]["name"],
+        "dataset": question["dataset"]["name"],
+        "method": question["method"]["name"],
+        "seed": question["seed"],
+        "status": record.status,
+        "started": record.started,
+        "content": canonical_json(record.to_json()),
+    }
+
+
 def _parts(keys: list[str]) -> Iterator[list[str]]:
     for start in range(0, len(keys), KEYS_PER_QUERY):
         yield keys[start : start + KEYS_PER_QUERY]
@@ -264,9 +278,22 @@ def write_export(path: Path, records: Iterable[Record], environments: Mapping[st
     """
     lines = [canonical_json({"environment": name, "facts": dict(facts)}) for name, facts in sorted(environments.items())]
     lines += [canonical_json(record.to_json()) for record in sorted(records, key=lambda record: record.key)]
+    replace_file(path, "".join(f"{line}\n" for line in lines))
+
+
+def replace_file(path: Path, text: str) -> None:
+    """
+    Write a file as a whole or not at all.
+
+    Raises:
+        StoreError: It cannot be written.
+    """
+    part = path.with_name(f".{path.name}.part")
     try:
-        path.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+        part.write_text(text, encoding="utf-8")
+        part.replace(path)
     except OSError as error:
+        part.unlink(missing_ok=True)
         raise StoreError(f"{path} cannot be written: {error.strerror}") from error
 
 
@@ -280,7 +307,7 @@ def read_export(path: Path) -> tuple[list[Record], dict[str, dict[str, Any]]]:
     records = []
     environments = {}
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = path.read_text(encoding="utf-8").rstrip("\n").split("\n")  # not splitlines: a traceback may hold other line separators
     except (OSError, UnicodeDecodeError) as error:
         raise StoreError(f"{path} cannot be read: {error}") from error
     for number, line in enumerate(lines, start=1):

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
-from annotated_types import Ge, Gt, MinLen
+from annotated_types import Ge, Gt, Lt, MinLen
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, WithJsonSchema
 
 from harness.errors import PluginError, SuiteError, nearest
@@ -24,8 +24,10 @@ if TYPE_CHECKING:
 __all__ = ["DatasetCell", "MethodCell", "Overrides", "Suite", "find_suite", "json_schema", "load_suite"]
 
 ENTRY_KEYS = ("label", "protocol")
+BUNDLED_FOLDER = "bundled_suites"  # what the folder `suites` is called in a wheel
 
 Found = TypeVar("Found")
+Kept = TypeVar("Kept")
 
 _ENTRY_SCHEMA = {
     "anyOf": [
@@ -42,7 +44,7 @@ _ENTRY_SCHEMA = {
 
 
 class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", strict=True)
+    model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
 
 
 class _Entry(_Strict):
@@ -83,7 +85,7 @@ class _SuiteFile(_Strict):
         description="Methods with hyperparameters; a list value expands into a grid."
     )
     baseline: str | None = Field(None, description="Label of the method that the others are compared with; the first by default.")
-    seeds: Annotated[int, Ge(1)] | Annotated[list[Annotated[int, Ge(0)]], MinLen(1)] = Field(
+    seeds: Annotated[int, Ge(1)] | Annotated[list[Annotated[int, Ge(0), Lt(2**63)]], MinLen(1)] = Field(
         5, description="How many seeds (0, 1, ...), or a list of them."
     )
     budget: _Budget = Field(default_factory=_Budget, description="What each trial may spend, for example {epochs: 10}.")
@@ -101,7 +103,6 @@ class DatasetCell:
     dataset: Part
     task: Part
     spec: Dataset
-    given: Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -111,7 +112,6 @@ class MethodCell:
     label: str
     method: Part
     spec: Method
-    given: Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -140,8 +140,8 @@ class Overrides:
     Args:
         settings: ``key=value`` of ``--set``, dotted keys.
         seeds: Number of seeds.
-        methods: Names or labels to keep; the baseline is kept too.
-        datasets: Names to keep.
+        methods: Names or labels to keep, several with commas between them; the baseline is kept too.
+        datasets: Likewise.
         quick: One seed, the smallest budget, the first data set.
     """
 
@@ -172,7 +172,7 @@ def find_suite(name: str) -> Path:
         SuiteError: There is none; the message names the nearest one.
     """
     path = Path(name)
-    if path.suffix in {".yaml", ".yml"} or path.exists():
+    if path.suffix in {".yaml", ".yml"} or path.is_file():
         if not path.is_file():
             raise SuiteError(f"{name}: there is no such file{_hint_suite(path.stem)}")
         return path
@@ -183,10 +183,18 @@ def find_suite(name: str) -> Path:
     raise SuiteError(f"no suite '{name}'{_hint_suite(name)}")
 
 
+def suite_name(path: Path) -> str:
+    """Name a suite by its path below the nearest folder ``suites`` (``paper/noisy_labels``), else by its file name."""
+    parts = path.resolve().with_suffix("").parts
+    places = [position for position, part in enumerate(parts[:-1]) if part in ("suites", BUNDLED_FOLDER)]
+
+    return "/".join(parts[places[-1] + 1 :]) if places else parts[-1]
+
+
 def suite_folders() -> list[Path]:
     """Return where suites are looked for by name: ``suites/`` here, then the bundled ones."""
     package = Path(__file__).parent
-    folders = [Path("suites"), package / "bundled_suites", package.parent / "suites"]
+    folders = [Path("suites"), package / BUNDLED_FOLDER, package.parent / "suites"]
 
     return [folder for folder in folders if folder.is_dir()]
 
@@ -253,17 +261,17 @@ def _name_entries(file: YamlFile, key: str) -> None:
         elif isinstance(entry, dict):
             names = [word for word in entry if word not in ENTRY_KEYS]
             if len(names) != 1:
+                hints = [hint for word in names if (hint := nearest(word, ENTRY_KEYS))]
                 given = ", ".join(f"'{word}'" for word in entry) or "nothing"
-                raise file.error(
-                    location, f"an entry of '{key}' is one name with its parameters, beside it at most {ENTRY_KEYS}; got {given}"
-                )
+                message = f"an entry of '{key}' is one name with its parameters, beside it at most 'label' and 'protocol'; got {given}"
+                raise file.error(location, f"{message}\n    {hints[0]}" if hints else message)
             name = names[0]
             parameters = entry.pop(name)
             entries[index] = {"name": name, "parameters": {} if parameters is None else parameters, **entry}
             for old, position in list(file.positions.items()):
                 if old[:3] == (key, index, name):
                     file.positions[(key, index, "parameters", *old[3:])] = position
-            file.positions[(key, index, "name")] = file.positions[(key, index, name)]
+            file.positions[(key, index, "name")] = file.positions.get((key, index, name), file.positions.get(location, (1, 1)))
         else:
             raise file.error(location, f"an entry of '{key}' is a name, or a name with parameters; got {entry!r}")
 
@@ -303,7 +311,6 @@ class _Checker:
     registry: Registry
     code: CodeIndex
     memo: ParameterMemo
-    _hashes: dict[str, str] = field(default_factory=dict)
 
     def suite(self, parsed: _SuiteFile, overrides: Overrides) -> Suite:
         task = self._found(("task",), self.registry.task, parsed.task)
@@ -311,6 +318,10 @@ class _Checker:
             self._found(("metrics", index), self.registry.metric, task.name, name)
             for index, name in enumerate(parsed.metrics or task.metrics)
         )
+        names = parsed.metrics or []
+        for index, name in enumerate(names):
+            if name in names[:index]:
+                raise self.file.error(("metrics", index), f"the metric '{name}' is listed twice")
         budget = parsed.budget.model_dump(exclude_none=True)
         for key in budget:
             if key not in task.budget:
@@ -327,29 +338,20 @@ class _Checker:
         seeds = tuple(range(parsed.seeds)) if isinstance(parsed.seeds, int) else tuple(parsed.seeds)
         if len(set(seeds)) < len(seeds):
             raise self.file.error(("seeds",), f"'seeds' names a seed twice: {list(seeds)}")
+        columns = _kept("--datasets", [cell for _, cell in datasets], overrides.datasets, lambda cell: (cell.label, cell.dataset.name))
+        rows = _kept("--methods", [cell for _, cell in methods], overrides.methods, lambda cell: (cell.label, cell.method.name), baseline)
         if overrides.quick:
             seeds = seeds[:1]
             budget = dict.fromkeys(budget, 1)
-            first = datasets[0][1].dataset.name
-            datasets = [(index, cell) for index, cell in datasets if cell.dataset.name == first]
+            columns = [cell for cell in columns if cell.dataset.name == columns[0].dataset.name]
 
         return Suite(
-            name=self.file.path.stem,
+            name=suite_name(self.file.path),
             path=self.file.path,
             summary=parsed.summary,
             task=task,
-            datasets=tuple(
-                _kept("--datasets", [cell for _, cell in datasets], overrides.datasets, lambda cell: (cell.label, cell.dataset.name))
-            ),
-            methods=tuple(
-                _kept(
-                    "--methods",
-                    [cell for _, cell in methods],
-                    overrides.methods,
-                    lambda cell: (cell.label, cell.method.name),
-                    always=baseline,
-                )
-            ),
+            datasets=tuple(columns),
+            methods=tuple(rows),
             baseline=baseline,
             seeds=seeds,
             budget=budget,
@@ -360,6 +362,9 @@ class _Checker:
 
     def _dataset_cells(self, task: Task, parsed: _SuiteFile) -> Iterable[tuple[int, DatasetCell]]:
         common = self._part(("protocol",), task, parsed.protocol, ())
+        siblings: dict[str, list[Mapping[str, Any]]] = {}
+        for index, entry in enumerate(parsed.datasets):
+            siblings.setdefault(entry.name, []).extend(self._grid(("datasets", index), entry))
         for index, entry in enumerate(parsed.datasets):
             place: Location = ("datasets", index)
             spec = self._found((*place, "name"), self.registry.dataset, task.name, entry.name)
@@ -367,7 +372,7 @@ class _Checker:
             for given in self._grid(place, entry):
                 content = spec.raw.content if spec.raw is not None else ""
                 part = self._part((*place, "parameters"), spec, given, (), content)
-                yield index, DatasetCell(_label(entry, given, " "), part, protocol, spec, given)
+                yield index, DatasetCell(_dataset_label(entry, given, siblings[entry.name]), part, protocol, spec)
 
     def _method_cells(self, task: Task, parsed: _SuiteFile) -> Iterable[tuple[int, MethodCell]]:
         for index, entry in enumerate(parsed.methods):
@@ -383,7 +388,7 @@ class _Checker:
                     )
             for given in self._grid(place, entry):
                 part = self._part((*place, "parameters"), spec, given, spec.privileges)
-                yield index, MethodCell(_label(entry, given, ", "), part, spec, given)
+                yield index, MethodCell(_method_label(entry, given), part, spec)
 
     def _grid(self, place: Location, entry: _Entry) -> Iterable[dict[str, Any]]:
         """Expand list values; a list inside a list is one value."""
@@ -401,10 +406,8 @@ class _Checker:
         self, place: Location, spec: Task | Dataset | Method, given: Mapping[str, Any], privileges: tuple[str, ...], content: str = ""
     ) -> Part:
         extra, distribution = getattr(spec, "extra", None), getattr(spec, "distribution", "weighbridge")
-        if spec.entry not in self._hashes:
-            self._hashes[spec.entry] = self.code.code_hash(spec.entry)
-        code = self._hashes[spec.entry]
         try:
+            code = self.code.code_hash(spec.entry)
             parameters = self.memo.resolve(spec, given, code, extra, distribution)
         except ParameterError as error:
             raise self.file.error((*place, error.parameter) if error.parameter else place, str(error)) from error
@@ -421,6 +424,8 @@ class _Checker:
 
     def _refuse_twins(self, key: str, identities: Sequence[tuple[str, object]], cells: Sequence[tuple[int, object]]) -> None:
         for position, (label, identity) in enumerate(identities):
+            if not label.isprintable():
+                raise self.file.error((key, cells[position][0]), f"a label is one line of printable text, got {label!r}")
             for earlier_label, earlier in identities[:position]:
                 if identity == earlier:
                     raise self.file.error((key, cells[position][0]), f"'{label}' is listed twice with the same parameters")
@@ -441,27 +446,39 @@ class _Checker:
         return parsed.baseline
 
 
-def _label(entry: _Entry, given: Mapping[str, Any], separator: str) -> str:
-    """Name a cell after its entry and the parameters that the suite gives: ``digits symmetric 0.4`` for data, ``gce (q=0.5)`` for methods."""
+def _method_label(entry: _Entry, given: Mapping[str, Any]) -> str:
+    """Name a method after the parameters that the suite gives: ``gce (q=0.5)``."""
     varied = any(isinstance(value, list) and len(value) > 1 for value in entry.parameters.values())
     if entry.label is not None and not varied:
         return entry.label
     name = entry.label or entry.name
-    if separator == " ":
-        return " ".join([name, *(f"{key}={value}" if isinstance(value, bool) else str(value) for key, value in given.items())])
 
-    return f"{name} ({separator.join(f'{key}={value}' for key, value in given.items())})" if given else name
+    return f"{name} ({', '.join(f'{key}={value}' for key, value in given.items())})" if given else name
 
 
-def _kept(option: str, cells: Sequence[Any], wanted: Sequence[str], names: Any, always: str = "") -> list[Any]:  # Any: either kind of cell
+def _dataset_label(entry: _Entry, given: Mapping[str, Any], siblings: Sequence[Mapping[str, Any]]) -> str:
+    """Name a data set after the parameters that tell it from its siblings in the suite: ``digits symmetric 0.4``."""
+    varied = any(isinstance(value, list) and len(value) > 1 for value in entry.parameters.values())
+    if entry.label is not None and not varied:
+        return entry.label
+    telling = [key for key in given if len(siblings) == 1 or any(key not in other or other[key] != given[key] for other in siblings)]
+
+    return " ".join(
+        [entry.label or entry.name, *(f"{key}={given[key]}" if isinstance(given[key], bool) else str(given[key]) for key in telling)]
+    )
+
+
+def _kept(option: str, cells: list[Kept], wanted: Sequence[str], names: Callable[[Kept], tuple[str, str]], always: str = "") -> list[Kept]:
+    """Keep the cells whose label or name is wanted, and the one whose label is ``always``."""
     if not wanted:
-        return list(cells)
+        return cells
     known = [name for cell in cells for name in names(cell)]
-    for word in wanted:
+    words = [word for text in wanted for word in ([text] if text in known else [part.strip() for part in text.split(",")])]
+    for word in words:
         if word not in known:
             hint = nearest(word, known)
             raise SuiteError(
                 f"{option} {word}: the suite has no such entry\n    {hint + '   ' if hint else ''}it has {', '.join(dict.fromkeys(known))}"
             )
 
-    return [cell for cell in cells if any(name in wanted or name == always for name in names(cell))]
+    return [cell for cell in cells if names(cell)[0] == always or any(name in words for name in names(cell))]

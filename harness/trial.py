@@ -20,11 +20,13 @@ from harness.context import Budget, Reporter, Run
 from harness.errors import TrialDiverged
 from harness.outcomes import pack_outcome, unpack_outcome
 from harness.parameters import build
-from harness.records import Costs, Record, Status, Trial, trial_id, trial_key
+from harness.records import Costs, Measure, Record, Status, Trial, trial_id, trial_key
 from harness.specs import load_entry
-from harness.streams import derive_seed
+from harness.streams import seed_numpy_and_python, seed_torch
 
 __all__ = ["Finished", "RunningTrial", "execute", "fault_record", "rescore"]
+
+Metric = Callable[[Any, Any], float | None]
 
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
@@ -62,88 +64,109 @@ class _Loaded:
     protocol: Any
     dataset: Any
     method: Any
-    metrics: dict[str, Callable[[Any, Any], float | None]]
+    metrics: dict[Measure, Metric]
 
 
-def execute(trial: Trial, report: Reporter | None = None, environment: str = "") -> Finished:
+@dataclass(frozen=True)
+class _Scores:
+    """Figures by name, and what went wrong with the first that could not be computed."""
+
+    metrics: dict[str, float | None]
+    status: Status = "ok"
+    error: str | None = None
+
+
+def execute(trial: Trial, report: Reporter | None = None, environment: str = "", begin: Callable[[], None] | None = None) -> Finished:
     """
     Run one trial and return its record; the state of the process is as before afterwards.
 
     Exceptions of the method, the data set, the task or a metric end in the record. Only the death of the process, ``KeyboardInterrupt`` and a limit of
     time are the executor's to see.
+
+    Args:
+        trial: What to run.
+        report: Called at most twice a second with the newest step and figures.
+        environment: Identifier of this process's environment facts.
+        begin: Called when the trial's code is imported and its clock starts.
     """
-    started = datetime.now(UTC).isoformat(timespec="milliseconds")
-    record = Record(
-        key=trial_key(trial),
-        trial=trial_id(trial),
-        question=trial.question(),
-        circumstances=trial.circumstances(),
-        status="ok",
-        started=started,
-        environment=environment,
-    )
-    device = _device(trial)
-    run = Run(seed=trial.seed, budget=Budget(**trial.budget), device=device, report=report)
-    meter = _Meter(device)
-    outcome: bytes | None = None
+    record = _new_record(trial, environment)
+    meter = _Meter("cpu")
+    run = Run(seed=trial.seed, budget=Budget(), report=report)
     try:
         for folder in trial.paths:
             if folder not in sys.path:
                 sys.path.insert(0, folder)
         _limit_threads(trial)
         loaded = _load(trial)
-        with _process_state(trial), _memory_limit(trial):
-            meter.start()
-            data = loaded.dataset.load(run)
-            result = loaded.protocol.confront(loaded.method, data, run, trial.method.privileges)
-            metrics = _score(loaded.metrics, result, data)
-            costs = meter.stop(run)
-        broken = [name for name, value in metrics.items() if value is not None and not math.isfinite(value)]
-        if broken:
-            raise TrialDiverged(f"the metric '{broken[0]}' is {metrics[broken[0]]}")
-        outcome = pack_outcome(result)
-    except (Exception, SystemExit) as error:  # foreign code: whatever it raises becomes the record's status and traceback
-        return Finished(
-            replace(
-                record,
-                status=_status_of(error),
-                metrics=dict.fromkeys(name for name, _ in trial.metrics),
-                curves=run.curves,
-                witnesses=run.witnesses,
-                costs=meter.stop(run),
-                error=_traceback_of(error),
-            ),
-            None,
-        )
+        device = _device(trial)
+        if begin is not None:
+            begin()
+        had_torch = "torch" in sys.modules
+        for _ in range(2):
+            meter = _Meter(device)
+            run = Run(seed=trial.seed, budget=Budget(**trial.budget), device=device, report=report)
+            with _process_state(trial), _memory_limit(trial):
+                meter.start()
+                data = loaded.dataset.load(run)
+                outcome = loaded.protocol.confront(loaded.method, data, run, trial.method.privileges)
+                scores = _score(loaded.metrics, outcome, data)
+                costs = meter.stop(run)
+            if had_torch or "torch" not in sys.modules:
+                break
+            had_torch = True  # the code imported torch on its way, before its generators were the trial's: once more, from a known state
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # foreign code: whatever it raises becomes the record's status and traceback
+        missing = dict.fromkeys(measure.name for measure in trial.metrics)
+        failed = replace(record, status=_status_of(error), metrics=missing, error=_traceback_of(error))
 
-    return Finished(replace(record, metrics=metrics, curves=run.curves, witnesses=run.witnesses, costs=costs), outcome)
+        return Finished(replace(failed, curves=run.curves, witnesses=run.witnesses, costs=meter.stop(run)), None)
+
+    scored = replace(_scored(record, trial, scores), curves=run.curves, witnesses=run.witnesses, costs=costs)
+
+    return Finished(scored, pack_outcome(outcome))
 
 
 def rescore(trial: Trial, record: Record, packed: bytes) -> Record:
-    """Compute the metrics of ``trial`` anew from a kept outcome, without training; figures that the record has already are kept."""
-    loaded = _load(trial)
-    with _process_state(trial):
-        data = loaded.dataset.load(Run(seed=trial.seed, budget=Budget(**trial.budget)))
-        outcome = unpack_outcome(loaded.protocol.outcome_type, packed)
-        missing = {name: function for name, function in loaded.metrics.items() if name not in record.metrics}
-        metrics = _score(missing, outcome, data)
+    """Compute the metrics of ``trial`` anew from a kept outcome, without training; other figures of the record are kept."""
+    try:
+        loaded = _load(trial)
+        with _process_state(trial):
+            data = loaded.dataset.load(Run(seed=trial.seed, budget=Budget(**trial.budget)))
+            scores = _score(loaded.metrics, unpack_outcome(loaded.protocol.outcome_type, packed), data)
+    except Exception as error:  # foreign code, as in execute
+        scores = _Scores(dict.fromkeys(measure.name for measure in trial.metrics), _status_of(error), _traceback_of(error))
 
-    return replace(record, metrics={**record.metrics, **metrics})
+    return _scored(record, trial, scores)
 
 
-def fault_record(trial: Trial, status: Status, error: str, environment: str = "") -> Record:
-    """Build the record of a trial whose process is gone."""
+def _new_record(trial: Trial, environment: str) -> Record:
     return Record(
         key=trial_key(trial),
         trial=trial_id(trial),
         question=trial.question(),
         circumstances=trial.circumstances(),
-        status=status,
-        metrics=dict.fromkeys(name for name, _ in trial.metrics),
-        error=error,
+        status="ok",
         started=datetime.now(UTC).isoformat(timespec="milliseconds"),
         environment=environment,
     )
+
+
+def _scored(record: Record, trial: Trial, scores: _Scores) -> Record:
+    return replace(
+        record,
+        status=scores.status,
+        error=scores.error,
+        metrics={**record.metrics, **scores.metrics},
+        metric_code={**record.metric_code, **{measure.name: measure.code for measure in trial.metrics}},
+    )
+
+
+def fault_record(trial: Trial, status: Status, error: str) -> Record:
+    """Build the record of a trial whose process is gone."""
+    missing: dict[str, float | None] = dict.fromkeys(measure.name for measure in trial.metrics)
+
+    return replace(_new_record(trial, ""), status=status, metrics=missing, error=error)
 
 
 def _load(trial: Trial) -> _Loaded:
@@ -151,27 +174,46 @@ def _load(trial: Trial) -> _Loaded:
         protocol=build(trial.task.entry, trial.task.parameters),
         dataset=build(trial.dataset.entry, trial.dataset.parameters),
         method=build(trial.method.entry, trial.method.parameters),
-        metrics={name: load_entry(entry) for name, entry in trial.metrics},
+        metrics={measure: load_entry(measure.entry) for measure in trial.metrics},
     )
 
 
-def _score(metrics: Mapping[str, Callable[[Any, Any], float | None]], outcome: Any, data: Any) -> dict[str, float | None]:
-    figures = {}
-    for name, function in metrics.items():
-        value = function(outcome, data)
-        figures[name] = None if value is None else float(value)
+def _score(metrics: Mapping[Measure, Metric], outcome: Any, data: Any) -> _Scores:
+    """Compute each metric; one that raises or is not finite leaves its figure missing and the others alone."""
+    figures: dict[str, float | None] = {}
+    status: Status = "ok"
+    error = None
+    for measure, function in metrics.items():
+        figures[measure.name] = None
+        try:
+            value = function(outcome, data)
+            figure = None if value is None else float(value)
+            if figure is not None and not math.isfinite(figure):
+                raise TrialDiverged(f"the metric '{measure.name}' is {figure}")
+        except Exception as caught:  # a plugin's code
+            if status == "ok":
+                status, error = _status_of(caught), _traceback_of(caught)
+        else:
+            figures[measure.name] = figure
 
-    return figures
+    return _Scores(figures, status, error)
 
 
 def _device(trial: Trial) -> str:
-    if trial.resources.gpu > 0:
-        import torch
+    """
+    Return the device that the trial's resources ask for.
 
-        if torch.cuda.is_available():
-            return "cuda"
+    Raises:
+        RuntimeError: A GPU is reserved and torch sees none.
+    """
+    if trial.resources.gpu == 0:
+        return "cpu"
+    import torch
 
-    return "cpu"
+    if not torch.cuda.is_available():
+        raise RuntimeError("the suite reserves a GPU ('resources'), but torch sees none here")
+
+    return "cuda"
 
 
 def _limit_threads(trial: Trial) -> None:
@@ -189,12 +231,10 @@ def _process_state(trial: Trial) -> Iterator[None]:
     """Seed the global generators for methods that use them, and leave generators, environment, folder and torch's defaults as found."""
     import numpy as np
 
-    seed = derive_seed(trial.seed, "global")
     environment, folder = dict(os.environ), Path.cwd()
     python_state, numpy_state = random.getstate(), np.random.get_state()
-    random.seed(seed)
-    np.random.seed(seed % 2**32)
-    with _torch_state(trial, seed):
+    seed_numpy_and_python(trial.seed)
+    with _torch_state(trial) if "torch" in sys.modules else contextlib.nullcontext():
         try:
             yield
         finally:
@@ -207,24 +247,25 @@ def _process_state(trial: Trial) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _torch_state(trial: Trial, seed: int) -> Iterator[None]:
-    """The same for torch, where the trial has loaded it."""
-    if "torch" not in sys.modules:
-        yield
-        return
+def _torch_state(trial: Trial) -> Iterator[None]:
+    """The same for torch."""
     import torch
 
     _limit_threads(trial)
-    dtype, grad, state = torch.get_default_dtype(), torch.is_grad_enabled(), torch.random.get_rng_state()
-    torch.manual_seed(seed)
-    torch.backends.cudnn.benchmark = False
-    torch.backends.cudnn.deterministic = True
+    cudnn = torch.backends.cudnn
+    dtype, device, grad = torch.get_default_dtype(), torch.get_default_device(), torch.is_grad_enabled()
+    state, flags = torch.random.get_rng_state(), (cudnn.benchmark, cudnn.deterministic)
+    seed_torch(trial.seed)
+    cudnn.benchmark, cudnn.deterministic = False, True
     try:
         yield
     finally:
         torch.set_default_dtype(dtype)
+        if torch.get_default_device() != device:
+            torch.set_default_device(None)  # naming a device, even the CPU, would slow every later call down
         torch.set_grad_enabled(grad)
         torch.random.set_rng_state(state)
+        cudnn.benchmark, cudnn.deterministic = flags
 
 
 @contextlib.contextmanager
@@ -302,7 +343,12 @@ def _status_of(error: BaseException) -> Status:
 
 
 def _traceback_of(error: BaseException) -> str:
-    """Return the traceback without the harness's own frames at its top and without the folders of this machine."""
-    text = "".join(traceback.format_exception(error))
+    """Return the traceback from the plugin's first frame on, paths cut to what stands below the folders of imports, as valid UTF-8."""
+    frames = error.__traceback__
+    while frames is not None and frames.tb_frame.f_code.co_filename == __file__ and frames.tb_next is not None:
+        frames = frames.tb_next
+    text = "".join(traceback.format_exception(type(error), error, frames))
+    for folder in sorted({str(Path(place).resolve()) for place in [*sys.path, sys.prefix] if place}, key=len, reverse=True):
+        text = text.replace(folder + os.sep, "")
 
-    return text.replace(str(Path(__file__).resolve().parent.parent) + os.sep, "").replace(sys.prefix + os.sep, "")
+    return text.encode("utf-8", "backslashreplace").decode()

@@ -1,4 +1,4 @@
-"""YAML with positions: PyYAML's safe scalars, plus the line and column of every value, and none of the format's traps."""
+"""YAML with positions: PyYAML's safe scalars, plus the line and column of every value; no tags, no duplicate keys, no bombs."""
 
 from __future__ import annotations
 
@@ -16,15 +16,18 @@ __all__ = ["Location", "YamlFile", "parse_scalar", "read_yaml"]
 MAX_BYTES = 1_000_000
 MAX_NODES = 100_000  # aliases count each time they are used, so that a small file cannot grow into a large one
 
-STANDARD_TAGS = "tag:yaml.org,2002:"
+PLAIN_TAGS = {f"tag:yaml.org,2002:{kind}" for kind in ("null", "bool", "int", "float", "str", "seq", "map")}
 Location = tuple[str | int, ...]
 
 
 class _Loader(yaml.SafeLoader):
-    """The safe loader, which also reads ``1e-3`` as a number, as YAML 1.2 does."""
+    """The safe loader, which also reads ``1e-3`` as a number, as YAML 1.2 does, and a date as text."""
 
 
-_Loader.yaml_implicit_resolvers = {key: list(value) for key, value in yaml.SafeLoader.yaml_implicit_resolvers.items()}
+_Loader.yaml_implicit_resolvers = {
+    first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:timestamp"]
+    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
 _Loader.add_implicit_resolver("tag:yaml.org,2002:float", re.compile(r"[-+]?[0-9]+(?:\.[0-9]*)?[eE][-+]?[0-9]+$"), list("-+0123456789"))
 
 
@@ -95,6 +98,8 @@ def read_yaml(path: Path) -> YamlFile:
         raise SuiteError(f"{path}:{line}:{column}: not valid YAML: {error.problem}{hint}") from error
     except yaml.YAMLError as error:
         raise SuiteError(f"{path}:1:1: not valid YAML: {error}") from error
+    except RecursionError as error:
+        raise SuiteError(f"{path}:1:1: the file is nested too deeply, or an alias contains itself") from error
     finally:
         loader.dispose()
 
@@ -115,7 +120,7 @@ class _Reader:
         if self._nodes > MAX_NODES:
             raise SuiteError(f"{self._path}:1:1: the file expands to more than {MAX_NODES:,} values; are its aliases nested?")
         mark = node.start_mark
-        if not node.tag.startswith(STANDARD_TAGS) or node.tag.startswith(f"{STANDARD_TAGS}python"):
+        if node.tag not in PLAIN_TAGS:
             raise SuiteError(f"{self._path}:{mark.line + 1}:{mark.column + 1}: the tag '{node.tag}' is not valid; a suite is plain data")
         self.positions.setdefault(location, (mark.line + 1, mark.column + 1))
         if isinstance(node, yaml.MappingNode):
@@ -123,7 +128,10 @@ class _Reader:
         if isinstance(node, yaml.SequenceNode):
             return [self.read(item, (*location, index)) for index, item in enumerate(node.value)]
 
-        return self._loader.construct_object(node)
+        try:
+            return self._loader.construct_object(node)
+        except ValueError as error:  # a number with thousands of digits
+            raise SuiteError(f"{self._path}:{mark.line + 1}:{mark.column + 1}: {error}") from error
 
     def _mapping(self, node: yaml.MappingNode, location: Location) -> dict[str, Any]:
         content: dict[str, Any] = {}

@@ -24,8 +24,8 @@ def command(
     suite: str,
     settings: tuple[str, ...],
     seeds: int | None,
-    methods: str,
-    datasets: str,
+    methods: tuple[str, ...],
+    datasets: tuple[str, ...],
     quick: bool,
     metric: str | None,
     form: str,
@@ -51,6 +51,8 @@ def command(
     overrides = overrides_of(settings, seeds, methods, datasets, quick)
     session = Session.open(plugins, results, store)
     loaded = session.suite(suite, overrides)
+    if metric is not None and form != "terminal":
+        raise BenchError(f"--metric chooses what the terminal shows; {form} holds every metric")
     names = [item.name for item in loaded.metrics]
     if metric is not None and metric not in names:
         raise BenchError(f"--metric {metric}: the suite has no such metric\n    {nearest(metric, names)}   it has {', '.join(names)}")

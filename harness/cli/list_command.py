@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from harness.cli.options import Session, plugin_option
-from harness.errors import BenchError, nearest
+from harness.errors import BenchError, SuiteError, nearest
 
 if TYPE_CHECKING:
     from harness.registry import Registry
@@ -72,14 +72,13 @@ def _suites() -> list[dict[str, Any]]:
     found = {}
     for folder in reversed(suite_folders()):
         for path in sorted(folder.rglob("*.yaml")):
-            content = read_yaml(path).content
             name = path.relative_to(folder).with_suffix("").as_posix()
-            found[name] = {
-                "name": name,
-                "task": str(content.get("task", "")) if isinstance(content, dict) else "",
-                "summary": str(content.get("summary", "")) if isinstance(content, dict) else "not a suite",
-                "path": str(path),
-            }
+            try:
+                content = read_yaml(path).content
+                described = content if isinstance(content, dict) else {"summary": f"{path}: not a suite"}
+            except SuiteError as error:  # one broken file must not hide the others
+                described = {"summary": str(error)}
+            found[name] = {"name": name, "path": str(path), **{key: str(described.get(key, "")) for key in ("task", "summary")}}
 
     return [found[name] for name in sorted(found)]
 

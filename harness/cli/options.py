@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
+
+from harness.errors import PluginError
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -33,7 +36,8 @@ def make_console() -> Console:
     """Build the console for a command's output: as wide as the terminal, and wide enough for tables elsewhere."""
     from rich.console import Console
 
-    console = Console(highlight=False)
+    # No markup: names, labels and errors come from files and plugins. The file is fixed, so that redirecting a method's prints leaves the display alone.
+    console = Console(file=sys.stdout, highlight=False, markup=False, emoji=False)
     if not console.is_terminal and "COLUMNS" not in os.environ:
         console.width = WIDTH_WITHOUT_TERMINAL
 
@@ -60,8 +64,8 @@ def selection_options(command: Command) -> Command:
     """Add the options that change a suite."""
     for option in (
         click.option("--quick", is_flag=True, help="One seed, the smallest budget, the first data set: seconds."),
-        click.option("--datasets", metavar="A,B", default="", help="Only these data sets (names or labels)."),
-        click.option("--methods", metavar="A,B", default="", help="Only these methods (names or labels), and the baseline."),
+        click.option("--datasets", multiple=True, metavar="A,B", help="Only these data sets (names or labels); repeatable."),
+        click.option("--methods", multiple=True, metavar="A,B", help="Only these methods (names or labels), and the baseline; repeatable."),
         click.option("--seeds", type=click.IntRange(min=1), help="This many seeds."),
         click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="Change the suite, e.g. budget.epochs=2; repeatable."),
     ):
@@ -70,14 +74,13 @@ def selection_options(command: Command) -> Command:
     return command
 
 
-def overrides_of(settings: tuple[str, ...], seeds: int | None, methods: str, datasets: str, quick: bool) -> Overrides:
+def overrides_of(
+    settings: tuple[str, ...], seeds: int | None, methods: tuple[str, ...], datasets: tuple[str, ...], quick: bool
+) -> Overrides:
     """Build the changes that the selection options ask for."""
     from harness.suite import Overrides
 
-    def words(text: str) -> tuple[str, ...]:
-        return tuple(word.strip() for word in text.split(",") if word.strip())
-
-    return Overrides(settings=settings, seeds=seeds, methods=words(methods), datasets=words(datasets), quick=quick)
+    return Overrides(settings=settings, seeds=seeds, methods=methods, datasets=datasets, quick=quick)
 
 
 @dataclass
@@ -105,8 +108,12 @@ class Session:
         from harness.registry import load_registry
 
         registry = load_registry(plugins)
+        for plugin in registry.plugins:
+            if plugin.error is not None and plugin.source in plugins:
+                cause = plugin.error.rstrip().splitlines()[-1]
+                raise PluginError(f"--plugin {plugin.source}: {cause}\n    `bench plugins --plugin {plugin.source}` shows the traceback")
 
-        return cls(registry, CodeIndex(registry.roots), results, store or str(results / "bench.db"))
+        return cls(registry, CodeIndex(registry.roots, registry.paths), results, store or str(results / "bench.db"))
 
     def suite(self, name: str, overrides: Overrides) -> Suite:
         """Load a suite by name or path."""
@@ -117,13 +124,13 @@ class Session:
         return load_suite(find_suite(name), self.registry, self.code, ParameterMemo(cache_home() / "parameters"), overrides)
 
     def existing_store(self) -> Store | None:
-        """Open the store if there is one, without creating it."""
-        from harness.store import open_store
+        """Open the store for reading if there is one, without creating it."""
+        from harness.store import open_store, read_store
 
-        if "://" not in self.store_url and not Path(self.store_url).is_file():
-            return None
+        if "://" in self.store_url:
+            return open_store(self.store_url)
 
-        return open_store(self.store_url)
+        return read_store(Path(self.store_url)) if Path(self.store_url).is_file() else None
 
     def folder(self, suite: Suite, overrides: Overrides) -> Path:
         """Return where the reports of a suite go; a changed suite has a folder of its own, so that it never overwrites the real one's."""
@@ -164,7 +171,8 @@ class Session:
         from harness.errors import StoreError
         from harness.leaderboard import Leaderboard, build_leaderboard, leaderboard_inputs
 
-        inputs = leaderboard_inputs(plan, records, self._board_code())
+        hardware = {identifier: _hardware(facts) for identifier, facts in self.environments(records, store).items()}
+        inputs = leaderboard_inputs(plan, records, hardware, self._board_code())
         path = folder / "leaderboard.json"
         try:
             known = Leaderboard.from_json(json.loads(path.read_text(encoding="utf-8")))
@@ -172,7 +180,6 @@ class Session:
                 return known
         except (OSError, ValueError, StoreError):
             pass
-        hardware = {identifier: _hardware(facts) for identifier, facts in self.environments(records, store).items()}
 
         return build_leaderboard(plan, records, hardware, inputs)
 
@@ -187,4 +194,4 @@ class Session:
 def _hardware(facts: Mapping[str, Any]) -> str:
     from harness.records import digest
 
-    return digest([facts.get("cpu"), facts.get("cpu_count"), facts.get("gpus")])[:16]
+    return digest([facts.get(name) for name in ("cpu", "cpu_count", "gpus", "threads", "device")])[:16]

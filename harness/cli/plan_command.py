@@ -4,17 +4,11 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from harness.cli.options import Session, overrides_of, place_options, plugin_option, selection_options
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    from harness.plan import Plan
-    from harness.records import Record
 
 __all__ = ["command"]
 
@@ -30,8 +24,8 @@ def command(
     suite: str,
     settings: tuple[str, ...],
     seeds: int | None,
-    methods: str,
-    datasets: str,
+    methods: tuple[str, ...],
+    datasets: tuple[str, ...],
     quick: bool,
     trials: bool,
     as_json: bool,
@@ -47,7 +41,7 @@ def command(
     bench plan suites/paper/noisy_labels.yaml
     bench plan noisy_labels --trials
     """
-    from harness.plan import make_plan
+    from harness.plan import make_plan, mean_seconds
     from harness.report import figures
 
     overrides = overrides_of(settings, seeds, methods, datasets, quick)
@@ -55,8 +49,9 @@ def command(
     loaded = session.suite(suite, overrides)
     database = session.existing_store()
     plan = make_plan(loaded, session.code, database, session.registry.paths)
-    past = [] if database is None else database.of_trials(item.name for item in plan.planned)
-    seconds, unknown = _expected_seconds(plan, past)
+    costs = mean_seconds([] if database is None else database.of_trials(item.name for item in plan.planned))
+    expected = [costs.get((item.trial.dataset.name, item.trial.method.name)) for item in plan.todo]
+    seconds, unknown = sum(item for item in expected if item is not None), expected.count(None)
     raws = {cell.spec.raw.name: cell.spec.raw for cell in loaded.datasets if cell.spec.raw is not None}
     cores = os.cpu_count() or 1
     hours = seconds / max(1, cores // max(1, round(loaded.resources.cpu))) / 3600
@@ -96,23 +91,6 @@ def command(
             click.echo(f"  {item.name}  {state:13}  {item.method} on {item.dataset}, seed {item.trial.seed}")
 
     return 0
-
-
-def _expected_seconds(plan: Plan, past: Iterable[Record]) -> tuple[float, int]:
-    """Sum the mean past cost of what is to run, by method and data set; and count the trials without one."""
-    costs: dict[tuple[str, str], list[float]] = {}
-    for record in past:
-        if record.costs is not None:
-            costs.setdefault((record.question["method"]["name"], record.question["dataset"]["name"]), []).append(record.costs.wall_seconds)
-    total, unknown = 0.0, 0
-    for item in plan.todo:
-        known = costs.get((item.trial.method.name, item.trial.dataset.name))
-        if known:
-            total += sum(known) / len(known)
-        else:
-            unknown += 1
-
-    return total, unknown
 
 
 def _duration(seconds: float) -> str:

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import shlex
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, nullcontext, redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from harness.cli.options import Session, make_console, overrides_of, place_options, plugin_option, selection_options
-from harness.errors import StoreError
+from harness.errors import BenchError, StoreError
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -51,8 +52,8 @@ def command(
     suite: str,
     settings: tuple[str, ...],
     seeds: int | None,
-    methods: str,
-    datasets: str,
+    methods: tuple[str, ...],
+    datasets: tuple[str, ...],
     quick: bool,
     workers: int | None,
     address: str | None,
@@ -79,18 +80,22 @@ def command(
     Exit code: 0 every cell ok, 1 some failed, 2 invalid input, 130 interrupted.
     """
     from harness.plan import make_plan
+    from harness.report.files import prepare_folder, write_reports
     from harness.store import open_store, write_export
 
     console = make_console()
     overrides = overrides_of(settings, seeds, methods, datasets, quick)
     session = Session.open(plugins, results, store)
     loaded = session.suite(suite, overrides)
+    if workers is not None and address is not None:
+        raise BenchError("--workers counts cores of this machine; with --address the cluster's are used")
     database = open_store(session.store_url)
     plan = make_plan(loaded, session.code, database, session.registry.paths, trust_cache=trust_cache)
     if retry:
         database.forget(record.key for record in plan.known.values() if record.status != "ok")
         plan = make_plan(loaded, session.code, database, session.registry.paths, trust_cache=trust_cache)
     folder = session.folder(loaded, overrides)
+    prepare_folder(folder)
     if plan.todo or plan.to_rescore:
         from harness.executors.drive import execute_plan
 
@@ -106,22 +111,18 @@ def command(
 
             return RayEngine(loaded.resources, facts, workers, address)
 
-        with _progress(plan, console, quiet, as_json) as progress:
-            try:
-                records = execute_plan(plan, database, session.registry.manager.hook, progress, build_engine)
-            except StoreError as error:
-                raise StoppedError(f"{error}\n    what was finished before is stored; the same command goes on from there") from error
+        prints = redirect_stdout(sys.stderr) if as_json else nullcontext()  # what a method prints must not spoil the JSON
+        with _progress(plan, console, quiet, as_json) as progress, _stopping(), prints:
+            records = execute_plan(plan, database, session.registry.manager.hook, progress, build_engine)
     else:
         records = dict(plan.known)
         if not quiet and not as_json:
             console.print(f"{loaded.name}: all {len(plan.planned)} trials are known; nothing to run")
 
     board = session.leaderboard(plan, records, database, folder)
-    from harness.report.files import write_reports
-
-    command_line = shlex.join(["bench", *sys.argv[1:]])
-    paths = write_reports(board, folder, command_line)
-    write_export(folder / "records.jsonl", records.values(), session.environments(records, database))
+    with _stopping():
+        paths = write_reports(board, folder, shlex.join(["bench", *sys.argv[1:]]))
+        write_export(folder / "records.jsonl", records.values(), session.environments(records, database))
     if as_json:
         import json
 
@@ -134,6 +135,15 @@ def command(
             console.print(f"reports: {', '.join(str(path) for path in [*paths, folder / 'records.jsonl'])}", soft_wrap=True)
 
     return 1 if board.failed else 0
+
+
+@contextmanager
+def _stopping() -> Iterator[None]:
+    """Tell a store that fails while trials run from one that cannot be opened."""
+    try:
+        yield
+    except StoreError as error:
+        raise StoppedError(f"{error}\n    what was finished before is stored; the same command goes on from there") from error
 
 
 def _opening(plan: Plan) -> str:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
     from harness.records import Record
     from harness.store import Store
 
-__all__ = ["command", "find_record"]
+__all__ = ["Found", "command", "find_record"]
 
 
 @click.command(name="show")
@@ -32,7 +33,7 @@ def command(trial: str, as_json: bool, results: Path, store: str | None) -> int:
     bench show 3f2a9c
     """
     session = Session.open((), results, store)
-    database, record = find_record(session, trial)
+    record, facts, _ = find_record(session, trial)
     if as_json:
         click.echo(json.dumps(record.to_json(), indent=1, allow_nan=False))
         return 0
@@ -56,28 +57,51 @@ def command(trial: str, as_json: bool, results: Path, store: str | None) -> int:
     for name, points in record.curves.items():
         click.echo(f"  {name}: {' '.join(f'{figure:.4g}' for _, figure in points)}")
     click.echo(f"  code and data: {json.dumps(dict(record.circumstances))}")
-    facts = database.environment(record.environment)
-    if facts is not None:
-        click.echo(f"  environment {record.environment}: {json.dumps(facts)}")
+    if facts:
+        click.echo(f"  environment {record.environment}: {json.dumps(dict(facts))}")
     if record.error:
         click.echo(f"\n{record.error.rstrip()}")
 
     return 0
 
 
-def find_record(session: Session, name: str) -> tuple[Store, Record]:
+class Found(NamedTuple):
     """
-    Return the store and the newest record of the trial whose name or key begins with ``name``.
+    A record and what is known around it.
+
+    Args:
+        record: The newest of its trial.
+        facts: Of its environment; empty where they are unknown.
+        store: Where it was found; ``None`` for an export.
+    """
+
+    record: Record
+    facts: Mapping[str, Any]
+    store: Store | None
+
+
+def find_record(session: Session, name: str) -> Found:
+    """
+    Find the newest record of the trial whose name or key begins with ``name``, in the store or else in the exports under the results folder.
 
     Raises:
         BenchError: There is none, or several trials match.
     """
-    database = session.existing_store()
-    found = [] if database is None else database.find(name)
-    if database is None or not found:
-        raise BenchError(f"no trial '{name}' in '{session.store_url}'\n    `bench plan SUITE --trials` lists the names")
-    names = sorted({record.trial for record in found})
+    from harness.store import read_export
+
+    store = session.existing_store()
+    found = [] if store is None else [Found(record, store.environment(record.environment) or {}, store) for record in store.find(name)]
+    for path in sorted(session.results.rglob("records.jsonl")) if not found else ():
+        records, environments = read_export(path)
+        matching = (record for record in records if record.trial.startswith(name) or record.key.startswith(name))
+        found += [Found(record, environments.get(record.environment, {}), None) for record in matching]
+    names = sorted({item.record.trial for item in found})
+    if not names:
+        raise BenchError(
+            f"no record of a trial '{name}' in '{session.store_url}' or the exports under '{session.results}'\n"
+            f"    `bench plan SUITE --trials` lists the trials and says which have a record"
+        )
     if len(names) > 1:
         raise BenchError(f"'{name}' could be {len(names)} trials: {', '.join(names[:5])}{' ...' if len(names) > 5 else ''}")
 
-    return database, found[-1]
+    return max(found, key=lambda item: item.record.started)

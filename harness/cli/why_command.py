@@ -30,7 +30,7 @@ def command(trial: str, results: Path, store: str | None, plugins: tuple[str, ..
     from harness.records import Part, Trial, trial_key
 
     session = Session.open(plugins, results, store)
-    database, record = find_record(session, trial)
+    record, facts, database = find_record(session, trial)
     question = record.question
     task = session.registry.task(question["task"]["name"])
     dataset = session.registry.dataset(task.name, question["dataset"]["name"])
@@ -47,13 +47,12 @@ def command(trial: str, results: Path, store: str | None, plugins: tuple[str, ..
     )
     if trial_key(today) == record.key:
         click.echo(f"trial {record.trial} is fresh: {method.name} on {dataset.name}, seed {today.seed} ({record.status})")
-    elif (fresh := database.known([trial_key(today)])) != {}:
+    elif database is not None and (fresh := database.known([trial_key(today)])):
         click.echo(f"trial {record.trial} has a fresh record too ({next(iter(fresh.values())).status}); the one you named is older")
     else:
         click.echo(f"trial {record.trial} would run again: {method.name} on {dataset.name}, seed {today.seed}")
     for line in changed_parts(record, today, database, session.code):
         click.echo(f"  {line}")
-    facts = database.environment(record.environment) or {}
     before, now = facts.get("packages", {}), machine_facts()["packages"]
     for name in sorted(set(before) & set(now)):
         if before[name] != now[name]:

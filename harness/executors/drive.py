@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from harness.data import fetch
 from harness.environment import git_facts
 from harness.executors.schedule import schedule
+from harness.plan import mean_seconds
 from harness.records import trial_key
 from harness.trial import Finished, RunningTrial, rescore
 
@@ -125,10 +126,17 @@ def execute_plan(plan: Plan, store: Store, hooks: pluggy.HookRelay, listener: Li
     todo = plan.todo
     delivery = _Delivery(plan, store, hooks, listener, dict(plan.known))
     delivery.observe(hooks.bench_run_started, trials=len(plan.planned), known=len(plan.planned) - len(todo))
-    _rescore(plan, store, delivery, listener)
+    if plan.to_rescore:
+        prepare_data(plan, listener.say)
+        _rescore(plan, store, delivery, listener)
     if todo:
         store.add_code(plan.code)
-        facts = {"git": git_facts()}
+        store.forget(plan.outdated)
+        facts = {
+            "git": git_facts(),
+            "threads": max(1, int(plan.suite.resources.cpu)),
+            "device": "cuda" if plan.suite.resources.gpu else "cpu",
+        }
         with ThreadPoolExecutor(1) as background:
             data = background.submit(prepare_data, plan, listener.say)
             engine = build_engine(facts)
@@ -140,7 +148,7 @@ def execute_plan(plan: Plan, store: Store, hooks: pluggy.HookRelay, listener: Li
                 delivery.deliver,
                 listener.running,
                 delivery.still_wanted,
-                _known_seconds(plan.known.values()),
+                mean_seconds(plan.known.values()),
             )
         except KeyboardInterrupt:
             for returned in engine.wait(0):
@@ -156,28 +164,16 @@ def execute_plan(plan: Plan, store: Store, hooks: pluggy.HookRelay, listener: Li
 
 
 def _rescore(plan: Plan, store: Store, delivery: _Delivery, listener: Listener) -> None:
-    """Compute metrics that sound records lack from their kept outcomes; where none is kept, the figure stays missing."""
-    lacking = plan.to_rescore
-    if not lacking:
-        return
-    listener.say(f"computing new metrics for {len(lacking)} known trials")
-    prepare_data(plan, listener.say)
-    for item in lacking:
+    """Compute metrics that records lack from their kept outcomes; a metric that fails leaves its figure missing, with the cause in the record."""
+    listener.say(f"computing new or changed metrics of {len(plan.to_rescore)} known trials")
+    for item in plan.to_rescore:
         record = plan.known[item.key]
         packed = store.outcome(record.key)
         if packed is None:
-            listener.say(f"{item.method} on {item.dataset}, seed {item.trial.seed}: its outcome was not kept; --retry runs it again")
-            continue
+            continue  # another process has just deleted it
         scored = rescore(item.trial, record, packed)
         store.replace(scored)
         delivery.known[item.key] = scored
-
-
-def _known_seconds(records: Iterable[Record]) -> dict[tuple[str, str], float]:
-    sums: dict[tuple[str, str], list[float]] = {}
-    for record in records:
-        if record.costs is not None:
-            cell = (record.question["dataset"]["name"], record.question["method"]["name"])
-            sums.setdefault(cell, []).append(record.costs.wall_seconds)
-
-    return {cell: sum(seconds) / len(seconds) for cell, seconds in sums.items()}
+        if scored.status != "ok":
+            cause = (scored.error or "").rstrip().splitlines()
+            listener.say(f"{scored.status}: {item.method} on {item.dataset}, seed {item.trial.seed}: {cause[-1] if cause else ''}")

@@ -45,13 +45,15 @@ class Running:
     Args:
         ticket: Of its chunk.
         index: Its position in the chunk.
-        seconds: Since it began.
+        loading: Whether its code is still being imported; the clock of its limit starts afterwards.
+        seconds: Since it began, or since the import began.
         step: The newest that its method logged, or ``None``.
         figures: Logged at that step.
     """
 
     ticket: int
     index: int
+    loading: bool
     seconds: float
     step: int | None
     figures: Mapping[str, float]

@@ -6,8 +6,11 @@ import contextlib
 import logging
 import math
 import os
+import signal
+import socket
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from harness.environment import environment_id, machine_facts
@@ -18,6 +21,8 @@ from harness.trial import Finished, execute
 
 __all__ = ["RayEngine"]
 
+MONITOR_SECONDS = 5.0
+CONNECT_SECONDS = 5.0
 OBJECT_STORE_BYTES = 200_000_000  # records are small and data sets travel as files, so the store need not be large
 
 # Ray reads these when it is imported: no report to its makers, today's handling of GPU variables, no look for another tool's environments.
@@ -32,27 +37,29 @@ class Monitor:
     """The actor that workers tell what they have in hand, so that the driver can show it and enforce limits of time on any node."""
 
     def __init__(self) -> None:
-        self._running: dict[int, tuple[int, float, int | None, dict[str, float]]] = {}
+        self._running: dict[int, tuple[int, bool, float, int | None, dict[str, float]]] = {}
 
-    def began(self, ticket: int, index: int) -> None:
-        """A worker has begun a trial of a chunk."""
-        self._running[ticket] = (index, time.monotonic(), None, {})
+    def began(self, ticket: int, index: int, loading: bool) -> None:
+        """A worker has begun to import the code of a trial, or the trial itself."""
+        self._running[ticket] = (index, loading, time.monotonic(), None, {})
 
     def stepped(self, ticket: int, step: int, figures: dict[str, float]) -> None:
         """The method of the trial has logged something."""
         if ticket in self._running:
-            index, began, _, _ = self._running[ticket]
-            self._running[ticket] = (index, began, step, figures)
+            index, loading, began, _, _ = self._running[ticket]
+            self._running[ticket] = (index, loading, began, step, figures)
 
     def ended(self, ticket: int) -> None:
         """The chunk is done, or its worker is gone."""
         self._running.pop(ticket, None)
 
-    def snapshot(self) -> list[tuple[int, int, float, int | None, dict[str, float]]]:
-        """Return ticket, index, seconds since it began, step and figures of each trial in hand."""
+    def snapshot(self) -> list[tuple[int, int, bool, float, int | None, dict[str, float]]]:
+        """Return what :class:`Running` holds of each trial in hand."""
         now = time.monotonic()
 
-        return [(ticket, index, now - began, step, figures) for ticket, (index, began, step, figures) in self._running.items()]
+        return [
+            (ticket, index, loading, now - began, step, figures) for ticket, (index, loading, began, step, figures) in self._running.items()
+        ]
 
 
 def run_chunk(ticket: int, trials: Sequence[Trial], monitor: Any, driver_facts: Mapping[str, Any]) -> tuple[list[Finished], dict[str, Any]]:
@@ -61,9 +68,14 @@ def run_chunk(ticket: int, trials: Sequence[Trial], monitor: Any, driver_facts: 
     environment = environment_id(facts)
     finished = []
     for index, trial in enumerate(trials):
-        monitor.began.remote(ticket, index)
+        monitor.began.remote(ticket, index, True)
         finished.append(
-            execute(trial, report=lambda step, figures: monitor.stepped.remote(ticket, step, dict(figures)), environment=environment)
+            execute(
+                trial,
+                report=lambda step, figures: monitor.stepped.remote(ticket, step, dict(figures)),
+                environment=environment,
+                begin=partial(monitor.began.remote, ticket, index, False),
+            )
         )
     monitor.ended.remote(ticket)
 
@@ -98,10 +110,13 @@ class RayEngine:
         quiet: dict[str, Any] = {"logging_level": logging.CRITICAL, "log_to_driver": False}
         if address is None:
             cores = workers or os.cpu_count() or 1
-            ray.init(num_cpus=cores, object_store_memory=OBJECT_STORE_BYTES, include_dashboard=False, **quiet)
+            with _signals_kept():
+                ray.init("local", num_cpus=cores, object_store_memory=OBJECT_STORE_BYTES, include_dashboard=False, **quiet)
         else:
+            _refuse_deaf_address(address)
             try:
-                ray.init(address=address, **quiet)
+                with _signals_kept():
+                    ray.init(address, **quiet)
             except (ConnectionError, RuntimeError, ValueError) as error:
                 raise BenchError(f"--address {address}: the cluster cannot be joined: {error}") from error
         self.slots = self._count_slots(resources)
@@ -172,7 +187,10 @@ class RayEngine:
 
     def running(self) -> list[Running]:
         """Ask the monitor what is in hand."""
-        return [Running(*item) for item in self._ray.get(self._monitor.snapshot.remote())]
+        try:
+            return [Running(*item) for item in self._ray.get(self._monitor.snapshot.remote(), timeout=MONITOR_SECONDS)]
+        except self._ray.exceptions.RayError:  # the monitor died or is slow: nothing can be said now, and the trials go on
+            return []
 
     def cancel(self, ticket: int) -> None:
         """Kill the worker that has this chunk."""
@@ -184,3 +202,28 @@ class RayEngine:
         """Leave the cluster; a Ray that was started here ends with everything in flight."""
         with contextlib.suppress(Exception):  # a broken engine must not hide the reason for closing it
             self._ray.shutdown()
+
+
+@contextlib.contextmanager
+def _signals_kept() -> Iterator[None]:
+    """Undo what Ray does to the handling of SIGTERM when it starts."""
+    handler = signal.getsignal(signal.SIGTERM)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, handler)
+
+
+def _refuse_deaf_address(address: str) -> None:
+    """
+    Try whether anybody listens at ``host:port``; Ray itself would go on trying for minutes.
+
+    Raises:
+        BenchError: Nobody does.
+    """
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if host and port.isdigit():
+        try:
+            socket.create_connection((host, int(port)), timeout=CONNECT_SECONDS).close()
+        except OSError as error:
+            raise BenchError(f"--address {address}: nobody answers there: {error}") from error

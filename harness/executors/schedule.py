@@ -24,6 +24,7 @@ CHUNK_SECONDS = 0.5  # what a chunk is filled up to: long enough to hide the rou
 CHUNK_TRIALS = 200
 CHUNKS_PER_SLOT = 2  # chunks that each slot should still get, so that the last one does not keep a single worker busy
 POLL_SECONDS = 0.2
+LOADING_SECONDS = 600.0  # for the import of a trial's code, which its own limit does not count
 
 
 @dataclass
@@ -36,6 +37,7 @@ class _Job:
 class _Chunk:
     jobs: list[_Job]
     timed_out: int | None = None
+    timeout: str = ""
 
 
 @dataclass
@@ -128,8 +130,10 @@ def _next_chunk(waiting: deque[_Job], slots: int, durations: _Durations) -> list
 def _enforce_time(running: Sequence[Running], flying: dict[int, _Chunk], engine: Engine) -> None:
     for item in running:
         chunk = flying[item.ticket]
-        if chunk.timed_out is None and item.seconds > chunk.jobs[item.index].trial.limits.seconds:
+        limit = LOADING_SECONDS if item.loading else chunk.jobs[item.index].trial.limits.seconds
+        if chunk.timed_out is None and item.seconds > limit:
             chunk.timed_out = item.index
+            chunk.timeout = f"the {'import of its code' if item.loading else 'trial'} took longer than its limit of {limit:g} s"
             engine.cancel(item.ticket)
 
 
@@ -141,7 +145,7 @@ def _after_fault(chunk: _Chunk, returned: Returned, alone: deque[_Job]) -> list[
     records = []
     for index, job in enumerate(chunk.jobs):
         if index == chunk.timed_out:
-            records.append(fault_record(job.trial, "timeout", f"the trial ran longer than its limit of {job.trial.limits.seconds:g} s"))
+            records.append(fault_record(job.trial, "timeout", chunk.timeout))
         elif chunk.timed_out is not None or len(chunk.jobs) > 1:
             alone.append(job)  # the fault may be a neighbour's
         elif fault.kind == "out_of_memory":

@@ -4,14 +4,31 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from harness.leaderboard import SIGNIFICANCE
+
 if TYPE_CHECKING:
-    from harness.leaderboard import Cell, Leaderboard, MetricInfo
+    from harness.leaderboard import Cell, Leaderboard, MetricInfo, Row
     from harness.plan import Plan
 
-__all__ = ["NOTHING", "column_title", "count", "coverage", "difference", "grid", "legend", "mean", "number", "p_value", "ratio", "seconds"]
+__all__ = [
+    "NOTHING",
+    "by_rank",
+    "column_title",
+    "count",
+    "coverage",
+    "difference",
+    "grid",
+    "legend",
+    "mean",
+    "number",
+    "p_value",
+    "pairing",
+    "rank",
+    "ratio",
+    "seconds",
+]
 
 NOTHING = "–"
-SIGNIFICANCE = 0.05
 
 
 def number(value: float | None, unit: str, *, signed: bool = False) -> str:
@@ -69,6 +86,26 @@ def coverage(ok: int, total: int) -> str:
 def count(number: int, word: str) -> str:
     """Spell a number with its noun."""
     return f"{number} {word}" if number == 1 else f"{number} {word}s"
+
+
+def by_rank(board: Leaderboard, metric: MetricInfo) -> list[Row]:
+    """Return the methods by their mean rank, those without one last."""
+    return sorted(board.rows, key=lambda row: (row.mean_ranks[metric.name] is None, row.mean_ranks[metric.name] or 0.0))
+
+
+def rank(value: float | None) -> str:
+    """Spell a mean rank."""
+    return NOTHING if value is None else f"{value:.1f}"
+
+
+def pairing(board: Leaderboard) -> str:
+    """Say whether the methods consumed the same."""
+    same = [name for name, (agreeing, total) in board.pairing.items() if agreeing == total]
+    different = [f"{name} on {total - agreeing} of {total}" for name, (agreeing, total) in board.pairing.items() if agreeing < total]
+    parts = [f"Paired: all methods saw the same {', '.join(same)} on every data set and seed."] if same else []
+    parts += [f"NOT paired: methods saw different {'; '.join(different)} pairs of data set and seed."] if different else []
+
+    return " ".join(parts)
 
 
 def grid(plan: Plan) -> str:

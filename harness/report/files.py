@@ -7,17 +7,35 @@ import io
 import json
 from dataclasses import asdict
 from pathlib import Path
+from tempfile import NamedTemporaryFile
 from typing import TYPE_CHECKING
 
 from tabulate import tabulate
 
 from harness.errors import StoreError
 from harness.report import figures
+from harness.store import replace_file
 
 if TYPE_CHECKING:
     from harness.leaderboard import Leaderboard, MetricInfo
 
-__all__ = ["to_csv", "to_json", "to_markdown", "write_reports"]
+__all__ = ["prepare_folder", "to_csv", "to_json", "to_markdown", "write_reports"]
+
+
+def prepare_folder(folder: Path) -> None:
+    """
+    Create the folder of the reports, before anything runs.
+
+    Raises:
+        StoreError: It cannot be created or written.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with NamedTemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        hint = "choose another folder with --results"
+        raise StoreError(f"the reports cannot be written to '{folder}': {error.strerror}\n    {hint}") from error
 
 
 def write_reports(board: Leaderboard, folder: Path, command: str) -> list[Path]:
@@ -37,14 +55,9 @@ def write_reports(board: Leaderboard, folder: Path, command: str) -> list[Path]:
         "leaderboard.csv": to_csv(board),
         "leaderboard.json": to_json(board),
     }
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        for name, content in contents.items():
-            (folder / name).write_text(content, encoding="utf-8")
-    except OSError as error:
-        raise StoreError(
-            f"the reports cannot be written to '{folder}': {error.strerror}\n    choose another folder with --results"
-        ) from error
+    prepare_folder(folder)
+    for name, content in contents.items():
+        replace_file(folder / name, content)
 
     return [folder / name for name in contents]
 
@@ -74,7 +87,7 @@ def to_markdown(board: Leaderboard, command: str) -> str:
     """Return the leaderboard as GitHub's Markdown: an overview by the main metric, then every data set in detail."""
     main = board.metrics[0]
     parts = [
-        f"# {board.suite}",
+        f"# {_escape(board.suite)}",
         _escape(board.summary),
         f"Produced by `{command}`.",
         "## Overview",
@@ -85,6 +98,8 @@ def to_markdown(board: Leaderboard, command: str) -> str:
     if privileged:
         parts.append(f"† needs more than its neighbours: {'; '.join(privileged)}.")
     parts.append("Cost is the wall time relative to the baseline's on the same seeds and hardware; ok counts the trials that ended well.")
+    if board.pairing:
+        parts.append(figures.pairing(board))
     if board.stale:
         parts.append(f"{board.stale} records were made by other code or data than today's.")
     for column in board.columns:
@@ -95,7 +110,7 @@ def to_markdown(board: Leaderboard, command: str) -> str:
 
 def _overview(board: Leaderboard, metric: MetricInfo) -> str:
     lines = []
-    for row in sorted(board.rows, key=lambda row: (row.mean_rank is None, row.mean_rank or 0.0)):
+    for row in figures.by_rank(board, metric):
         line = [_escape(row.label) + ("†" if row.privileges else "")]
         for column in board.columns:
             cell = board.cell(column.label, row.label, metric.name)
@@ -103,8 +118,7 @@ def _overview(board: Leaderboard, metric: MetricInfo) -> str:
             change = figures.difference(cell, metric.unit)
             line.append(f"**{text}**" if cell.best else text)
             line[-1] += f" ({_escape(change)})" if change else ""
-        rank = figures.NOTHING if row.mean_rank is None else f"{row.mean_rank:.1f}"
-        lines.append([*line, rank, figures.ratio(row.cost_ratio), figures.coverage(row.ok, row.total)])
+        lines.append([*line, figures.rank(row.mean_ranks[metric.name]), figures.ratio(row.cost_ratio), figures.coverage(row.ok, row.total)])
     headers = ["method", *(_escape(column.label) for column in board.columns), "mean rank", "cost", "ok"]
 
     return tabulate(lines, headers=headers, tablefmt="github", disable_numparse=True)

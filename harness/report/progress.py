@@ -187,7 +187,9 @@ class LiveProgress(_Progress):
         bar = Text("█" * filled, style="green") + Text("░" * (width - filled), style="dim")
         bar.append(f" {self._done}/{self._total} trials{faults}, {self._left()}")
 
-        return Group(table, *(Text(_in_hand(item), style="dim", no_wrap=True, overflow="ellipsis") for item in self._running), bar)
+        in_hand = (Text(_in_hand(item), style="dim", no_wrap=True, overflow="ellipsis") for item in self._running)
+
+        return Group(bar, *in_hand, table)  # a table that is taller than the terminal is cut at its end
 
 
 def _in_hand(item: RunningTrial) -> str:

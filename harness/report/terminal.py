@@ -30,6 +30,8 @@ def print_leaderboard(board: Leaderboard, console: Console, metric: str | None =
     for name in dict.fromkeys(column.name for column in board.columns):
         console.print(_table(board, name, shown, plain=not console.is_terminal))
     console.print(Text(figures.legend(board, shown), style="dim"))
+    if board.pairing:
+        console.print(Text(figures.pairing(board), style="dim"))
     privileged = [f"{row.label} ({', '.join(row.privileges)})" for row in board.rows if row.privileges]
     if privileged:
         console.print(Text(f"† needs more than its neighbours: {'; '.join(privileged)}.", style="dim"))
@@ -52,10 +54,10 @@ def _table(board: Leaderboard, name: str, metric: MetricInfo, plain: bool) -> Ta
         table.add_column(figures.column_title(column.label, name), justify="right")
     table.add_column("mean rank\n(all)", justify="right")
     table.add_column("cost\n(all)", justify="right")
-    for row in sorted(board.rows, key=lambda row: (row.mean_rank is None, row.mean_rank or 0.0)):
+    for row in figures.by_rank(board, metric):
         cells = [board.cell(column.label, row.label, metric.name) for column in columns]
         mark = "†" if row.privileges else ""
-        rank = figures.NOTHING if row.mean_rank is None else f"{row.mean_rank:.1f}"
+        rank = figures.rank(row.mean_ranks[metric.name])
         table.add_row(f"{row.label}{mark}", *(_text(cell, metric, plain) for cell in cells), rank, figures.ratio(row.cost_ratio))
 
     return table

@@ -117,12 +117,11 @@ def test_a_metric_that_is_added_is_computed_without_running_again(bench, toy):
     done = bench("run", bench.suite(SUITE + "metrics: [closeness, lucky]\n"), "--plugin", toy, "--executor", "inline")
 
     assert "4 known, 0 to run" in done.stdout
-    assert "computing new metrics for 4 known trials" in done.stdout
+    assert "computing new or changed metrics of 4 known trials" in done.stdout
     assert "lucky" in (bench.folder / "results/suite/leaderboard.csv").read_text()
 
 
 def test_what_ended_without_a_result_is_run_again_only_when_asked(bench, toy):
-    marker = bench.folder / "marker"
     text = SUITE.replace("[constant, noisy]", "[constant, raising]")
     first = bench("run", bench.suite(text), "--plugin", toy, "--executor", "inline")
 
@@ -132,7 +131,6 @@ def test_what_ended_without_a_result_is_run_again_only_when_asked(bench, toy):
     assert (first.returncode, again.returncode, retried.returncode) == (1, 1, 1)
     assert "all 4 trials are known" in again.stdout
     assert "2 known, 2 to run" in retried.stdout
-    assert not marker.exists()
 
 
 def test_the_path_to_a_trial_that_does_not_exist_is_shown(bench):
@@ -240,6 +238,107 @@ def test_a_data_set_whose_bytes_are_wrong_stops_the_run_before_it_starts(bench, 
     assert "wrong" in done.stderr
     assert "content" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_a_metric_that_is_mended_is_computed_anew_and_training_is_not_repeated(bench, toy, tmp_path):
+    plugin = tmp_path / "mended.py"
+    source = """
+from harness import Metric, hookimpl
+
+@hookimpl
+def bench_metrics():
+    yield Metric("doubtful", "toy", "mended:doubtful", "A metric with a bug")
+
+def doubtful(outcome, data):
+    return {}["bug"]
+"""
+    plugin.write_text(source)
+    suite = bench.suite(SUITE + "metrics: [closeness, doubtful]\n")
+    options = (suite, "--plugin", toy, "--plugin", plugin, "--executor", "inline")
+
+    broken = bench("run", *options)
+    plugin.write_text(source.replace('{}["bug"]', "0.25"))
+    mended = bench("run", *options)
+    plugin.write_text(source.replace('{}["bug"]', "0.75"))
+    changed = bench("run", *options)
+
+    assert broken.returncode == 1
+    assert "KeyError" in broken.stdout
+    assert (mended.returncode, changed.returncode) == (0, 0)
+    assert "computing new or changed metrics of 4 known trials" in mended.stdout
+    assert "4 known, 0 to run" in changed.stdout
+    assert "0.750" in bench("leaderboard", *options[:-2], "--metric", "doubtful").stdout
+
+
+def test_json_is_json_even_if_a_method_prints(bench, toy):
+    done = bench("run", bench.suite(SUITE.replace("noisy]", "printing]")), "--plugin", toy, "--executor", "inline", "--json")
+
+    assert [json.loads(line)["event"] for line in done.stdout.splitlines()] == ["trial"] * 4 + ["leaderboard"]
+    assert "a method may print" in done.stderr
+
+
+def test_a_trial_of_a_committed_export_can_be_shown(bench, toy):
+    bench("run", bench.suite(SUITE), "--plugin", toy, "--executor", "inline")
+    for path in (bench.folder / "results").glob("bench.db*"):
+        path.unlink()
+    name = json.loads((bench.folder / "results/suite/records.jsonl").read_text().splitlines()[-1])["trial"]
+
+    shown, why = bench("show", name), bench("why", name, "--plugin", toy)
+
+    assert f"trial {name} (ok)" in shown.stdout
+    assert "environment" in shown.stdout
+    assert "is fresh" in why.stdout
+
+
+def test_changed_code_is_seen_in_a_leaderboard_that_was_computed_before(bench, toy, tmp_path):
+    plugin = tmp_path / "changing.py"
+    source = "from dataclasses import dataclass\nfrom harness import Method, hookimpl\n\n@hookimpl\ndef bench_methods():\n"
+    source += "    yield Method('changing', 'toy', 'changing:Changing', 'Changes')\n\n@dataclass\nclass Changing:\n    def guess(self, run):\n        return 0.1\n"
+    plugin.write_text(source)
+    suite = bench.suite(SUITE.replace("noisy]", "changing]"))
+    bench("run", suite, "--plugin", toy, "--plugin", plugin, "--executor", "inline")
+    for path in (bench.folder / "results").glob("bench.db*"):
+        path.unlink()
+    before = bench("leaderboard", suite, "--plugin", toy, "--plugin", plugin)
+    plugin.write_text(source.replace("0.1", "0.2"))
+
+    after = bench("leaderboard", suite, "--plugin", toy, "--plugin", plugin)
+
+    assert "made by other code" not in before.stdout
+    assert "2 records made by other code" in after.stdout
+
+
+def test_a_broken_suite_file_does_not_hide_the_others(bench):
+    (bench.folder / "suites").mkdir()
+    bench.suite("task: [", name="suites/broken.yaml")
+
+    done = bench("list", "suites")
+
+    assert done.returncode == 0
+    assert "noisy_labels" in done.stdout
+    assert "not valid YAML" in done.stdout
+
+
+def test_a_broken_plugin_that_the_user_named_is_an_error(bench, toy, tmp_path):
+    (tmp_path / "brk.py").write_text("raise RuntimeError('broken on import')\n")
+
+    done = bench("run", bench.suite(SUITE), "--plugin", toy, "--plugin", tmp_path / "brk.py")
+    shown = bench("plugins", "--plugin", tmp_path / "brk.py")
+
+    assert done.returncode == 2
+    assert "RuntimeError: broken on import" in done.stderr
+    assert "Traceback" in shown.stdout
+
+
+def test_two_plugin_files_of_one_name_are_told_apart(bench, toy, tmp_path):
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / "toy_plugin.py").write_text("")
+
+    done = bench("run", bench.suite(SUITE), "--plugin", toy, "--plugin", other / "toy_plugin.py")
+
+    assert done.returncode == 2
+    assert "rename the file" in done.stderr
 
 
 def test_debug_shows_the_traceback(bench):

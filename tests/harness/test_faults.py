@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shlex
 import signal
 import sqlite3
@@ -85,8 +86,36 @@ def test_a_trial_whose_worker_died_once_is_retried_and_its_numbers_are_the_same(
 
     done = bench("run", suite, "--plugin", toy, "--workers", 2)
 
+    undisturbed = bench("run", suite, "--plugin", toy, "--workers", 2, "--results", "again")
+
     assert done.returncode == 0, done.stdout + done.stderr
     assert statuses(bench) == {"noisy": "ok", "dying_once": "ok"}
+    assert undisturbed.returncode == 0
+    assert [record["metrics"] for record in records(bench)] == [record["metrics"] for record in records(bench, "again/bench.db")]
+
+
+@pytest.mark.slow
+def test_a_death_in_a_chunk_of_short_trials_costs_its_neighbours_nothing(bench, toy):
+    suite = bench.suite(SUITE % (60, "[dying_for_seed]", 30))
+
+    done = bench("run", suite, "--plugin", toy, "--workers", 2)
+
+    assert done.returncode == 1, done.stderr
+    assert {record["question"]["seed"]: record["status"] for record in records(bench)} == {
+        seed: "crashed" if seed == 7 else "ok" for seed in range(60)
+    }
+
+
+@pytest.mark.slow
+def test_the_import_of_a_framework_does_not_count_against_the_limit_of_time(bench):
+    suite = bench.suite(
+        "task: noisy_labels\nbudget: {epochs: 1}\nseeds: 1\ndatasets: [digits]\nmethods: [cross_entropy]\n"
+        "protocol: {model: linear, optimizer: fresh_adam}\nlimits: {seconds: 1}\n"
+    )
+
+    done = bench("run", suite, "--workers", 1)
+
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 @pytest.mark.slow
@@ -121,7 +150,8 @@ def _finished(bench):
 
 
 @pytest.mark.slow
-def test_an_interrupt_keeps_what_is_finished_and_says_how_to_go_on(bench, toy):
+@pytest.mark.parametrize("wanted", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupt_keeps_what_is_finished_and_says_how_to_go_on(bench, toy, wanted):
     suite = bench.suite(SUITE % (40, "[{constant: {seconds: 0.3}}]", 30))
     command = bench.command("run", suite, "--plugin", toy, "--workers", 2)
     with subprocess.Popen(
@@ -130,17 +160,18 @@ def test_an_interrupt_keeps_what_is_finished_and_says_how_to_go_on(bench, toy):
         while len(_finished(bench)) < 3:
             time.sleep(0.1)
             assert process.poll() is None
-        process.send_signal(signal.SIGINT)
+        process.send_signal(wanted)
         _, errors = process.communicate(timeout=30)
 
     assert process.returncode == 130
     assert "the same command goes on from there" in errors
     assert "Traceback" not in errors
+    assert "SIGTERM" not in errors
     assert 3 <= len(_finished(bench)) < 40
 
 
 @pytest.mark.slow
-def test_two_runs_at_once_on_one_store_both_succeed_and_share_the_work(bench, toy):
+def test_two_runs_at_once_on_one_store_both_succeed_with_one_record_a_trial(bench, toy):
     suite = bench.suite(SUITE % (20, "[{constant: {seconds: 0.2}}]", 30))
     command = bench.command("run", suite, "--plugin", toy, "--workers", 1)
 
@@ -182,6 +213,41 @@ def test_a_results_folder_that_cannot_be_written_is_refused_before_anything_star
     assert done.returncode == 2
     assert "results" in done.stderr
     assert "--store" in done.stderr
+
+
+def test_a_read_only_results_folder_is_refused_before_anything_starts(bench, toy):
+    (bench.folder / "results").mkdir(mode=0o555)
+    command = bench.command("run", bench.suite(SUITE % (1, "[constant]", 30)), "--plugin", toy, "--executor", "inline")
+    if os.geteuid() == 0:  # root may write everywhere unless it gives the right away
+        command = ["setpriv", "--bounding-set=-all", "--inh-caps=-all", "--", *command]
+
+    done = subprocess.run(command, cwd=bench.folder, env=bench.environment, capture_output=True, text=True, timeout=60)
+
+    assert done.returncode == 2
+    assert "cannot be" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_reports_that_cannot_be_written_are_refused_before_anything_starts(bench, toy):
+    (bench.folder / "results").mkdir()
+    (bench.folder / "results/suite").write_text("a file where a folder should be")
+
+    done = bench("run", bench.suite(SUITE % (1, "[constant]", 30)), "--plugin", toy, "--executor", "inline")
+
+    assert done.returncode == 2
+    assert _finished(bench) == {}
+    assert "--results" in done.stderr
+
+
+def test_an_address_where_nobody_answers_is_refused_quickly(bench, toy):
+    suite = bench.suite(SUITE % (1, "[constant]", 30))
+
+    done = bench("run", suite, "--plugin", toy, "--address", "127.0.0.1:1", timeout=30)
+    both = bench("run", suite, "--plugin", toy, "--address", "127.0.0.1:1", "--workers", 2)
+
+    assert (done.returncode, both.returncode) == (2, 2)
+    assert "nobody answers" in done.stderr
+    assert "--workers" in both.stderr
 
 
 def test_a_disk_that_fills_in_mid_run_is_one_message_and_keeps_what_was_finished(bench, toy):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import sys
 import textwrap
 
@@ -9,6 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import harness.fingerprint
+import harness.streams
 from harness.errors import PluginError
 from harness.fingerprint import CodeIndex, hash_source
 
@@ -45,7 +48,8 @@ def package(tmp_path, monkeypatch):
         "table.csv": "1,2\n",
         "README.md": "A card.\n",
     }
-    for name, content in files.items():
+    (folder / "tables").mkdir()
+    for name, content in {**files, "tables/deep.csv": "3,4\n"}.items():
         (folder / name).write_text(content)
     monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
 
@@ -59,7 +63,14 @@ def code_hash():
 def test_the_closure_is_what_the_entry_imports_and_the_data_beside_it(package):
     closure = CodeIndex(["doubling"]).closure("doubling.method:Doubling")
 
-    assert set(closure) == {"doubling.method", "doubling.helper", "doubling.late", "doubling/table.csv"}
+    assert set(closure) == {
+        "doubling.method",
+        "doubling.helper",
+        "doubling.late",
+        "doubling/table.csv",
+        "doubling/tables/deep.csv",
+        "harness.streams",
+    }
 
 
 @pytest.mark.parametrize(
@@ -69,6 +80,7 @@ def test_the_closure_is_what_the_entry_imports_and_the_data_beside_it(package):
         ("late.py", "0.0", "0.1", True),
         ("method.py", "0.2", "0.3", True),
         ("table.csv", "1,2", "1,3", True),
+        ("tables/deep.csv", "3,4", "3,5", True),
         ("helper.py", "FACTOR = 2", "FACTOR = 2  # the factor", False),
         ("helper.py", "FACTOR = 2\n", "FACTOR = 2\n\n\n", False),
         ("method.py", "Doubles.", "Multiplies by two.", False),
@@ -104,6 +116,24 @@ def test_a_sibling_plugin_counts(package, tmp_path):
 
     assert "doubling.helper" in CodeIndex(["doubling", "tripling"]).closure("tripling.method:Tripling")
     assert "doubling.helper" not in CodeIndex(["tripling"]).closure("tripling.method:Tripling")
+
+
+def test_a_helper_beside_a_local_plugin_file_counts(tmp_path, monkeypatch):
+    (tmp_path / "lone.py").write_text("import lone_helper\nimport json\nclass Lone: pass\n")
+    (tmp_path / "lone_helper.py").write_text("VALUE = 1\n")
+    monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
+
+    assert set(CodeIndex(["lone"], [str(tmp_path)]).closure("lone:Lone")) == {"lone", "lone_helper", "harness.streams"}
+
+
+def test_what_a_seed_means_is_part_of_every_key(monkeypatch):
+    before = CodeIndex(["plugins"]).code_hash("plugins.baselines.noisy_labels.gce:GCE")
+    streams = hash_source(inspect.getsource(harness.streams))
+    spelling = harness.fingerprint._hash_tree
+
+    monkeypatch.setattr(harness.fingerprint, "_hash_tree", lambda tree: "changed" if spelling(tree) == streams else spelling(tree))
+
+    assert CodeIndex(["plugins"]).code_hash("plugins.baselines.noisy_labels.gce:GCE") != before
 
 
 def test_an_entry_without_source_is_an_error():

@@ -30,6 +30,9 @@ SCORES = {
 }
 
 
+HARDWARE = {"fast": "A", "slow": "B"}
+
+
 def part(name: str) -> Part:
     return Part(name, f"m:{name}", {}, "code")
 
@@ -40,9 +43,9 @@ def make_plan(methods=("base", "better", "alike"), metrics=("accuracy", "nll")) 
         path=Path("suite.yaml"),
         summary="A | suite with <b>markup</b>",
         task=Task("toy", "m:T", "", (), ("accuracy",), ("steps",)),
-        datasets=tuple(DatasetCell(name, part(name), part("toy"), Dataset(name, "toy", "m:D", ""), {}) for name in ("easy", "hard")),
+        datasets=tuple(DatasetCell(name, part(name), part("toy"), Dataset(name, "toy", "m:D", "")) for name in ("easy", "hard")),
         methods=tuple(
-            MethodCell(name, replace(part(name), privileges=("noise_rate",) if name == "alike" else ()), Method(name, "toy", "m:M", ""), {})
+            MethodCell(name, replace(part(name), privileges=("noise_rate",) if name == "alike" else ()), Method(name, "toy", "m:M", ""))
             for name in methods
         ),
         baseline="base",
@@ -86,7 +89,7 @@ def make_records(plan: Plan) -> dict[str, Record]:
 def board(plan=None, records=None) -> Leaderboard:
     plan = plan or make_plan()
 
-    return build_leaderboard(plan, make_records(plan) if records is None else records, {"fast": "A", "slow": "B"}, "inputs")
+    return build_leaderboard(plan, make_records(plan) if records is None else records, HARDWARE, "inputs")
 
 
 def test_a_cell_has_mean_interval_paired_difference_and_corrected_p():
@@ -113,7 +116,7 @@ def test_nothing_is_ranked_over_different_cells():
     assert not result.cell("hard", "alike", "accuracy").best
     assert result.cell("hard", "alike", "accuracy").n == 4
     assert result.cell("hard", "alike", "accuracy").statuses == {"ok": 4, "failed": 1}
-    assert {row.label: row.mean_rank for row in result.rows} == {"base": 2.5, "better": 1.0, "alike": None}
+    assert {row.label: row.mean_ranks["accuracy"] for row in result.rows} == {"base": 2.0, "better": 1.0, "alike": None}
 
 
 def test_a_lower_is_better_metric_ranks_the_other_way():
@@ -185,8 +188,47 @@ def test_the_inputs_change_with_records_and_code_and_not_with_time_of_reading():
     records = make_records(plan)
     fewer = dict(list(records.items())[1:])
 
-    assert leaderboard_inputs(plan, records, "c") == leaderboard_inputs(plan, dict(reversed(records.items())), "c")
-    assert len({leaderboard_inputs(plan, records, "c"), leaderboard_inputs(plan, fewer, "c"), leaderboard_inputs(plan, records, "d")}) == 3
+    changed_code = replace(plan, planned=tuple(replace(item, key=item.key[::-1]) for item in plan.planned))
+    by_old_code = {item.key[::-1]: records[item.key] for item in plan.planned}
+    different = [
+        leaderboard_inputs(plan, records, HARDWARE, "c"),
+        leaderboard_inputs(plan, fewer, HARDWARE, "c"),
+        leaderboard_inputs(plan, records, HARDWARE, "d"),
+        leaderboard_inputs(plan, records, {}, "c"),
+        leaderboard_inputs(changed_code, by_old_code, HARDWARE, "c"),
+    ]
+
+    assert leaderboard_inputs(plan, records, HARDWARE, "c") == leaderboard_inputs(plan, dict(reversed(records.items())), HARDWARE, "c")
+    assert len(set(different)) == 5
+
+
+def test_pairing_is_verified_and_a_breach_is_named():
+    plan = make_plan()
+    paired = {
+        key: replace(record, witnesses={"split": "s", "noise": f"{record.question['seed']}"}) for key, record in make_records(plan).items()
+    }
+    breached = {
+        key: replace(record, witnesses={"split": record.question["method"]["name"] if record.question["seed"] == 2 else "s"})
+        for key, record in paired.items()
+    }
+
+    assert board(plan, paired).pairing == {"noise": (10, 10), "split": (10, 10)}
+    assert board(plan, breached).pairing == {"split": (8, 10)}
+    assert "saw the same noise, split on every" in to_markdown(board(plan, paired), "bench")
+    assert "NOT paired: methods saw different split on 2 of 10" in to_markdown(board(plan, breached), "bench")
+
+
+def test_labels_that_look_like_markup_stay_text():
+    console = Console(record=True, width=140, file=io.StringIO(), markup=False)
+    plan = make_plan(("base", "[/red] better", "alike"))
+    records = {}
+    for item in plan.planned:
+        records[item.key] = replace(make_records(make_plan())[make_plan().planned[0].key], key=item.key)
+
+    print_leaderboard(board(plan, records), console)
+
+    assert "[/red] better" in console.export_text()
+    assert "\\[/red\\] better" in to_markdown(board(plan, records), "bench")
 
 
 def test_csv_has_a_line_for_each_cell():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sqlite3
 from dataclasses import replace
 
@@ -10,7 +11,7 @@ import pytest
 
 from harness.errors import StoreError
 from harness.records import Costs, Record
-from harness.store import open_store, read_export, write_export
+from harness.store import open_store, read_export, read_store, write_export
 
 QUESTION = {
     "task": {"name": "toy", "parameters": {}},
@@ -49,7 +50,6 @@ def test_what_is_written_is_read_back_bit_for_bit(store):
     store.add([(record("a"), b"outcome"), (record("b"), None)])
 
     assert store.known(["a" * 64, "b" * 64, "c" * 64]) == {"a" * 64: record("a"), "b" * 64: record("b")}
-    assert store.known_keys(["a" * 64, "c" * 64]) == {"a" * 64}
     assert store.outcome("a" * 64) == b"outcome"
     assert store.outcome("b" * 64) is None
     assert store.outcomes_kept(["a" * 64, "b" * 64]) == {"a" * 64}
@@ -124,6 +124,36 @@ def test_a_corrupted_export_names_the_line(tmp_path, line, message):
 
     with pytest.raises(StoreError, match=message.replace("[", r"\[")):
         read_export(path)
+
+
+def test_other_line_separators_in_a_traceback_do_not_break_an_export(tmp_path):
+    odd = record("a", status="failed", error="first\u2028second\x85third\x0cfourth\r\nfifth")
+
+    write_export(tmp_path / "export.jsonl", [odd], {})
+
+    assert read_export(tmp_path / "export.jsonl")[0] == [odd]
+
+
+def test_a_record_that_cannot_be_written_leaves_the_old_one(store):
+    store.add([(record("a"), b"outcome")])
+
+    with pytest.raises(ValueError, match="Out of range"):
+        store.replace(record("a", metrics={"closeness": float("nan")}))
+
+    assert store.known(["a" * 64]) == {"a" * 64: record("a")}
+
+
+def test_a_store_in_a_folder_that_cannot_be_written_can_be_read(store, tmp_path, monkeypatch):
+    store.add([(record("a"), None)])
+    store.close()
+    monkeypatch.setattr(os, "access", lambda path, mode: False)  # root may write everywhere
+
+    assert read_store(tmp_path / "deep" / "bench.db").known(["a" * 64]) == {"a" * 64: record("a")}
+
+
+def test_a_store_that_is_read_is_not_written(store, tmp_path):
+    with pytest.raises(StoreError, match="readonly"):
+        read_store(tmp_path / "deep" / "bench.db").add([(record("a"), None)])
 
 
 def test_a_file_that_is_no_database_is_refused(tmp_path):

@@ -16,7 +16,7 @@ from harness.errors import SuiteError
 from harness.fingerprint import CodeIndex
 from harness.parameters import ParameterMemo
 from harness.registry import load_registry
-from harness.suite import Overrides, find_suite, json_schema, load_suite
+from harness.suite import Overrides, find_suite, json_schema, load_suite, suite_name
 from harness.yamlfile import parse_scalar, read_yaml
 
 GOOD = """\
@@ -48,7 +48,7 @@ def load(tmp_path, toy, monkeypatch):
 def test_lists_expand_into_a_grid_and_labels_name_what_the_suite_gives(load):
     suite = load(GOOD)
 
-    assert [cell.label for cell in suite.datasets] == ["numbers 1 odd", "numbers 2.5 odd"]
+    assert [cell.label for cell in suite.datasets] == ["numbers 1", "numbers 2.5"]
     assert [cell.label for cell in suite.methods] == ["constant (value=0.1)", "constant (value=0.2)", "noisy"]
     assert suite.methods[0].method.parameters == {"value": 0.1, "seconds": 0.0}
     assert suite.seeds == (0, 1)
@@ -98,7 +98,17 @@ MISTAKES = {
     "a protocol for one method": (GOOD.replace("- noisy", "- {noisy: {}, protocol: {scale: 2}}"), "suite.yaml:8:17:", "compare protocols"),
     "a tag": (GOOD.replace("seeds: 2", "seeds: !!python/object/apply:os.system [ls]"), "suite.yaml:3:8:", "a suite is plain data"),
     "a colon too many": (GOOD.replace("seeds: 2", "seeds: 2: 3"), "suite.yaml:3:9:", "not valid YAML"),
-    "an infinite number": (GOOD.replace("[0.1, 0.2]", ".inf"), "suite.yaml:7:16:", "a finite value"),
+    "a date": (GOOD.replace("[0.1, 0.2]", "2024-01-01"), "suite.yaml:7:16:", "valid number"),
+    "binary": (GOOD.replace("[0.1, 0.2]", "!!binary aGVsbG8="), "suite.yaml:7:23:", "plain data"),
+    "an alias of itself": ("task: &a [*a]\n", "suite.yaml:1:1:", "contains itself"),
+    "nested too deeply": ("task: " + "[" * 3000 + "]" * 3000, "suite.yaml:1:1:", "nested too deeply"),
+    "a number without end": (GOOD.replace("seeds: 2", "seeds: " + "9" * 5000), "suite.yaml:3:8:", "digits"),
+    "a seed beyond 63 bits": (GOOD.replace("seeds: 2", "seeds: [9223372036854775808]"), "suite.yaml:3:", "less than"),
+    "an infinite limit": (GOOD + "limits: {memory_gb: .inf}\n", "suite.yaml:10:10:", "finite"),
+    "a metric twice": (GOOD + "metrics: [closeness, closeness]\n", "suite.yaml:10:22:", "listed twice"),
+    "a label of two lines": (GOOD.replace("- noisy", '- {noisy: {}, label: "a\\nb"}'), "suite.yaml:8:5:", "one line"),
+    "a misspelt label": (GOOD.replace("- noisy", "- {noisy: {}, lable: x}"), "suite.yaml:8:5:", "did you mean 'label'?"),
+    "an infinite number": (GOOD.replace("[0.1, 0.2]", ".inf"), "suite.yaml:7:16:", "finite values"),
 }
 MISTAKES["duplicate entry"] = (GOOD.replace("- noisy", "- noisy\n  - noisy"), "suite.yaml:9:5:", "'noisy' is listed twice")
 
@@ -128,6 +138,43 @@ def test_overrides_change_the_suite_before_it_is_checked(load):
     assert suite.datasets[0].task.parameters == {"scale": 0.2}
     assert suite.seeds == (0, 1, 2, 3)
     assert [cell.label for cell in suite.methods] == ["constant (value=0.1)", "constant (value=0.2)", "noisy"]
+
+
+def test_entries_can_be_set_and_a_mistake_in_them_is_still_explained(load):
+    assert [cell.label for cell in load(GOOD, Overrides(settings=("methods=[noisy, {constant: {value: 1}}]",))).methods] == [
+        "noisy",
+        "constant (value=1)",
+    ]
+    with pytest.raises(SuiteError, match="did you mean 'noisy'"):
+        load(GOOD, Overrides(settings=("methods=[{nosy: {amount: 0.2}}]",)))
+
+
+def test_a_label_with_commas_can_be_chosen_and_the_baseline_alone_comes_with_it(load):
+    text = GOOD.replace("- noisy", "- noisy\n  - noisy: {amount: 0.3}\n  - constant: {value: 0.3, seconds: 0.0}")
+
+    suite = load(text, Overrides(methods=("constant (value=0.3, seconds=0.0)",)))
+
+    assert [cell.label for cell in suite.methods] == ["noisy", "constant (value=0.3, seconds=0.0)"]
+
+
+def test_a_data_set_is_named_after_what_tells_it_from_its_siblings(load):
+    text = GOOD.replace("- numbers: {spread: [1, 2.5], kind: odd}", "- numbers: {kind: odd}\n  - numbers: {spread: 2.0, kind: odd}")
+
+    assert [cell.label for cell in load(text).datasets] == ["numbers", "numbers 2.0"]
+    assert [cell.label for cell in load(GOOD).datasets] == ["numbers 1", "numbers 2.5"]
+
+
+@pytest.mark.parametrize(
+    ("path", "name"),
+    [
+        ("suites/speech.yaml", "speech"),
+        ("suites/paper/speech.yaml", "paper/speech"),
+        ("speech.yaml", "speech"),
+        ("suites/deep/suites/a.yaml", "a"),
+    ],
+)
+def test_suites_of_one_file_name_have_names_of_their_own(tmp_path, path, name):
+    assert suite_name(tmp_path / path) == name
 
 
 def test_quick_is_one_seed_the_smallest_budget_and_the_first_data_set(load):

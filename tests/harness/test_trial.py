@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import sys
@@ -14,10 +15,10 @@ import torch
 from harness.context import Budget, Run
 from harness.errors import StoreError
 from harness.outcomes import pack_outcome, unpack_outcome
-from harness.records import Limits, Part, Record, Trial, trial_id, trial_key
+from harness.records import Limits, Measure, Part, Record, Trial, trial_id, trial_key
 from harness.trial import execute, rescore
 
-METRICS = (("closeness", "toy_plugin:closeness"), ("squared", "toy_plugin:squared"))
+METRICS = tuple(Measure(name, f"toy_plugin:{name}", "code") for name in ("closeness", "squared"))
 
 
 @pytest.fixture
@@ -66,35 +67,53 @@ def test_a_trial_leaves_the_process_as_it_found_it(trial):
     random.seed(5)
     np.random.seed(5)
     torch.manual_seed(5)
-    before = (
-        random.getstate(),
-        np.random.get_state()[1].tolist(),
-        torch.random.get_rng_state().tolist(),
-        Path.cwd(),
-        torch.get_default_dtype(),
-    )
+    before = process_state()
 
-    execute(trial("Untidy"))
+    record = execute(trial("Untidy")).record
 
-    after = (
-        random.getstate(),
-        np.random.get_state()[1].tolist(),
-        torch.random.get_rng_state().tolist(),
-        Path.cwd(),
-        torch.get_default_dtype(),
-    )
-    assert before == after
+    assert record.status == "ok"
+    assert process_state() == before
     assert "TOY_WAS_HERE" not in os.environ
     assert torch.get_num_threads() == 1
 
 
-def test_an_exception_is_a_record_with_its_traceback_and_without_the_folders_of_this_machine(trial):
+def process_state():
+    return (
+        random.getstate(),
+        np.random.get_state()[1].tolist(),
+        torch.random.get_rng_state().tolist(),
+        Path.cwd(),
+        torch.get_default_dtype(),
+        torch.get_default_device(),
+        torch.is_grad_enabled(),
+        torch.backends.cudnn.benchmark,
+    )
+
+
+def test_torch_that_a_method_imports_itself_is_seeded_from_the_first_trial_on(bench, toy):
+    suite = bench.suite("task: toy\nbudget: {steps: 1}\nseeds: [0, 1, 2]\ndatasets: [numbers]\nmethods: [drawing_from_torch]\n")
+
+    bench("run", suite, "--plugin", toy, "--executor", "inline", "--results", "forward")
+    bench("run", suite, "--plugin", toy, "--executor", "inline", "--results", "backward", "--set", "seeds=[2, 1, 0]")
+
+    forward, backward = (
+        {line["trial"]: line["metrics"] for line in map(json.loads, path.read_text().splitlines()) if "trial" in line}
+        for path in (bench.folder / "forward/suite/records.jsonl", bench.folder / "backward/suite-modified/records.jsonl")
+    )
+    assert len(forward) == 3
+    assert forward == backward
+
+
+def test_an_exception_is_a_record_with_its_traceback_and_without_the_folders_of_this_machine(trial, toy):
     record = execute(trial("Raising")).record
 
     assert record.status == "failed"
     assert record.metrics == {"closeness": None, "squared": None}
     assert "ValueError: this method always fails" in record.error
     assert sys.prefix not in record.error
+    assert str(toy.parent) not in record.error
+    assert "harness/trial.py" not in record.error
+    assert 'File "toy_plugin.py"' in record.error
 
 
 def test_memory_beyond_the_limit_is_refused_and_the_limit_is_lifted_afterwards(trial):
@@ -113,11 +132,45 @@ def test_memory_below_the_limit_is_granted_and_seen(trial):
 
 def test_a_new_metric_is_computed_from_the_kept_outcome_without_running_the_method(trial):
     finished = execute(trial("Constant", value=0.7))
-    wider = trial("Raising", metrics=(*METRICS, ("lucky", "toy_plugin:lucky")))
+    wider = trial("Raising", metrics=(*METRICS, Measure("lucky", "toy_plugin:lucky", "code")))
 
     record = rescore(wider, finished.record, finished.outcome)
 
     assert record.metrics == {**finished.record.metrics, "lucky": 1.0}
+
+
+def test_a_metric_that_raises_leaves_the_others_and_the_outcome_alone(trial):
+    broken = trial(
+        "Constant",
+        metrics=(METRICS[0], Measure("broken", "toy_plugin:broken", "code"), Measure("nowhere", "toy_plugin:not_a_number", "code")),
+    )
+
+    finished = execute(broken)
+    mended = rescore(trial("Constant"), finished.record, finished.outcome)
+
+    assert finished.record.status == "failed"
+    assert finished.record.metrics["closeness"] is not None
+    assert finished.record.metrics["broken"] is None
+    assert finished.record.metrics["nowhere"] is None
+    assert "KeyError" in finished.record.error
+    assert finished.outcome is not None
+    assert mended.status == "ok"
+    assert mended.error is None
+
+
+def test_a_metric_that_is_not_a_number_is_null_and_the_trial_diverged(trial):
+    record = execute(trial("Constant", metrics=(Measure("nowhere", "toy_plugin:not_a_number", "code"),))).record
+
+    assert (record.status, record.metrics) == ("diverged", {"nowhere": None})
+
+
+@pytest.mark.parametrize(("entry", "status"), [("Leaving", "failed"), ("Numeric", "ok"), ("Odd", "failed")])
+def test_odd_exceptions_and_numpy_numbers_end_in_a_sound_record(trial, entry, status):
+    record = execute(trial(entry)).record
+
+    assert record.status == status
+    assert Record.from_json(json.loads(json.dumps(record.to_json()))) == record
+    assert record.error is None or record.error.encode("utf-8")
 
 
 def test_outcomes_survive_packing_and_strangers_are_refused(trial):

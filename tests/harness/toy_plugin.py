@@ -35,6 +35,12 @@ def bench_methods():
         ("hungry", "Hungry"),
         ("untidy", "Untidy"),
         ("dying_once", "DyingOnce"),
+        ("leaving", "Leaving"),
+        ("numeric", "Numeric"),
+        ("odd", "Odd"),
+        ("printing", "Printing"),
+        ("drawing_from_torch", "DrawingFromTorch"),
+        ("dying_for_seed", "DyingForSeed"),
     ):
         yield Method(name, "toy", f"toy_plugin:{entry}", f"The {name} one")
 
@@ -43,6 +49,8 @@ def bench_methods():
 def bench_metrics():
     yield Metric("closeness", "toy", "toy_plugin:closeness", "1 for a hit", unit="%", bounds=(0, 1))
     yield Metric("squared", "toy", "toy_plugin:squared", "Squared error", direction="lower")
+    yield Metric("broken", "toy", "toy_plugin:broken", "Has a bug")
+    yield Metric("not_a_number", "toy", "toy_plugin:not_a_number", "Never a number")
     yield Metric("lucky", "toy", "toy_plugin:lucky", "Whether the guess is above one half")
 
 
@@ -143,6 +151,13 @@ class Untidy:
     def guess(self, run):
         import random
 
+        import torch
+
+        torch.rand(3)
+        torch.set_default_dtype(torch.float64)
+        torch.set_default_device("meta")
+        torch.set_grad_enabled(False)
+        torch.backends.cudnn.benchmark = True
         np.random.seed(0)
         random.seed(0)
         os.environ["TOY_WAS_HERE"] = "1"
@@ -162,6 +177,67 @@ class DyingOnce:
             path.touch()
             os._exit(9)
         return 0.5
+
+
+@dataclass
+class DyingForSeed:
+    """Kills its process for one seed of many, each of which takes no time."""
+
+    seed: int = 7
+
+    def guess(self, run):
+        if run.seed == self.seed:
+            os._exit(9)
+        return 0.5
+
+
+@dataclass
+class Leaving:
+    def guess(self, run):
+        raise SystemExit(3)
+
+
+@dataclass
+class Numeric:
+    """Logs and counts in numpy's numbers."""
+
+    def guess(self, run):
+        run.log(np.int64(1), loss=np.float32(0.5))
+        run.count(forward=np.int64(3), backward=np.array([True, False]).sum())
+        return np.float32(0.5)
+
+
+@dataclass
+class Odd:
+    """Raises text that is not valid UTF-8."""
+
+    def guess(self, run):
+        raise ValueError("bad \udc80 and \u2028")
+
+
+@dataclass
+class Printing:
+    def guess(self, run):
+        print("a method may print")
+        return 0.5
+
+
+@dataclass
+class DrawingFromTorch:
+    """Imports torch where the harness cannot see it coming."""
+
+    def guess(self, run):
+        import torch
+
+        return float(torch.rand(1))
+
+
+def broken(outcome, data):
+    raise KeyError("a bug in a metric")
+
+
+def not_a_number(outcome, data):
+    return np.float64("nan")
 
 
 def closeness(outcome, data):
