@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -10,6 +11,7 @@ from typing import Any
 from urllib.parse import quote
 
 import sqlalchemy as sa
+from filelock import FileLock, Timeout
 
 from harness.errors import StoreError
 from harness.records import Record, canonical_json
@@ -83,12 +85,34 @@ def open_store(url: str) -> Store:
     except (sa.exc.ArgumentError, ModuleNotFoundError) as error:
         hint = "\n    for PostgreSQL: pip install 'weighbridge[postgres]'" if isinstance(error, ModuleNotFoundError) else ""
         raise StoreError(f"the store '{parsed.render_as_string(hide_password=True)}' cannot be opened: {error}{hint}") from error
-    if engine.dialect.name == "sqlite":
-        sa.event.listen(engine, "connect", _prepare_sqlite)
     store = Store(engine)
-    store.create()
+    if engine.dialect.name == "sqlite" and parsed.database:
+        sa.event.listen(engine, "connect", _prepare_sqlite)
+        with _creation_lock(Path(parsed.database)):  # SQLite does not wait where two processes change its mode at once
+            store.create()
+    else:
+        store.create()
 
     return store
+
+
+@contextlib.contextmanager
+def _creation_lock(path: Path) -> Iterator[None]:
+    """
+    Hold the lock under which a file of SQLite is created.
+
+    Raises:
+        StoreError: It cannot be placed beside the file.
+    """
+    lock = FileLock(f"{path}.lock", timeout=60)
+    try:
+        lock.acquire()
+    except (OSError, Timeout) as error:
+        raise StoreError(f"the store '{path}' cannot be created: {error}\n    choose another place with --store") from error
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def _prepare_sqlite(connection: Any, _: object) -> None:  # Any: the driver's own connection
