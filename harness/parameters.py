@@ -128,7 +128,7 @@ def build(entry: str, parameters: Mapping[str, Any]) -> Any:  # Any: an instance
 
 def describe(spec: Entered) -> list[tuple[str, str, str]]:
     """Return name, type and default of each parameter, as text."""
-    cls = load_entry(spec.entry)
+    cls = load_entry(spec.entry, getattr(spec, "extra", None), getattr(spec, "distribution", "weighbridge"))
     rows = []
     for field in dataclasses.fields(_dataclass(cls)):
         default = field.default_factory() if field.default_factory is not dataclasses.MISSING else field.default

@@ -266,6 +266,7 @@ def _load(registry: Registry, plugin: Plugin, load: Callable[[], object]) -> Non
     """Import and register one plugin; a module without hooks is a folder, not a plugin."""
     try:
         module = load()
+        _refuse_what_would_not_run(module)
         hooks = tuple(name for name in vars(module) if name.startswith("bench_") and hasattr(getattr(module, name), "bench_impl"))
         if not hooks and plugin.source == "bundled":
             return
@@ -278,6 +279,23 @@ def _load(registry: Registry, plugin: Plugin, load: Callable[[], object]) -> Non
         registry.plugins.append(replace(plugin, error=traceback.format_exc()))
         return
     registry.plugins.append(replace(plugin, hooks=hooks))
+
+
+def _refuse_what_would_not_run(module: object) -> None:
+    """
+    Refuse hooks that look right and would never be called.
+
+    Raises:
+        PluginError: A function has the name of a hook and no mark, or is a wrapper.
+    """
+    for name, value in vars(module).items():
+        if not hasattr(harness.hookspecs, name) or not name.startswith("bench_") or not callable(value):
+            continue
+        mark = getattr(value, "bench_impl", None)
+        if mark is None:
+            raise PluginError(f"'{name}' has the name of a hook but not the mark: put @hookimpl above it")
+        if mark["hookwrapper"] or mark["wrapper"]:
+            raise PluginError(f"'{name}' is a hook wrapper; hooks of weighbridge are called one by one and cannot be wrapped")
 
 
 def _pick(kind: str, name: str, specs: list[Spec], task: str) -> Spec:

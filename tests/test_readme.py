@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
 def block(language: str, containing: str) -> str:
@@ -42,3 +43,13 @@ def test_the_options_of_the_readme_exist(bench, line):
     help_text = bench(words[0], *([words[1]] if words[0] == "data" else []), "--help").stdout
 
     assert all(word in help_text for word in words if word.startswith("--"))
+
+
+def test_the_leaderboard_of_the_readme_is_the_one_of_the_committed_records(bench):
+    done = bench("leaderboard", "noisy_labels", "--results", ROOT / "results", "--store", "nowhere.db")
+
+    shown = [line.rstrip() for line in block("", "fashion_mnist: accuracy").splitlines() if "│" in line]
+    printed = [line.rstrip() for line in done.stdout.splitlines() if "│" in line]
+    assert done.returncode == 0, done.stderr
+    assert shown == printed
+    assert len(shown) == 33

@@ -105,5 +105,5 @@ def _describe(kind: str, row: dict[str, Any]) -> None:
         raw = row["raw"]
         click.echo(f"  raw data: {raw['name']}, {raw['summary']}; licence: {raw['licence']}; {raw['size_bytes'] / 1e6:.1f} MB")
     if kind in ("methods", "datasets", "tasks"):
-        for name, type_name, default in describe(SimpleNamespace(entry=row["entry"], name=row["name"])):
+        for name, type_name, default in describe(SimpleNamespace(**row)):
             click.echo(f"    {name}: {type_name} = {default}")

@@ -8,6 +8,7 @@ from dataclasses import asdict
 import click
 
 from harness.cli.options import plugin_option
+from harness.errors import PluginError
 
 __all__ = ["command"]
 
@@ -29,7 +30,12 @@ def command(as_json: bool, plugins: tuple[str, ...]) -> int:
 
     registry = load_registry(plugins)
     registry.add_commands(click.Group())  # for their exceptions
-    provided = {plugin.name: registry.provided(plugin.name) for plugin in registry.plugins}
+    conflict = None
+    try:
+        provided = {plugin.name: registry.provided(plugin.name) for plugin in registry.plugins}
+    except PluginError as error:  # two plugins claim one name: show them all the same, so that the user can choose
+        conflict = error
+        provided = {plugin.name: list(plugin.hooks) for plugin in registry.plugins}
     if as_json:
         click.echo(json.dumps([{**asdict(plugin), "provides": provided[plugin.name]} for plugin in registry.plugins], indent=1))
         return 0
@@ -41,5 +47,7 @@ def command(as_json: bool, plugins: tuple[str, ...]) -> int:
     for plugin in registry.plugins:
         if plugin.error:
             click.echo(f"\n{plugin.name} ({plugin.source}) is broken:\n{plugin.error.rstrip()}")
+    if conflict is not None:
+        raise conflict
 
     return 0

@@ -370,3 +370,37 @@ def test_an_observer_that_fails_is_reported_once_and_neither_stops_the_run_nor_t
     assert "careless" in done.stdout + done.stderr
     assert [words[0] for words in observed(bench, "careless")] == ["started", "finished"]
     assert [words[0] for words in observed(bench)] == ["started", *["finished"] * 4, "done"]
+
+
+# Hooks that would never be called
+
+
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [
+        ("def bench_methods():\n    return []\n", "put @hookimpl above it"),
+        (
+            "from harness import hookimpl\n\n@hookimpl(wrapper=True)\ndef bench_methods():\n    return (yield)\n",
+            "is a hook wrapper",
+        ),
+    ],
+)
+def test_a_hook_that_would_never_be_called_is_reported(bench, written, source, message):
+    path = written("silent", source)
+
+    shown = bench("plugins", "--plugin", path)
+    used = bench("list", "methods", "--plugin", path)
+
+    assert message in shown.stdout
+    assert used.returncode == 2
+    assert message in used.stderr
+
+
+def test_plugins_are_shown_even_if_two_claim_one_name(bench, toy, written):
+    path = written("claiming", method("constant"))
+
+    done = bench("plugins", "--plugin", toy, "--plugin", path)
+
+    assert done.returncode == 2
+    assert "claiming" in done.stdout
+    assert "two plugins provide the method 'constant'" in done.stderr
