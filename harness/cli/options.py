@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Session", "make_console", "overrides_of", "place_options", "plugin_option", "selection_options"]
 
-WIDTH_WITHOUT_TERMINAL = 120
+WIDTH_WITHOUT_TERMINAL = 160
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
