@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Sequence
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from rich.console import Console, Group
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 __all__ = ["JsonProgress", "LiveProgress", "PlainProgress", "QuietProgress"]
 
 PLAIN_EVERY_SECONDS = 10.0
+MIN_FOR_ESTIMATE = 5
 
 
 class _Progress:
@@ -35,7 +37,7 @@ class _Progress:
         self._total = len(plan.todo)
         self._done = 0
         self._faults = 0
-        self._began = time.monotonic()
+        self._first = 0.0
         self._names = {item.key: item for item in plan.planned}
 
     def __enter__(self) -> _Progress:
@@ -50,6 +52,8 @@ class _Progress:
 
     def finished(self, record: Record) -> None:
         """Count a record."""
+        if self._done == 0:
+            self._first = time.monotonic()
         self._done += 1
         self._faults += record.status != "ok"
 
@@ -57,16 +61,12 @@ class _Progress:
         """Show what is in hand."""
 
     def _left(self) -> str:
-        """Estimate the time that is left from the time per trial so far."""
-        if not self._done:
+        """Estimate the time that is left from the time per trial since the first came back; what came before was the engine's start."""
+        if self._done < MIN_FOR_ESTIMATE and self._done < self._total:
             return "estimating"
-        seconds = (time.monotonic() - self._began) / self._done * (self._total - self._done)
+        seconds = (time.monotonic() - self._first) / max(1, self._done - 1) * (self._total - self._done)
 
-        return (
-            f"{int(seconds // 3600)}:{int(seconds // 60 % 60):02d}:{int(seconds % 60):02d} left"
-            if seconds >= 3600
-            else f"{int(seconds // 60)}:{int(seconds % 60):02d} left"
-        )
+        return f"{timedelta(seconds=round(seconds))} left"
 
     def _fault(self, record: Record) -> str:
         item = self._names[record.key]
