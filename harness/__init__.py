@@ -21,5 +21,3 @@ __all__ = [
     "TrialDiverged",
     "hookimpl",
 ]
-
-__version__ = "0.1.0"

@@ -22,6 +22,7 @@ __all__ = ["Cell", "Column", "Leaderboard", "MetricInfo", "Row", "build_leaderbo
 
 LEADERBOARD_FORMAT = 1
 SIGNIFICANCE = 0.05
+MIN_FOR_COST = 3  # seeds: the first trial of a worker warms it up, and a median of fewer cannot hide it
 
 
 @dataclass(frozen=True)
@@ -86,7 +87,7 @@ class Cell:
         rank: Among the methods that are complete on this data set; ``None`` for the others.
         best: Whether the method is complete and not significantly worse than the top one of this column (paired t test, Holm over the column).
         wall_seconds: Median over the trials that ended ok.
-        cost_ratio: Median wall time relative to the baseline's, over the seeds that both finished on the same hardware.
+        cost_ratio: Median wall time relative to the baseline's, over the seeds (three at least) that both finished on the same hardware.
     """
 
     dataset: str
@@ -337,7 +338,7 @@ class _Table:
         import numpy as np
 
         both = ~np.isnan(self._seconds[row]) & ~np.isnan(self._seconds[baseline]) & (self._hardware[row] == self._hardware[baseline])
-        if not both.any():
+        if both.sum() < MIN_FOR_COST:
             return float("nan")
 
         return float(np.median(self._seconds[row][both]) / np.median(self._seconds[baseline][both]))

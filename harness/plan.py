@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from harness.records import Measure, Record, Trial, trial_id, trial_key
+from harness.records import Measure, Record, Trial, cell_of, trial_id, trial_key
 
 if TYPE_CHECKING:
     from harness.fingerprint import CodeIndex
@@ -67,7 +67,7 @@ def make_plan(suite: Suite, code: CodeIndex, store: Store | None, paths: Iterabl
         paths: Folders of local plugins, for the workers.
         trust_cache: Accept the newest sound record of a trial even if code or data have changed since.
     """
-    metrics = tuple(Measure(metric.name, metric.entry, code.code_hash(metric.entry)) for metric in suite.metrics)
+    metrics = tuple(Measure(metric.name, metric.entry, code.code_hash(metric.entry), metric.bounds) for metric in suite.metrics)
     folders = tuple(paths)
     planned = []
     for seed in suite.seeds:
@@ -118,13 +118,12 @@ def _lacks_metrics(record: Record, trial: Trial) -> bool:
     return any(record.metric_code.get(measure.name) != measure.code for measure in trial.metrics)
 
 
-def mean_seconds(records: Iterable[Record]) -> dict[tuple[str, str], float]:
-    """Return the mean wall time of the records by data set and method."""
-    seconds: dict[tuple[str, str], list[float]] = {}
+def mean_seconds(records: Iterable[Record]) -> dict[str, float]:
+    """Return the mean wall time of the records by cell (:func:`harness.records.cell_of`)."""
+    seconds: dict[str, list[float]] = {}
     for record in records:
         if record.costs is not None:
-            cell = (record.question["dataset"]["name"], record.question["method"]["name"])
-            seconds.setdefault(cell, []).append(record.costs.wall_seconds)
+            seconds.setdefault(cell_of(record.question), []).append(record.costs.wall_seconds)
 
     return {cell: sum(values) / len(values) for cell, values in seconds.items()}
 

@@ -21,6 +21,7 @@ __all__ = [
     "Status",
     "Trial",
     "canonical_json",
+    "cell_of",
     "digest",
     "trial_id",
     "trial_key",
@@ -67,11 +68,12 @@ class Part:
 
 @dataclass(frozen=True)
 class Measure:
-    """A metric of a trial: its name and entry as in its spec, and the hash of its code."""
+    """A metric of a trial: its name, entry and bounds as in its spec, and the hash of its code."""
 
     name: str
     entry: str
     code: str
+    bounds: tuple[float | None, float | None] = (None, None)
 
 
 @dataclass(frozen=True)
@@ -232,6 +234,11 @@ class Record:
             return cls(costs=None if costs is None else Costs(**costs), curves=curves, **content)
         except (TypeError, KeyError, ValueError, AttributeError) as error:
             raise StoreError(f"not a record: {error}") from error
+
+
+def cell_of(question: Parameters) -> str:
+    """Return what a trial's duration depends on, as one string: data set and method with their parameters."""
+    return canonical_json([question["dataset"], question["method"]])
 
 
 def trial_id(trial: Trial) -> str:

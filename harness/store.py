@@ -205,8 +205,7 @@ class Store:
 
     def find(self, prefix: str) -> list[Record]:
         """Return the records whose trial name or key begins with ``prefix``, oldest first."""
-        pattern = prefix.replace("%", "").replace("_", "") + "%"
-        condition = sa.or_(_records.c.trial.like(pattern), _records.c.key.like(pattern))
+        condition = sa.or_(*(column.startswith(prefix, autoescape=True) for column in (_records.c.trial, _records.c.key)))
         with self._guard("read"), self._engine.connect() as connection:
             rows = connection.execute(sa.select(_records.c.content).where(condition).order_by(_records.c.started))
             return [Record.from_json(json.loads(content)) for (content,) in rows]

@@ -190,6 +190,9 @@ def _score(metrics: Mapping[Measure, Metric], outcome: Any, data: Any) -> _Score
             figure = None if value is None else float(value)
             if figure is not None and not math.isfinite(figure):
                 raise TrialDiverged(f"the metric '{measure.name}' is {figure}")
+            low, high = measure.bounds
+            if figure is not None and ((low is not None and figure < low) or (high is not None and figure > high)):
+                raise ValueError(f"the metric '{measure.name}' is {figure}, outside its bounds {measure.bounds}")
         except Exception as caught:  # a plugin's code
             if status == "ok":
                 status, error = _status_of(caught), _traceback_of(caught)

@@ -64,7 +64,7 @@ def parse_scalar(text: str) -> Any:  # Any: whatever YAML holds
     """
     try:
         return yaml.load(text, Loader=_Loader)
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise SuiteError(f"'{text}' is not a YAML value") from error
 
 
@@ -84,7 +84,10 @@ def read_yaml(path: Path) -> YamlFile:
     except UnicodeDecodeError as error:
         raise SuiteError(f"{path}:1:1: the file is not UTF-8 text") from error
 
-    loader = _Loader(text)
+    try:
+        loader = _Loader(text)
+    except yaml.YAMLError as error:  # a character that YAML does not allow
+        raise SuiteError(f"{path}:1:1: not valid YAML: {error}") from error
     try:
         root = loader.get_single_node()
         if root is None:

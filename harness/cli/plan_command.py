@@ -42,6 +42,7 @@ def command(
     bench plan noisy_labels --trials
     """
     from harness.plan import make_plan, mean_seconds
+    from harness.records import cell_of
     from harness.report import figures
 
     overrides = overrides_of(settings, seeds, methods, datasets, quick)
@@ -50,7 +51,7 @@ def command(
     database = session.existing_store()
     plan = make_plan(loaded, session.code, database, session.registry.paths)
     costs = mean_seconds([] if database is None else database.of_trials(item.name for item in plan.planned))
-    expected = [costs.get((item.trial.dataset.name, item.trial.method.name)) for item in plan.todo]
+    expected = [costs.get(cell_of(item.trial.question())) for item in plan.todo]
     seconds, unknown = sum(item for item in expected if item is not None), expected.count(None)
     raws = {cell.spec.raw.name: cell.spec.raw for cell in loaded.datasets if cell.spec.raw is not None}
     cores = os.cpu_count() or 1

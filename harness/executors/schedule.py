@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from harness.executors.engine import Engine, Returned, Running
-from harness.records import Record, Trial
+from harness.records import Record, Trial, cell_of
 from harness.trial import Finished, RunningTrial, fault_record
 
 __all__ = ["RETRIES", "schedule"]
@@ -28,14 +28,14 @@ LOADING_SECONDS = 600.0  # for the import of a trial's code, which its own limit
 
 
 @dataclass
-class _Job:
+class _Attempt:
     trial: Trial
     faults: int = 0
 
 
 @dataclass
 class _Chunk:
-    jobs: list[_Job]
+    attempts: list[_Attempt]
     timed_out: int | None = None
     timeout: str = ""
 
@@ -44,15 +44,15 @@ class _Chunk:
 class _Durations:
     """Mean seconds of the trials of each cell, from past costs and from this run."""
 
-    seconds: dict[tuple[str, str], float] = field(default_factory=dict)
+    seconds: dict[str, float] = field(default_factory=dict)
 
     def expect(self, trial: Trial) -> float:
         """Expected seconds of a trial; infinite where nothing is known, so that it travels alone."""
-        return self.seconds.get((trial.dataset.name, trial.method.name), float("inf"))
+        return self.seconds.get(cell_of(trial.question()), float("inf"))
 
     def learn(self, record: Record) -> None:
         if record.costs is not None:
-            cell = (record.question["dataset"]["name"], record.question["method"]["name"])
+            cell = cell_of(record.question)
             before = self.seconds.get(cell, record.costs.wall_seconds)
             self.seconds[cell] = 0.5 * (before + record.costs.wall_seconds)
 
@@ -63,7 +63,7 @@ def schedule(
     deliver: Callable[[Sequence[Finished], Returned | None], None],
     tick: Callable[[Sequence[RunningTrial]], None],
     wanted: Callable[[Sequence[Trial]], Sequence[Trial]] | None = None,
-    known_seconds: dict[tuple[str, str], float] | None = None,
+    known_seconds: dict[str, float] | None = None,
 ) -> None:
     """
     Run trials on an engine.
@@ -74,24 +74,24 @@ def schedule(
         deliver: Called with records as they come, and with the chunk that brought them (``None`` for a record that the scheduler wrote itself).
         tick: Called several times a second with what is in hand.
         wanted: Called before a chunk is sent with its trials; returns those that still need to run (another process may have been faster).
-        known_seconds: Mean duration by (data set, method) from earlier runs.
+        known_seconds: Mean duration by cell from earlier runs.
     """
-    waiting = deque(_Job(trial) for trial in trials)
-    alone: deque[_Job] = deque()  # what a fault has sent back: without company, so that it harms nobody else
+    waiting = deque(_Attempt(trial) for trial in trials)
+    alone: deque[_Attempt] = deque()  # what a fault has sent back: without company, so that it harms nobody else
     flying: dict[int, _Chunk] = {}
     durations = _Durations(dict(known_seconds or {}))
     ticket = 0
     polled = 0.0
     while waiting or alone or flying:
         while len(flying) < engine.slots and (waiting or alone):
-            jobs = [alone.popleft()] if alone else _next_chunk(waiting, engine.slots, durations)
+            attempts = [alone.popleft()] if alone else _next_chunk(waiting, engine.slots, durations)
             if wanted is not None:
-                keep = {id(trial) for trial in wanted([job.trial for job in jobs])}
-                jobs = [job for job in jobs if id(job.trial) in keep]
-            if jobs:
+                keep = {id(trial) for trial in wanted([attempt.trial for attempt in attempts])}
+                attempts = [attempt for attempt in attempts if id(attempt.trial) in keep]
+            if attempts:
                 ticket += 1
-                flying[ticket] = _Chunk(jobs)
-                engine.submit(ticket, [job.trial for job in jobs])
+                flying[ticket] = _Chunk(attempts)
+                engine.submit(ticket, [attempt.trial for attempt in attempts])
         for returned in engine.wait(POLL_SECONDS):
             chunk = flying.pop(returned.ticket)
             if returned.fault is None:
@@ -109,57 +109,57 @@ def schedule(
             tick([_displayed(item, flying) for item in running])
 
 
-def _next_chunk(waiting: deque[_Job], slots: int, durations: _Durations) -> list[_Job]:
+def _next_chunk(waiting: deque[_Attempt], slots: int, durations: _Durations) -> list[_Attempt]:
     """Take the next trial, and with it as many of its short neighbours as make a worthwhile chunk."""
     first = waiting.popleft()
     seconds = durations.expect(first.trial)
-    jobs = [first]
+    attempts = [first]
     if seconds >= SHORT_SECONDS:
-        return jobs
+        return attempts
     most = min(CHUNK_TRIALS, 1 + len(waiting) // (slots * CHUNKS_PER_SLOT))
-    while waiting and len(jobs) < most:
+    while waiting and len(attempts) < most:
         following = durations.expect(waiting[0].trial)
         if following >= SHORT_SECONDS or seconds + following > CHUNK_SECONDS:
             break
         seconds += following
-        jobs.append(waiting.popleft())
+        attempts.append(waiting.popleft())
 
-    return jobs
+    return attempts
 
 
 def _enforce_time(running: Sequence[Running], flying: dict[int, _Chunk], engine: Engine) -> None:
     for item in running:
         chunk = flying[item.ticket]
-        limit = LOADING_SECONDS if item.loading else chunk.jobs[item.index].trial.limits.seconds
+        limit = LOADING_SECONDS if item.loading else chunk.attempts[item.index].trial.limits.seconds
         if chunk.timed_out is None and item.seconds > limit:
             chunk.timed_out = item.index
             chunk.timeout = f"the {'import of its code' if item.loading else 'trial'} took longer than its limit of {limit:g} s"
             engine.cancel(item.ticket)
 
 
-def _after_fault(chunk: _Chunk, returned: Returned, alone: deque[_Job]) -> list[Record]:
+def _after_fault(chunk: _Chunk, returned: Returned, alone: deque[_Attempt]) -> list[Record]:
     """Turn a fault into records where it is final, and send the other trials back."""
     fault = returned.fault
     if fault is None:
         return []
     records = []
-    for index, job in enumerate(chunk.jobs):
+    for index, attempt in enumerate(chunk.attempts):
         if index == chunk.timed_out:
-            records.append(fault_record(job.trial, "timeout", chunk.timeout))
-        elif chunk.timed_out is not None or len(chunk.jobs) > 1:
-            alone.append(job)  # the fault may be a neighbour's
+            records.append(fault_record(attempt.trial, "timeout", chunk.timeout))
+        elif chunk.timed_out is not None or len(chunk.attempts) > 1:
+            alone.append(attempt)  # the fault may be a neighbour's
         elif fault.kind == "out_of_memory":
-            records.append(fault_record(job.trial, "out_of_memory", fault.message))
+            records.append(fault_record(attempt.trial, "out_of_memory", fault.message))
         elif fault.kind == "error":
-            records.append(fault_record(job.trial, "failed", fault.message))
-        elif job.faults < RETRIES:
-            job.faults += 1
-            alone.append(job)
+            records.append(fault_record(attempt.trial, "failed", fault.message))
+        elif attempt.faults < RETRIES:
+            attempt.faults += 1
+            alone.append(attempt)
         else:
-            records.append(fault_record(job.trial, "crashed", f"{fault.message}; tried {job.faults + 1} times"))
+            records.append(fault_record(attempt.trial, "crashed", f"{fault.message}; tried {attempt.faults + 1} times"))
 
     return records
 
 
 def _displayed(item: Running, flying: dict[int, _Chunk]) -> RunningTrial:
-    return RunningTrial(flying[item.ticket].jobs[item.index].trial, item.seconds, item.step, dict(item.figures))
+    return RunningTrial(flying[item.ticket].attempts[item.index].trial, item.seconds, item.step, dict(item.figures))

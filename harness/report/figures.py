@@ -128,6 +128,8 @@ def legend(board: Leaderboard, metric: MetricInfo) -> str:
 
     return (
         f"{metric.name}{unit}: mean ± half the 95 % interval over {count(len(board.seeds), 'seed')}{few}, {metric.direction} is better; "
-        f"then the paired difference to {board.baseline}, * where its p-value (paired t, Holm) is below {SIGNIFICANCE}. "
-        f"Bold: not significantly worse than the best of the column."
+        f"then the paired difference to {board.baseline}, * where its p-value (paired t, Holm over all comparisons of this metric) is below {SIGNIFICANCE}. "
+        f"Bold: not significantly worse than the best of the column, which many are where seeds are few or scatter. "
+        f"Mean rank: over all data sets, among the methods that are complete on them. "
+        f"Cost: wall time relative to the baseline's on the same seeds and hardware."
     )

@@ -94,12 +94,11 @@ def to_markdown(board: Leaderboard, command: str) -> str:
         _overview(board, main),
         figures.legend(board, main),
     ]
-    privileged = [f"{_escape(row.label)} ({', '.join(row.privileges)})" for row in board.rows if row.privileges]
+    privileged = [f"{row.label} ({', '.join(row.privileges)})" for row in board.rows if row.privileges]
     if privileged:
-        parts.append(f"† needs more than its neighbours: {'; '.join(privileged)}.")
-    parts.append("Cost is the wall time relative to the baseline's on the same seeds and hardware; ok counts the trials that ended well.")
+        parts.append(_escape(f"† needs more than its neighbours: {'; '.join(privileged)}."))
     if board.pairing:
-        parts.append(figures.pairing(board))
+        parts.append(_escape(figures.pairing(board)))
     if board.stale:
         parts.append(f"{board.stale} records were made by other code or data than today's.")
     for column in board.columns:
@@ -151,8 +150,8 @@ def _details(board: Leaderboard, dataset: str) -> str:
         )
     headers = [
         "method",
-        *(f"{metric.name}{f' ({metric.unit})' if metric.unit else ''}" for metric in board.metrics),
-        f"Δ {main.name}",
+        *(_escape(f"{metric.name}{f' ({metric.unit})' if metric.unit else ''}") for metric in board.metrics),
+        _escape(f"Δ {main.name}"),
         "p",
         "rank",
         "time",
@@ -163,13 +162,9 @@ def _details(board: Leaderboard, dataset: str) -> str:
     return tabulate(lines, headers=headers, tablefmt="github", disable_numparse=True)
 
 
+_ESCAPES = str.maketrans({**{mark: f"\\{mark}" for mark in "\\`*_|[]#"}, "<": "&lt;", ">": "&gt;", "&": "&amp;", "\n": " "})
+
+
 def _escape(text: str) -> str:
     """Keep text from being read as Markdown or HTML."""
-    for character in "\\`*_|<>[]":
-        text = (
-            text.replace(character, f"\\{character}")
-            if character not in "<>"
-            else text.replace(character, {"<": "&lt;", ">": "&gt;"}[character])
-        )
-
-    return text
+    return text.translate(_ESCAPES)

@@ -34,7 +34,7 @@ class NoisyDataset:
         valid_clean_y: ``(M,)``, the true labels of the validation set.
         test: The test set with true labels.
         n_classes: Number of classes C.
-        noise_rate: The rate that the noise model was asked for, in [0, 1).
+        noise_rate: The expected rate of wrong labels, in [0, 1).
     """
 
     train: LabelledSet

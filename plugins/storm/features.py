@@ -177,7 +177,7 @@ class _GroupMoments:
 
     Args:
         member: ``(C, 2, m)``, 1 where the entry belongs to the group; an empty slot belongs to none.
-        values: ``(C, m, q)``, 0 in empty slots.
+        values: ``(C, m, q)``, finite in empty slots.
     """
 
     def __init__(self, member: Tensor, values: Tensor) -> None:

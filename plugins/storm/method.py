@@ -218,7 +218,7 @@ class Storm:
         rescaler_optimizer = torch.optim.Adam(rescaler, lr=self.rescaler_learning_rate)
         memory, meta_memory = (FeatureMemory(heads, self.memory_batches * size, run.device) for _ in range(2))
         passes = ForwardPasses(network, self.forward_passes, 0.0 if _has_dropout(network) else self.dropout, run.torch_rng("dropout"))
-        train, meta_set = (_on_device(part, run.device) for part in (data.train, self.meta_set(data)))
+        train, meta_set = data.train.to(run.device), self.meta_set(data).to(run.device)
         meta_rng, rounds_rng = run.torch_rng("meta"), run.torch_rng("inner_rounds")
 
         def weigh(memory: FeatureMemory) -> Weigh:
@@ -314,10 +314,6 @@ class MetaCleanValidation(Storm):
 
 def _has_dropout(network: nn.Module) -> bool:
     return any(isinstance(layer, nn.Dropout) and layer.p > 0 for layer in network.modules())
-
-
-def _on_device(part: LabelledSet, device: str) -> LabelledSet:
-    return LabelledSet(part.x.to(device), part.y.to(device))
 
 
 def _all_ones(logits: Tensor, labels: Tensor) -> Tensor:

@@ -155,6 +155,14 @@ def test_lists_and_descriptions(bench):
     assert "did you mean 'gce'?" in typo.stderr
 
 
+@pytest.mark.parametrize("suite", sorted((Path(__file__).parents[2] / "suites").rglob("*.yaml")), ids=lambda path: path.stem)
+def test_every_bundled_suite_can_be_planned(bench, suite):
+    planned = json.loads(bench("plan", suite, "--json").stdout)
+
+    assert planned["trials"] == planned["methods"] * planned["datasets"] * planned["seeds"] > 0
+    assert planned["to_run"] == planned["trials"]
+
+
 def test_the_schema_is_json(bench):
     assert json.loads(bench("schema").stdout)["title"] == "weighbridge suite"
 

@@ -41,7 +41,7 @@ def make_plan(methods=("base", "better", "alike"), metrics=("accuracy", "nll")) 
     suite = Suite(
         name="suite",
         path=Path("suite.yaml"),
-        summary="A | suite with <b>markup</b>",
+        summary="A | suite with <b>markup</b>\n\n# Injected",
         task=Task("toy", "m:T", "", (), ("accuracy",), ("steps",)),
         datasets=tuple(DatasetCell(name, part(name), part("toy"), Dataset(name, "toy", "m:D", "")) for name in ("easy", "hard")),
         methods=tuple(
@@ -132,6 +132,13 @@ def test_costs_are_compared_within_one_kind_of_machine():
         for key, record in make_records(make_plan()).items()
     }
     assert board(records=records).cell("easy", "better", "accuracy").cost_ratio is None
+
+
+def test_costs_of_one_or_two_seeds_are_not_compared():
+    plan = make_plan()
+    few = {key: record for key, record in make_records(plan).items() if record.question["seed"] < 2}
+
+    assert board(plan, few).cell("easy", "better", "accuracy").cost_ratio is None
 
 
 def test_missing_trials_are_counted_as_missing():
@@ -247,6 +254,7 @@ def test_markdown_says_what_was_found_and_escapes_what_came_from_a_file():
     assert "51.0 ±2.0" in text
     assert "alike†" in text
     assert "A \\| suite with &lt;b&gt;markup&lt;/b&gt;" in text
+    assert not [line for line in text.splitlines() if line.startswith("# Injected")]
     assert "`bench run suite.yaml`" in text
     assert "4/5" in text
 

@@ -69,7 +69,7 @@ def test_records_are_found_by_the_beginning_of_their_name_oldest_first(store):
 
     assert store.find("aaaa") == [old, new]
     assert store.of_trials(["a" * 12]) == [old, new]
-    assert store.find("%") == store.find("")
+    assert store.find("%") == store.find("_") == []
 
 
 def test_replacing_and_forgetting(store):

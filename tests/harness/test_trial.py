@@ -158,6 +158,15 @@ def test_a_metric_that_raises_leaves_the_others_and_the_outcome_alone(trial):
     assert mended.error is None
 
 
+def test_a_figure_outside_its_bounds_is_a_failure_of_the_metric(trial):
+    bounded = Measure("squared", "toy_plugin:squared", "code", bounds=(0.9, 1.0))
+
+    record = execute(trial("Constant", metrics=(bounded,))).record
+
+    assert (record.status, record.metrics) == ("failed", {"squared": None})
+    assert "outside its bounds" in record.error
+
+
 def test_a_metric_that_is_not_a_number_is_null_and_the_trial_diverged(trial):
     record = execute(trial("Constant", metrics=(Measure("nowhere", "toy_plugin:not_a_number", "code"),))).record
 

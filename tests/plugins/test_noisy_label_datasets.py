@@ -118,7 +118,7 @@ def test_training_and_validation_labels_are_corrupted_and_nothing_else(digits, n
     expected = 0.36 if noise == "uniform" else 0.4
     assert abs(wrong(noisy) - expected) < 3 * np.sqrt(0.4 * 0.6 / 1200) + 0.01
     assert 0.2 < (noisy.valid.y != noisy.valid_clean_y).double().mean() < 0.6
-    assert noisy.noise_rate == 0.4
+    assert noisy.noise_rate == pytest.approx(expected)
     for part in ("train", "valid", "test"):
         assert torch.equal(getattr(noisy, part).x, getattr(clean, part).x)
     assert torch.equal(noisy.train_clean_y, clean.train.y)

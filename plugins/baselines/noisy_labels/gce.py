@@ -60,7 +60,7 @@ class GCE:
     Minimise the mean of :func:`generalised_cross_entropy`, without truncation.
 
     Args:
-        q: 0 is cross entropy, 1 the mean absolute error; 0.7 in the paper.
+        q: 0 is cross entropy, 1 half the mean absolute error; 0.7 in the paper.
     """
 
     q: Annotated[float, Gt(0), Le(1)] = 0.7

@@ -257,7 +257,8 @@ def _noisy_dataset(settings: NoiseSettings, parts: list[Part], run: Run) -> Nois
         valid_clean_y=_labels(valid.y),
         test=_labelled(test.x, test.y),
         n_classes=settings.n_classes,
-        noise_rate=settings.rate,
+        # "uniform" draws the right class too, so fewer labels are wrong than its rate says
+        noise_rate=settings.rate * (1 - 1 / settings.n_classes) if settings.noise == "uniform" else settings.rate,
     )
 
 
