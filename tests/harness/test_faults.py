@@ -106,16 +106,36 @@ def test_a_death_in_a_chunk_of_short_trials_costs_its_neighbours_nothing(bench, 
     }
 
 
-@pytest.mark.slow
-def test_the_import_of_a_framework_does_not_count_against_the_limit_of_time(bench):
-    suite = bench.suite(
-        "task: noisy_labels\nbudget: {epochs: 1}\nseeds: 1\ndatasets: [digits]\nmethods: [cross_entropy]\n"
-        "protocol: {model: linear, optimizer: fresh_adam}\nlimits: {seconds: 1}\n"
-    )
+SLOW_SPEC = """
+from harness import Method, hookimpl
 
-    done = bench("run", suite, "--workers", 1)
+@hookimpl
+def bench_methods():
+    yield Method("slow_to_import", "toy", "slow_code:SlowToImport", "Its code takes three seconds to import, itself no time")
+"""
+
+SLOW_CODE = """
+import time
+from dataclasses import dataclass
+
+time.sleep(3)
+
+@dataclass
+class SlowToImport:
+    def guess(self, run):
+        return 0.5
+"""
+
+
+@pytest.mark.slow
+def test_the_import_of_its_code_does_not_count_against_a_trials_limit_of_time(bench, toy):
+    (bench.folder / "slow_spec.py").write_text(SLOW_SPEC)
+    (bench.folder / "slow_code.py").write_text(SLOW_CODE)
+
+    done = bench("run", bench.suite(SUITE % (1, "[slow_to_import]", 1.5)), "--plugin", toy, "--plugin", "slow_spec.py", "--workers", 1)
 
     assert done.returncode == 0, done.stdout + done.stderr
+    assert statuses(bench) == {"slow_to_import": "ok"}
 
 
 @pytest.mark.slow
