@@ -370,7 +370,7 @@ def _column(table: _Table, metric: str, sign: float, baseline: int) -> _Column:
     differences = paired_differences(values, values[baseline])
     complete = means.n == values.shape[1]
     best = np.zeros(len(values), dtype=bool)
-    if complete.any():
+    if complete.any() and values.shape[1] > 1:  # one seed tells nothing about the next
         top = int(np.argmax(np.where(complete, sign * means.mean, -np.inf)))
         to_top = paired_differences(values, values[top])
         p = np.where(complete, to_top.p, np.nan)

@@ -141,6 +141,13 @@ def test_costs_of_one_or_two_seeds_are_not_compared():
     assert board(plan, few).cell("easy", "better", "accuracy").cost_ratio is None
 
 
+def test_with_one_seed_nobody_is_best():
+    plan = make_plan()
+    one = replace(plan, suite=replace(plan.suite, seeds=(0,)), planned=tuple(item for item in plan.planned if item.trial.seed == 0))
+
+    assert not any(cell.best for cell in board(one, make_records(one)).cells)
+
+
 def test_missing_trials_are_counted_as_missing():
     plan = make_plan()
     records = {key: record for key, record in make_records(plan).items() if record.question["seed"] < 3}
