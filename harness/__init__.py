@@ -3,9 +3,10 @@
 from harness.context import Budget, Run
 from harness.errors import BenchError, DataError, PluginError, TrialDiverged
 from harness.hookspecs import hookimpl
-from harness.specs import Dataset, Method, Metric, Paper, RawData, Source, Task
+from harness.specs import Artifact, Dataset, Method, Metric, Paper, RawData, Source, Task
 
 __all__ = [
+    "Artifact",
     "BenchError",
     "Budget",
     "DataError",

@@ -1,8 +1,9 @@
 """
 Raw data, known by its content.
 
-A :class:`~harness.specs.RawData` names the SHA-256 of its canonical arrays. Whichever source they came from, the arrays are kept under
-:func:`cache_home` as ``arrays/<name>-<content>/<array>.npy`` and read from there, memory-mapped. Bytes that differ from the spec are refused.
+A :class:`~harness.specs.RawData` names the SHA-256 of its canonical values: arrays, and files that are kept as they are (the weights of a model).
+Whichever source they came from, they are kept under :func:`cache_home` as ``arrays/<name>-<content>/<array>.npy`` or ``.../<file>``; arrays are read from
+there memory-mapped. Bytes that differ from the spec are refused.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ import filelock
 import platformdirs
 
 from harness.errors import DataError, PluginError
-from harness.sources import SourceFailed, source_folder, title
+from harness.sources import Progress, SourceFailed, forget_archive, source_folder, title
 from harness.specs import RawData, Source, load_entry
 
 if TYPE_CHECKING:
@@ -30,7 +31,9 @@ if TYPE_CHECKING:
 
     Array = NDArray[Any]  # Any: canonical arrays come in every numeric type
 
-__all__ = ["PackedTexts", "cache_home", "content_hash", "fetch", "is_cached", "load", "pack_texts", "unpack_texts", "verify"]
+__all__ = ["PackedTexts", "cache_home", "content_hash", "fetch", "is_cached", "load", "load_folder", "pack_texts", "unpack_texts", "verify"]
+
+HASH_BYTES = 2**20
 
 
 class PackedTexts(NamedTuple):
@@ -53,9 +56,11 @@ def cache_home() -> Path:
     return Path(named).expanduser() if named else platformdirs.user_cache_path("weighbridge")
 
 
-def content_hash(arrays: Mapping[str, Array]) -> str:
+def content_hash(values: Mapping[str, Array | Path]) -> str:
     """
-    Return the SHA-256, in hexadecimal, over the arrays in the order of their names: name, type, shape and bytes of each.
+    Return the SHA-256, in hexadecimal, over arrays and files in the order of their names.
+
+    Of an array: name, type, shape and bytes. Of a file: name, the word ``file``, size and bytes.
 
     Raises:
         TypeError: An array holds Python objects.
@@ -63,12 +68,19 @@ def content_hash(arrays: Mapping[str, Array]) -> str:
     import numpy as np
 
     digest = hashlib.sha256()
-    for name in sorted(arrays):
-        values = np.asarray(arrays[name])
-        if values.dtype.hasobject:
+    for name in sorted(values):
+        value = values[name]
+        if isinstance(value, Path):
+            digest.update(json.dumps([name, "file", value.stat().st_size]).encode() + b"\n")
+            with value.open("rb") as file:
+                while chunk := file.read(HASH_BYTES):
+                    digest.update(chunk)
+            continue
+        array = np.asarray(value)
+        if array.dtype.hasobject:
             raise TypeError(f"array '{name}' holds Python objects, which have no bytes of their own")
-        digest.update(json.dumps([name, values.dtype.str, values.shape]).encode() + b"\n")
-        digest.update(np.ascontiguousarray(values).reshape(-1).view(np.uint8).data)
+        digest.update(json.dumps([name, array.dtype.str, array.shape]).encode() + b"\n")
+        digest.update(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)
 
     return digest.hexdigest()
 
@@ -106,6 +118,11 @@ def load(raw: RawData) -> dict[str, Array]:
     Raises:
         DataError: No source gives the data, or the cached copy is damaged.
     """
+    return _arrays(load_folder(raw))
+
+
+def load_folder(raw: RawData) -> Path:
+    """Return the folder with the canonical files, for a library that wants one (a model's, say); else as :func:`load`."""
     folder = _folder(raw)
     if not folder.is_dir():
         fetch(raw)
@@ -113,7 +130,7 @@ def load(raw: RawData) -> dict[str, Array]:
     if fault:
         raise _damaged(raw, fault)
 
-    return _open(folder)
+    return folder
 
 
 def verify(raw: RawData) -> None:
@@ -131,7 +148,7 @@ def verify(raw: RawData) -> None:
         raise _damaged(raw, fault)
 
 
-def fetch(raw: RawData, say: Callable[[str], None] | None = None) -> Path:
+def fetch(raw: RawData, say: Callable[[str], None] | None = None, progress: Progress | None = None) -> Path:
     """
     Bring a data set into the cache and return its folder there; a damaged copy is replaced.
 
@@ -140,6 +157,7 @@ def fetch(raw: RawData, say: Callable[[str], None] | None = None) -> Path:
     Args:
         raw: What to fetch.
         say: Called with one line before each source is tried, and with the reason where it fails.
+        progress: Told several times a second how far a download is.
 
     Raises:
         DataError: No source gives the data (the message lists what was tried, why each failed and what to do), or the cache cannot be written.
@@ -151,7 +169,7 @@ def fetch(raw: RawData, say: Callable[[str], None] | None = None) -> Path:
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         with filelock.FileLock(folder.with_name(f".{folder.name}.lock")):
-            _fetch_locked(raw, folder, say or _say_nothing)
+            _fetch_locked(raw, folder, say or _say_nothing, progress)
     except OSError as error:
         raise DataError(
             f"data set '{raw.name}' cannot be written to {folder}: {error}; make room there, or set BENCH_DATA_HOME to another folder"
@@ -168,17 +186,22 @@ def _folder(raw: RawData) -> Path:
     return cache_home() / "arrays" / f"{raw.name}-{raw.content[:12]}"
 
 
-def _open(folder: Path) -> dict[str, Array]:
+def _arrays(folder: Path) -> dict[str, Array]:
     """Map the arrays of a cached set into memory."""
     import numpy as np
 
     return {path.stem: np.load(path, mmap_mode="r", allow_pickle=False).view(np.ndarray) for path in sorted(folder.glob("*.npy"))}
 
 
+def _files(folder: Path) -> dict[str, Path]:
+    """Name what a cached set keeps as it is."""
+    return {path.name: path for path in folder.iterdir() if path.suffix != ".npy"}
+
+
 def _fault(folder: Path, content: str) -> str:
     """Return what is wrong with a cached copy; empty where nothing is."""
     try:
-        found = content_hash(_open(folder))
+        found = content_hash({**_arrays(folder), **_files(folder)})
     except (OSError, ValueError, EOFError) as error:  # numpy's words for a file that is gone, cut short or no array, and empty
         return f"it cannot be read: {error}"
 
@@ -202,7 +225,7 @@ def _damaged(raw: RawData, fault: str) -> DataError:
     )
 
 
-def _fetch_locked(raw: RawData, folder: Path, say: Callable[[str], None]) -> None:
+def _fetch_locked(raw: RawData, folder: Path, say: Callable[[str], None], progress: Progress | None) -> None:
     """Fetch while no other process does."""
     import numpy as np
 
@@ -220,7 +243,7 @@ def _fetch_locked(raw: RawData, folder: Path, say: Callable[[str], None]) -> Non
             scratch.mkdir()
             say(f"{raw.name}: trying {title(source)}")
             try:
-                arrays = _read_source(source, raw, scratch)
+                values = _read_source(source, raw, scratch, progress)
             except SourceFailed as error:
                 tried.append(f"{title(source)}: {error}")
                 say(f"{raw.name}: {tried[-1]}")
@@ -228,8 +251,11 @@ def _fetch_locked(raw: RawData, folder: Path, say: Callable[[str], None]) -> Non
 
             kept = scratch / "kept"
             kept.mkdir()
-            for name, values in arrays.items():
-                np.save(kept / f"{name}.npy", values, allow_pickle=False)
+            for name, value in values.items():
+                if isinstance(value, Path):
+                    shutil.copyfile(value, kept / name)
+                else:
+                    np.save(kept / f"{name}.npy", value, allow_pickle=False)
             if folder.exists():
                 shutil.rmtree(folder)
             kept.rename(folder)
@@ -241,21 +267,35 @@ def _fetch_locked(raw: RawData, folder: Path, say: Callable[[str], None]) -> Non
     raise DataError(f"data set '{raw.name}' could not be had. Tried:{reasons}\nIt was published in: {raw.citation}")
 
 
-def _read_source(source: Source, raw: RawData, scratch: Path) -> dict[str, Array]:
-    """Get a source into a folder, let its reader read it and compare the content."""
-    folder = source_folder(source, scratch, cache_home() / "files")
+def _read_source(source: Source, raw: RawData, scratch: Path, progress: Progress | None) -> dict[str, Array | Path]:
+    """Get a source into a folder, let its reader read it and compare the content; an archive that gave something else is not kept."""
+    folder = source_folder(source, scratch, cache_home(), progress)
     try:
-        reader = load_entry(source.reader)
-        arrays: dict[str, Array] = reader(folder)
-        found = content_hash(arrays)
+        values = _read_folder(source, raw, folder)
+        found = content_hash(values)
+        if found != raw.content:
+            raise SourceFailed(f"its content is {found[:12]}, the spec says {raw.content[:12]}")
+    except SourceFailed:
+        forget_archive(source, cache_home())
+        raise
+
+    return values
+
+
+def _read_folder(source: Source, raw: RawData, folder: Path) -> dict[str, Array | Path]:
+    """Let the reader of a source read its files."""
+    try:
+        reader = load_entry(source.reader, raw.extra, raw.distribution)
+        values: dict[str, Array | Path] = reader(folder)
     except FileNotFoundError as error:
         step = "; put it there" if source.kind == "file" else ""
         raise SourceFailed(f"there is no file {error.filename}{step}") from error
     except PluginError as error:
         raise SourceFailed(str(error)) from error
+    except ModuleNotFoundError as error:
+        step = f"pip install '{raw.distribution}[{raw.extra}]'" if raw.extra else "install it"
+        raise SourceFailed(f"its reader needs the package '{error.name}': {step}") from error
     except Exception as error:  # a reader is foreign code, and meets foreign bytes
         raise SourceFailed(f"its reader failed with {type(error).__name__}: {error}") from error
-    if found != raw.content:
-        raise SourceFailed(f"its content is {found[:12]}, the spec says {raw.content[:12]}")
 
-    return arrays
+    return values

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import click
 
     from harness.records import Record
-    from harness.specs import Dataset, Method, Metric, Task
+    from harness.specs import Artifact, Dataset, Method, Metric, RawData, Task
 
 __all__ = ["hookimpl", "hookspec"]
 
@@ -36,6 +36,16 @@ def bench_tasks() -> Iterable[Task]:  # type: ignore[empty-body]  # a hook speci
 @hookspec
 def bench_datasets() -> Iterable[Dataset]:  # type: ignore[empty-body]  # a hook specification has no body
     """Give the data sets of this plugin. Light: no import of a framework."""
+
+
+@hookspec
+def bench_raw_data() -> Iterable[RawData]:  # type: ignore[empty-body]  # a hook specification has no body
+    """Give the public data and pretrained models of this plugin; those that its data sets name need not be given. Light: no import of a framework."""
+
+
+@hookspec
+def bench_artifacts() -> Iterable[Artifact]:  # type: ignore[empty-body]  # a hook specification has no body
+    """Give the artifacts of this plugin; those that its data sets name need not be given. Light: no import of a framework."""
 
 
 @hookspec

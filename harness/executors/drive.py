@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
+from harness.artifacts import obtain
 from harness.data import fetch
 from harness.environment import git_facts
 from harness.executors.schedule import schedule
@@ -20,10 +22,11 @@ if TYPE_CHECKING:
     from harness.executors.engine import Engine, Returned
     from harness.plan import Plan
     from harness.records import Record, Trial
-    from harness.specs import RawData
     from harness.store import Store
 
 __all__ = ["Listener", "execute_plan", "prepare_data"]
+
+SAY_EVERY_SECONDS = 5
 
 EngineFactory = Callable[[Mapping[str, Any]], "Engine"]
 
@@ -90,20 +93,34 @@ class _Delivery:
         return list(keys.values())
 
 
+class _Steps:
+    """Says every few seconds how far a download is."""
+
+    def __init__(self, name: str, say: Callable[[str], None]) -> None:
+        self._name = name
+        self._say = say
+        self._said_at = time.monotonic()
+
+    def __call__(self, done: int, total: int) -> None:
+        now = time.monotonic()
+        if now - self._said_at >= SAY_EVERY_SECONDS:
+            self._said_at = now
+            self._say(f"{self._name}: {done / 1e6:.0f}{f' of {total / 1e6:.0f}' if total else ''} MB")
+
+
 def prepare_data(plan: Plan, say: Callable[[str], None]) -> None:
     """
-    Fetch and verify the raw data of the trials that are still to run.
+    Fetch and verify the raw data of the trials that are still to run, and build their artifacts.
 
     Raises:
         DataError: A data set cannot be had.
     """
-    raws: dict[str, RawData] = {}
     needed = {item.trial.dataset.name for item in [*plan.todo, *plan.to_rescore]}
-    for cell in plan.suite.datasets:
-        if cell.spec.raw is not None and cell.dataset.name in needed:
-            raws[cell.spec.raw.name] = cell.spec.raw
-    for raw in raws.values():
-        fetch(raw, say)
+    specs = [cell.spec for cell in plan.suite.datasets if cell.dataset.name in needed]
+    for raw in {raw.name: raw for spec in specs for raw in spec.raw}.values():
+        fetch(raw, say, _Steps(raw.name, say))
+    for artifact in {artifact.name: artifact for spec in specs for artifact in spec.artifacts}.values():
+        obtain(artifact, None, say, _Steps(artifact.name, say))
 
 
 def execute_plan(plan: Plan, store: Store, hooks: pluggy.HookRelay, listener: Listener, build_engine: EngineFactory) -> dict[str, Record]:

@@ -178,7 +178,7 @@ def test_raw_data_is_listed_fetched_and_verified(bench, tmp_path):
     damaged = bench("data", "verify", **home)
     typo = bench("data", "fetch", "digit", **home)
 
-    assert re.search(r"digits +not here", before)
+    assert re.search(r"digits +- +0.1 +CC BY 4.0 +noisy_digits", before)
     assert fetched.returncode == 0
     assert verified.stdout == "digits: ok\n"
     assert damaged.returncode == 1
@@ -210,7 +210,7 @@ RAW = RawData("wrong", "Not what it says", "0" * 64, "none", "nobody", 8, (Sourc
 
 @hookimpl
 def bench_datasets():
-    yield Dataset("wrong", "toy", "wrong_data:Wrong", "Wrong bytes", raw=RAW)
+    yield Dataset("wrong", "toy", "wrong_data:Wrong", "Wrong bytes", raw=(RAW,))
 
 def read(folder):
     import numpy as np

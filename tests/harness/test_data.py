@@ -507,7 +507,7 @@ def test_an_address_is_downloaded_and_a_plain_file_stays_as_it_is(home, tmp_path
         data.fetch(raw_data(source("url", f"{address}/numbers.zip")))
         server.shutdown()
 
-    assert "the download failed: HTTP Error 404" in said[1]
+    assert "the download failed: 404 Client Error" in said[1]
     assert len(said) == 3
 
 

@@ -48,7 +48,7 @@ def split_witness(name: str, seed: int, **parameters: object) -> str:
 
 def fetched(name: str) -> None:
     """Fetch what a test needs; without a network, `-m "not data"` leaves these tests out."""
-    data.fetch(SPECS[name].raw)
+    data.fetch(*SPECS[name].raw)
 
 
 def rows(x: torch.Tensor) -> set[bytes]:
@@ -62,9 +62,9 @@ def wrong(dataset: NoisyDataset) -> float:
 @pytest.mark.parametrize("spec", SPECS.values(), ids=lambda spec: spec.name)
 def test_each_spec_leads_to_a_class_with_valid_defaults_and_to_its_raw_data(spec):
     assert resolve(spec, {})["noise"] == "none"
-    assert spec.raw is not None
-    assert spec.raw.name == spec.name
-    for source in spec.raw.sources:
+    (raw,) = spec.raw
+    assert raw.name == spec.name
+    for source in raw.sources:
         load_entry(source.reader)
 
 
@@ -168,7 +168,7 @@ def test_parameters_without_meaning_are_refused_before_anything_is_loaded(name, 
 @pytest.mark.parametrize("name", ["fashion_mnist", "mnist"])
 def test_pictures_come_from_the_canonical_sets(name):
     fetched(name)
-    arrays = data.load(SPECS[name].raw)
+    arrays = data.load(*SPECS[name].raw)
     dataset = load(name, noise="symmetric", rate=0.2)
 
     assert dataset.train.x.shape == (4000, 1, 28, 28)

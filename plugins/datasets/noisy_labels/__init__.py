@@ -16,4 +16,4 @@ def bench_datasets():
 
 
 def _spec(raw: RawData, class_name: str, summary: str) -> Dataset:
-    return Dataset(name=raw.name, task="noisy_labels", entry=f"{__name__}.datasets:{class_name}", summary=summary, raw=raw)
+    return Dataset(name=raw.name, task="noisy_labels", entry=f"{__name__}.datasets:{class_name}", summary=summary, raw=(raw,))
