@@ -271,22 +271,18 @@ def _read_source(source: Source, raw: RawData, scratch: Path, progress: Progress
     """Get a source into a folder, let its reader read it and compare the content; an archive that gave something else is not kept."""
     folder = source_folder(source, scratch, cache_home(), progress)
     try:
-        values = _read_folder(source, raw, folder)
-        found = content_hash(values)
-        if found != raw.content:
-            raise SourceFailed(f"its content is {found[:12]}, the spec says {raw.content[:12]}")
+        return _read_folder(source, raw, folder)
     except SourceFailed:
         forget_archive(source, cache_home())
         raise
 
-    return values
-
 
 def _read_folder(source: Source, raw: RawData, folder: Path) -> dict[str, Array | Path]:
-    """Let the reader of a source read its files."""
+    """Let the reader of a source read its files, and compare the content."""
     try:
         reader = load_entry(source.reader, raw.extra, raw.distribution)
         values: dict[str, Array | Path] = reader(folder)
+        found = content_hash(values)
     except FileNotFoundError as error:
         step = "; put it there" if source.kind == "file" else ""
         raise SourceFailed(f"there is no file {error.filename}{step}") from error
@@ -297,5 +293,7 @@ def _read_folder(source: Source, raw: RawData, folder: Path) -> dict[str, Array 
         raise SourceFailed(f"its reader needs the package '{error.name}': {step}") from error
     except Exception as error:  # a reader is foreign code, and meets foreign bytes
         raise SourceFailed(f"its reader failed with {type(error).__name__}: {error}") from error
+    if found != raw.content:
+        raise SourceFailed(f"its content is {found[:12]}, the spec says {raw.content[:12]}")
 
     return values
