@@ -17,10 +17,22 @@ ADMITTED = {
     "numpy": {"ndarray", "dtype", "float64", "float32", "int64", "int32", "uint8", "bool_", "str_"},
     "numpy._core.multiarray": {"_reconstruct", "scalar"},
     "numpy._core.numeric": {"_frombuffer"},
-    "pandas": {"DataFrame", "Series", "Index", "RangeIndex", "CategoricalDtype", "StringDtype", "DatetimeIndex", "Timestamp", "MultiIndex"},
+    "pandas": {
+        "Categorical",
+        "DataFrame",
+        "Series",
+        "Index",
+        "RangeIndex",
+        "CategoricalDtype",
+        "StringDtype",
+        "DatetimeIndex",
+        "Timestamp",
+        "MultiIndex",
+    },
     "pandas._libs.arrays": {"__pyx_unpickle_NDArrayBacked"},
     "pandas._libs.internals": {"_unpickle_block"},
     "pandas._libs.missing": {"NA", "NAType"},
+    "pandas.arrays": {"ArrowStringArray", "BooleanArray", "DatetimeArray", "FloatingArray", "IntegerArray", "StringArray"},
     "pandas.core.arrays.boolean": {"BooleanArray", "BooleanDtype"},
     "pandas.core.arrays.categorical": {"Categorical"},
     "pandas.core.arrays.datetimes": {"DatetimeArray"},
@@ -35,7 +47,11 @@ ADMITTED = {
     "pandas.core.internals.managers": {"BlockManager", "SingleBlockManager"},
     "pandas.core.series": {"Series"},
 }
-RENAMED = {"numpy.core.multiarray": "numpy._core.multiarray", "numpy.core.numeric": "numpy._core.numeric"}  # numpy 1 wrote these
+RENAMED = {
+    "numpy.core.multiarray": "numpy._core.multiarray",  # by numpy 2
+    "numpy.core.numeric": "numpy._core.numeric",
+    "__builtin__": "builtins",  # by Python 3; pickles of protocol 2 keep the old name
+}
 BUILTINS = {"slice", "int", "float", "complex", "bool", "str", "bytes", "bytearray", "list", "tuple", "dict", "set", "frozenset"}
 
 
@@ -49,11 +65,15 @@ class _Unpickler(pickle.Unpickler):
         raise pickle.UnpicklingError(f"it names '{module}.{name}', which no array or data frame needs")
 
 
-def load_pickle(content: bytes) -> Any:  # Any: whatever was pickled
+def load_pickle(content: bytes, encoding: str = "ASCII") -> Any:  # Any: whatever was pickled
     """
     Rebuild arrays and data frames from a pickle.
+
+    Args:
+        content: The pickle.
+        encoding: How the strings that Python 2 wrote are read; ``"bytes"`` leaves them bytes, which its arrays need.
 
     Raises:
         pickle.UnpicklingError: It names anything else; nothing of it was called.
     """
-    return _Unpickler(io.BytesIO(content)).load()
+    return _Unpickler(io.BytesIO(content), encoding=encoding).load()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import dataclasses
 import functools
 import hashlib
 import http.server
@@ -15,8 +17,10 @@ import sys
 import tarfile
 import textwrap
 import threading
+import urllib.request
 import zipfile
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -45,6 +49,14 @@ def read(folder):
 def read_large(folder):
     '''Ten megabytes that need no file.'''
     return {"x": np.zeros(10_000_000, dtype=np.uint8)}
+
+def read_with_file(folder):
+    '''An array, and a file as it is.'''
+    return {"x": np.arange(6, dtype=np.int64).reshape(2, 3), "weights.bin": Path(folder) / "weights.bin"}
+
+def needs_more(folder):
+    '''Import what nobody has.'''
+    import package_that_nobody_has
 
 def fail(folder):
     '''Raise what a reader's own fault would.'''
@@ -514,6 +526,276 @@ def test_an_address_is_downloaded_and_a_plain_file_stays_as_it_is(home, tmp_path
 class QuietHandler(http.server.SimpleHTTPRequestHandler):
     def log_message(self, *args: object) -> None:
         """Keep the test's output clean."""
+
+
+# What several sets share, and what a source is asked for
+
+
+@pytest.fixture
+def npm(tmp_path, programs):
+    """Give a function that makes `npm pack` hand out an archive of the given files and count its calls."""
+
+    def serve(**files: str) -> Path:
+        archive = tar_file(tmp_path / "numbers.tgz", **files)
+        calls = tmp_path / "calls"
+        programs("npm", f'echo called >> "{calls}"\ncp "{archive}" .')
+
+        return calls
+
+    return serve
+
+
+def test_only_the_members_that_are_asked_for_are_unpacked(home, npm, monkeypatch):
+    npm(package__numbers_txt="0 1 2 3 4 5", package__large_txt="x" * 100_000)
+    unpacked: list[str] = []
+    monkeypatch.setattr(data, "load_entry", lambda *_: lambda folder: read_and_list(folder, unpacked))
+
+    data.fetch(raw_data(source("npm", members=("*/numbers.txt",))))
+
+    assert unpacked == ["numbers.txt"]
+
+
+def read_and_list(folder: Path, names: list[str]) -> dict[str, np.ndarray]:
+    names += [path.name for path in folder.rglob("*") if path.is_file()]
+
+    return {"x": NUMBERS}
+
+
+def test_a_path_that_leads_out_is_refused_even_if_nobody_asks_for_it(home, npm):
+    npm(**{"package__numbers_txt": "0 1 2 3 4 5", "..__evil_txt": "gotcha"})
+
+    assert "leads out of the folder" in failure(raw_data(source("npm", members=("*/numbers.txt",))))
+
+
+def test_an_archive_that_sets_share_is_downloaded_once(home, npm):
+    calls = npm(package__numbers_txt="0 1 2 3 4 5", package__others_txt="")
+    shared = source("npm", version="1.0", shared=True)
+
+    data.fetch(raw_data(shared))
+    data.fetch(dataclasses.replace(raw_data(shared), name="other_numbers"))
+
+    assert calls.read_text() == "called\n"
+    assert len(leftovers(home)) == 2
+    assert [path.name for path in (home / "archives" / "npm-six-numbers-1.0").iterdir()] == ["numbers.tgz"]
+
+
+def test_a_shared_archive_that_gave_something_else_is_not_kept(home, npm):
+    calls = npm(package__numbers_txt="9 9 9 9 9 9")
+    raw = raw_data(source("npm", shared=True))
+    failure(raw)
+
+    npm(package__numbers_txt="0 1 2 3 4 5")
+    data.fetch(raw)
+
+    assert calls.read_text() == "called\n" * 2
+
+
+def test_a_download_says_how_far_it_is(home, programs, tmp_path):
+    archive = tar_file(tmp_path / "numbers.tgz", package__numbers_txt="0 1 2 3 4 5")
+    programs("npm", f'head -c 1000 /dev/zero > part\nsleep 0.7\nrm part\ncp "{archive}" .')
+    seen: list[tuple[int, int]] = []
+
+    data.fetch(raw_data(source("npm", size_bytes=4000)), None, lambda done, total: seen.append((done, total)))
+
+    assert (1000, 4000) in seen
+
+
+def test_an_address_that_gives_too_much_is_refused(home, tmp_path, monkeypatch):
+    monkeypatch.setattr(sources, "MAX_UNPACKED_BYTES", 1000)
+    (tmp_path / "served").mkdir()
+    (tmp_path / "served" / "numbers.txt").write_text("0 " * 5000)
+
+    with serving(functools.partial(QuietHandler, directory=str(tmp_path / "served"))) as address:
+        message = failure(raw_data(source("url", f"{address}/numbers.txt")))
+
+    assert "it holds more than 1,000 bytes" in message
+
+
+def test_the_clients_themselves_say_that_there_is_no_network(home, monkeypatch):
+    nowhere = "http://127.0.0.1:9"  # the port of the discard service, where nobody listens
+    monkeypatch.setenv("PIP_INDEX_URL", nowhere)
+    monkeypatch.setenv("PIP_EXTRA_INDEX_URL", nowhere)
+    monkeypatch.setenv("PIP_RETRIES", "0")
+    monkeypatch.setenv("npm_config_registry", nowhere)
+    monkeypatch.setenv("npm_config_fetch_retries", "0")
+
+    message = failure(
+        raw_data(
+            source("pypi", "a-name-that-no-package-has", version="1.0"),
+            source("npm", "a-name-that-no-package-has", version="1.0"),
+            source("url", f"{nowhere}/numbers.zip"),
+            source("huggingface", "nobody/nothing"),
+            source("openml", "1"),
+        )
+    )
+
+    for title in ("pypi a-name", "npm a-name", "url http", "huggingface nobody", "openml 1"):
+        assert f"\n    {title}" in message
+    assert leftovers(home) == []
+
+
+# Hubs, played by a server on this machine
+
+
+class FaceHandler(http.server.BaseHTTPRequestHandler):
+    """The few answers of the Hugging Face hub that a snapshot needs."""
+
+    commit = "0123456789abcdef0123456789abcdef01234567"
+    files: ClassVar[dict[str, bytes]] = {"numbers.txt": b"0 1 2 3 4 5", "README.md": b"not wanted"}
+
+    def do_HEAD(self) -> None:
+        self.answer(body=False)
+
+    def do_GET(self) -> None:
+        self.answer(body=True)
+
+    def answer(self, body: bool) -> None:
+        name = self.path.rpartition("/")[2].partition("?")[0]
+        content = self.files.get(name)
+        if "/resolve/" not in self.path:
+            siblings = [{"rfilename": file} for file in self.files]
+            content = json.dumps({"id": "owner/numbers", "sha": self.commit, "siblings": siblings}).encode()
+            if "/tree/" in self.path:
+                tree = [{"type": "file", "path": file, "size": len(data), "oid": "0" * 40} for file, data in self.files.items()]
+                content = json.dumps(tree).encode()
+        if content is None:
+            self.send_error(404)
+            return
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(content)))
+        self.send_header("Content-Type", "application/json")
+        self.send_header("ETag", f'"{hashlib.sha1(content).hexdigest()}"')
+        self.send_header("X-Repo-Commit", self.commit)
+        self.end_headers()
+        if body:
+            self.wfile.write(content)
+
+    def log_message(self, *args: object) -> None:
+        """Keep the test's output clean."""
+
+
+@contextlib.contextmanager
+def serving(handler):
+    """Serve on this machine and give the address."""
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+
+
+def test_a_repository_of_the_hugging_face_hub_gives_the_files_that_are_asked_for(home, monkeypatch):
+    constants = pytest.importorskip("huggingface_hub.constants")
+    unpacked: list[str] = []
+    monkeypatch.setattr(data, "load_entry", lambda *_: lambda folder: read_and_list(folder, unpacked))
+
+    with serving(FaceHandler) as address:
+        monkeypatch.setattr(constants, "ENDPOINT", address)
+        monkeypatch.setattr("huggingface_hub.hf_api.api.endpoint", address)
+        monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", address + "/{repo_id}/resolve/{revision}/{filename}")
+        data.fetch(raw_data(source("huggingface", "datasets/owner/numbers", members=("*.txt",))))
+
+    assert "numbers.txt" in unpacked
+    assert "README.md" not in unpacked
+
+
+ARFF = "@relation numbers\n@attribute a numeric\n@attribute b numeric\n@attribute class {0,1}\n@data\n0.1,2.5,0\n3,4,1\n"
+
+
+class OpenMlHandler(http.server.BaseHTTPRequestHandler):
+    """The answers of OpenML that a table needs."""
+
+    def do_GET(self) -> None:
+        checksum = hashlib.md5(ARFF.encode()).hexdigest()
+        features = [
+            {
+                "index": str(i),
+                "name": name,
+                "data_type": kind,
+                "number_of_missing_values": "0",
+                "is_target": target,
+                "is_ignore": "false",
+                "is_row_identifier": "false",
+            }
+            for i, (name, kind, target) in enumerate([("a", "numeric", "false"), ("b", "numeric", "false"), ("class", "nominal", "true")])
+        ]
+        description = {
+            "description": "",
+            "id": "1",
+            "name": "numbers",
+            "version": "1",
+            "format": "ARFF",
+            "file_id": "1",
+            "status": "active",
+            "url": "file.arff",
+        }
+        qualities = [{"name": "NumberOfInstances", "value": "2"}, {"name": "NumberOfFeatures", "value": "3"}]
+        if "features" in self.path:
+            content = json.dumps({"data_features": {"feature": features}})
+        elif "qualities" in self.path:
+            content = json.dumps({"data_qualities": {"quality": qualities}})
+        elif "/json/" in self.path:
+            content = json.dumps(
+                {"data_set_description": {**description, "url": "https://www.openml.org/file.arff", "md5_checksum": checksum}}
+            )
+        else:
+            content = ARFF
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write(content.encode())
+
+    def log_message(self, *args: object) -> None:
+        """Keep the test's output clean."""
+
+
+def test_a_table_of_openml_is_written_as_a_csv_file_with_all_digits(home, monkeypatch):
+    from sklearn.datasets import _openml
+
+    seen: list[str] = []
+    monkeypatch.setattr(data, "load_entry", lambda *_: lambda folder: read_text(folder / "table.csv", seen))
+
+    with serving(OpenMlHandler) as address:
+        there = urllib.request.urlopen
+        monkeypatch.setattr(_openml, "urlopen", lambda asked: there(asked.full_url.replace("https://www.openml.org", address)))
+        data.fetch(raw_data(source("openml", "1")))
+
+    assert seen == ["a,b,class\n0.1,2.5,0\n3.0,4.0,1\n"]
+
+
+def read_text(path: Path, texts: list[str]) -> dict[str, np.ndarray]:
+    texts.append(path.read_text())
+
+    return {"x": NUMBERS}
+
+
+# Files beside arrays
+
+
+def test_a_reader_may_give_files_that_are_kept_as_they_are(home, tmp_path):
+    (home / "files" / "model").mkdir(parents=True)
+    (home / "files" / "model" / "weights.bin").write_bytes(b"\x00\x01")
+    values = {"x": NUMBERS, "weights.bin": home / "files" / "model" / "weights.bin"}
+    raw = raw_data(source("file", "model", reader="tiny_reader:read_with_file"), content=data.content_hash(values))
+
+    folder = data.load_folder(raw)
+
+    assert (folder / "weights.bin").read_bytes() == b"\x00\x01"
+    np.testing.assert_array_equal(data.load(raw)["x"], NUMBERS)
+    assert list(data.load(raw)) == ["x"]
+    (folder / "weights.bin").write_bytes(b"\x00\x02")
+    with pytest.raises(DataError, match="is damaged"):
+        data.load(raw)
+
+
+def test_a_file_that_the_reader_names_and_that_is_not_there_is_a_reason(home):
+    message = failure(raw_data(source("file", "nothing", reader="tiny_reader:read_with_file")))
+
+    assert f"there is no file {home / 'files' / 'nothing' / 'weights.bin'}; put it there" in message
+
+
+def test_a_reader_that_lacks_a_package_names_the_extra(home):
+    raw = dataclasses.replace(raw_data(source("file", "nothing", reader="tiny_reader:needs_more")), extra="models")
+
+    assert "its reader needs the package 'package_that_nobody_has': pip install 'weighbridge[models]'" in failure(raw)
 
 
 def test_importing_the_module_brings_in_no_framework():
