@@ -22,7 +22,7 @@ import filelock
 import platformdirs
 
 from harness.errors import DataError, PluginError
-from harness.sources import Progress, SourceFailed, forget_archive, source_folder, title
+from harness.sources import LOCAL_KINDS, Progress, SourceAbsent, SourceFailed, forget_archive, source_folder, title
 from harness.specs import RawData, Source, load_entry
 
 if TYPE_CHECKING:
@@ -156,7 +156,7 @@ def fetch(raw: RawData, say: Callable[[str], None] | None = None, progress: Prog
 
     Args:
         raw: What to fetch.
-        say: Called with one line before each source is tried, and with the reason where it fails.
+        say: Called with one line before each download, and with the reason where a source fails that is there.
         progress: Told several times a second how far a download is.
 
     Raises:
@@ -241,12 +241,14 @@ def _fetch_locked(raw: RawData, folder: Path, say: Callable[[str], None], progre
         for source in raw.sources:
             shutil.rmtree(scratch, ignore_errors=True)
             scratch.mkdir()
-            say(f"{raw.name}: trying {title(source)}")
+            if source.kind not in LOCAL_KINDS:
+                say(f"{raw.name}: trying {title(source)}")
             try:
                 values = _read_source(source, raw, scratch, progress)
             except SourceFailed as error:
                 tried.append(f"{title(source)}: {error}")
-                say(f"{raw.name}: {tried[-1]}")
+                if not isinstance(error, SourceAbsent):
+                    say(f"{raw.name}: {tried[-1]}")
                 continue
 
             kept = scratch / "kept"
@@ -285,7 +287,8 @@ def _read_folder(source: Source, raw: RawData, folder: Path) -> dict[str, Array 
         found = content_hash(values)
     except FileNotFoundError as error:
         step = "; put it there" if source.kind == "file" else ""
-        raise SourceFailed(f"there is no file {error.filename}{step}") from error
+        kind = SourceFailed if folder.is_dir() else SourceAbsent
+        raise kind(f"there is no file {error.filename}{step}") from error
     except PluginError as error:
         raise SourceFailed(str(error)) from error
     except ModuleNotFoundError as error:

@@ -29,8 +29,9 @@ import filelock
 
 from harness.specs import Source
 
-__all__ = ["Progress", "SourceFailed", "forget_archive", "source_folder", "title"]
+__all__ = ["LOCAL_KINDS", "Progress", "SourceAbsent", "SourceFailed", "forget_archive", "source_folder", "title"]
 
+LOCAL_KINDS = ("file", "package")
 Progress = Callable[[int, int], None]  # bytes so far, and bytes in all (0 where that is not known)
 
 COMMAND_SECONDS = 1800  # a package manager that takes longer hangs, or its mirror does
@@ -45,6 +46,10 @@ UNPACK_ERRORS = (OSError, EOFError, RuntimeError, zipfile.BadZipFile, tarfile.Ta
 
 class SourceFailed(Exception):
     """One source did not give the data; the text says why and what would help."""
+
+
+class SourceAbsent(SourceFailed):
+    """A source of this machine is not there, which is nothing unusual."""
 
 
 def title(source: Source) -> str:
@@ -208,7 +213,7 @@ def _package_folder(name: str) -> Path:
     """Return the folder of an installed package without importing it."""
     spec = importlib.util.find_spec(name)
     if spec is None or not spec.submodule_search_locations:
-        raise SourceFailed(f"no package '{name}' is installed; install it")
+        raise SourceAbsent(f"no package '{name}' is installed; install it")
 
     return Path(spec.submodule_search_locations[0])
 

@@ -267,6 +267,7 @@ class _Lines:
         self._said_at = time.monotonic()
 
     def say(self, line: str) -> None:
+        self._said_at = time.monotonic()
         click.echo(line)
 
     def error(self, text: str) -> None:

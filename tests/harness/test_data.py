@@ -354,9 +354,17 @@ def test_a_source_without_the_data_is_followed_by_the_next(home):
 
     data.fetch(raw_data(wrong, right), said.append)
 
-    assert said[0] == "numbers: trying file wrong-numbers"
-    assert said[1].startswith("numbers: file wrong-numbers: its content is ")
-    assert said[2:] == ["numbers: trying file six-numbers"]
+    assert len(said) == 1
+    assert said[0].startswith("numbers: file wrong-numbers: its content is ")
+
+
+def test_sources_of_this_machine_that_are_not_there_are_not_news(home, programs):
+    programs("npm", "echo no network; exit 1")
+    said: list[str] = []
+
+    data.fetch(raw_data(source("file", "nothing"), source("package", "no_such_package_here"), source("npm"), put_file(home)), said.append)
+
+    assert said == ["numbers: trying npm six-numbers", "numbers: npm six-numbers: 'npm' failed with exit status 1: no network"]
 
 
 def test_when_no_source_helps_one_message_says_why_each_failed_and_what_to_do(home, programs):
