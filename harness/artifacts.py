@@ -18,7 +18,7 @@ from typing import Any
 
 import filelock
 
-from harness.data import cache_home, fetch
+from harness.data import cache_home, ensure_room, fetch
 from harness.errors import DataError, PluginError
 from harness.fingerprint import CodeIndex
 from harness.records import digest
@@ -138,6 +138,7 @@ def _build(artifact: Artifact, parameters: Mapping[str, Any], folder: Path) -> N
     shutil.rmtree(scratch, ignore_errors=True)
     scratch.mkdir()
     try:
+        ensure_room(scratch, artifact.size_bytes)
         try:
             maker = build(artifact.entry, resolve(artifact, parameters, artifact.extra, artifact.distribution))
             maker.build(scratch)

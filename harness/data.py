@@ -8,6 +8,7 @@ there memory-mapped. Bytes that differ from the spec are refused.
 
 from __future__ import annotations
 
+import errno
 import functools
 import hashlib
 import itertools
@@ -31,7 +32,19 @@ if TYPE_CHECKING:
 
     Array = NDArray[Any]  # Any: canonical arrays come in every numeric type
 
-__all__ = ["PackedTexts", "cache_home", "content_hash", "fetch", "is_cached", "load", "load_folder", "pack_texts", "unpack_texts", "verify"]
+__all__ = [
+    "PackedTexts",
+    "cache_home",
+    "content_hash",
+    "ensure_room",
+    "fetch",
+    "is_cached",
+    "load",
+    "load_folder",
+    "pack_texts",
+    "unpack_texts",
+    "verify",
+]
 
 HASH_BYTES = 2**20
 
@@ -178,6 +191,18 @@ def fetch(raw: RawData, say: Callable[[str], None] | None = None, progress: Prog
     return folder
 
 
+def ensure_room(folder: Path, needed: int) -> None:
+    """
+    Check that a disk has room: the clients of package registries say little when it runs out.
+
+    Raises:
+        OSError: It has less than ``needed`` bytes.
+    """
+    free = shutil.disk_usage(folder).free
+    if free < needed:
+        raise OSError(errno.ENOSPC, f"{needed / 1e6:,.0f} MB are needed and {free / 1e6:,.0f} MB are free")
+
+
 def _say_nothing(line: str) -> None:
     """Stand in for a caller that does not listen."""
 
@@ -241,6 +266,7 @@ def _fetch_locked(raw: RawData, folder: Path, say: Callable[[str], None], progre
         for source in raw.sources:
             shutil.rmtree(scratch, ignore_errors=True)
             scratch.mkdir()
+            ensure_room(scratch, raw.size_bytes + source.size_bytes)
             if source.kind not in LOCAL_KINDS:
                 say(f"{raw.name}: trying {title(source)}")
             try:

