@@ -156,7 +156,8 @@ def _watched(folder: Path, total: int, progress: Progress | None) -> Iterator[No
 
     def look() -> None:
         while not stopped.wait(LOOK_EVERY_SECONDS):
-            progress(_bytes_below(folder), total)
+            done = _bytes_below(folder)
+            progress(min(done, total) if total else done, total)  # npm holds the archive twice at the end: in its cache and packed
 
     thread = threading.Thread(target=look, daemon=True)
     thread.start()

@@ -295,7 +295,7 @@ class _Bar:
         self._print(f"error: {text}")
 
     def progress(self, done: int, total: int) -> None:
-        self._update(completed=done, total=max(done, total) if total else None)
+        self._update(completed=done, total=total or None)
 
 
 @contextmanager
