@@ -8,14 +8,16 @@ import os
 import platform
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from harness.records import digest
 
-__all__ = ["environment_id", "git_facts", "machine_facts"]
+__all__ = ["HARDWARE", "environment_id", "git_facts", "hardware_id", "machine_facts"]
 
 PACKAGES = ("weighbridge", "numpy", "scipy", "scikit-learn", "torch", "ray", "pydantic", "sqlalchemy", "pluggy")
+HARDWARE = ("cpu", "cpu_count", "gpus", "threads", "device")  # the facts within which times can be compared
 
 
 @functools.cache
@@ -49,6 +51,11 @@ def git_facts() -> dict[str, Any]:
 def environment_id(facts: dict[str, Any]) -> str:
     """Return the identifier of an environment: 16 hexadecimal digits over its facts."""
     return digest(facts)[:16]
+
+
+def hardware_id(facts: Mapping[str, Any]) -> str:
+    """Return the fingerprint of the hardware in an environment's facts: 16 hexadecimal digits."""
+    return digest([facts.get(name) for name in HARDWARE])[:16]
 
 
 def _git(folder: Path, *arguments: str) -> str:

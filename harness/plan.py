@@ -6,14 +6,16 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from harness.records import Measure, Record, Trial, cell_of, trial_id, trial_key
+from harness.artifacts import contents_of
+from harness.records import Measure, Part, Record, Resources, Trial, cell_of, trial_id, trial_key
 
 if TYPE_CHECKING:
     from harness.fingerprint import CodeIndex
+    from harness.registry import Registry
     from harness.store import Store
     from harness.suite import Suite
 
-__all__ = ["Plan", "Planned", "changed_parts", "make_plan", "mean_seconds"]
+__all__ = ["Plan", "Planned", "changed_parts", "make_plan", "mean_seconds", "trial_of"]
 
 
 @dataclass(frozen=True)
@@ -116,6 +118,40 @@ def make_plan(suite: Suite, code: CodeIndex, store: Store | None, paths: Iterabl
 
 def _lacks_metrics(record: Record, trial: Trial) -> bool:
     return any(record.metric_code.get(measure.name) != measure.code for measure in trial.metrics)
+
+
+def trial_of(record: Record, registry: Registry, code: CodeIndex, metrics: Iterable[str] = (), resources: Resources | None = None) -> Trial:
+    """
+    Rebuild the trial that a record answers, with today's code and data and the limits of a suite that names none.
+
+    Args:
+        record: Holds the question.
+        registry: Knows the entries of its task, data set, method and metrics.
+        code: Hashes their code.
+        metrics: Names of those to compute.
+        resources: What to reserve.
+
+    Raises:
+        PluginError: No plugin provides one of them any more.
+    """
+    question = record.question
+    task = registry.task(question["task"]["name"])
+    dataset = registry.dataset(task.name, question["dataset"]["name"])
+    method = registry.method(task.name, question["method"]["name"])
+    measured = [registry.metric(task.name, name) for name in metrics]
+
+    return Trial(
+        task=Part(task.name, task.entry, question["task"]["parameters"], code.code_hash(task.entry)),
+        dataset=Part(
+            dataset.name, dataset.entry, question["dataset"]["parameters"], code.code_hash(dataset.entry), "+".join(contents_of(dataset))
+        ),
+        method=Part(method.name, method.entry, question["method"]["parameters"], code.code_hash(method.entry), "", method.privileges),
+        budget=question["budget"],
+        seed=question["seed"],
+        metrics=tuple(Measure(metric.name, metric.entry, code.code_hash(metric.entry), metric.bounds) for metric in measured),
+        resources=resources or Resources(),
+        paths=tuple(registry.paths),
+    )
 
 
 def mean_seconds(records: Iterable[Record]) -> dict[str, float]:

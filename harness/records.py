@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from harness.errors import StoreError
 
@@ -231,9 +232,35 @@ class Record:
         try:
             costs = content.pop("costs")
             curves = {name: [(int(step), float(figure)) for step, figure in points] for name, points in content.pop("curves").items()}
-            return cls(costs=None if costs is None else Costs(**costs), curves=curves, **content)
+            record = cls(costs=None if costs is None else Costs(**costs), curves=curves, **content)
+            _check(record)
         except (TypeError, KeyError, ValueError, AttributeError) as error:
             raise StoreError(f"not a record: {error}") from error
+
+        return record
+
+
+def _check(record: Record) -> None:
+    """Raise ``ValueError`` where a field has not the shape that its readers rely on."""
+    question = record.question
+    for name in ("task", "dataset", "method"):
+        if not isinstance(question[name]["name"], str) or not isinstance(question[name]["parameters"], dict):
+            raise ValueError(f"its {name} has no name and parameters")
+    if not isinstance(question["budget"], dict) or type(question["seed"]) is not int:
+        raise ValueError("its budget or seed is not one")
+    if record.status not in get_args(Status):
+        raise ValueError(f"its status is '{record.status}'")
+    for name in ("key", "trial", "started", "environment"):
+        if not isinstance(getattr(record, name), str):
+            raise ValueError(f"its {name} is not text")
+    if not (record.error is None or isinstance(record.error, str)) or not isinstance(record.circumstances, dict):
+        raise ValueError("its error or circumstances are not what they should be")
+    for name, figure in record.metrics.items():
+        if figure is not None and (type(figure) not in (int, float) or not math.isfinite(figure)):
+            raise ValueError(f"its {name} is {figure!r}, not a finite number")
+    for field_name in ("metric_code", "witnesses"):
+        if not all(isinstance(value, str) for value in getattr(record, field_name).values()):
+            raise ValueError(f"its {field_name} are not all text")
 
 
 def cell_of(question: Parameters) -> str:

@@ -16,7 +16,7 @@ from filelock import FileLock, Timeout
 from harness.errors import StoreError
 from harness.records import Record, canonical_json
 
-__all__ = ["Store", "open_store", "read_export", "read_store", "replace_file", "write_export"]
+__all__ = ["Store", "open_store", "parse_export", "read_export", "read_store", "replace_file", "write_export"]
 
 KEYS_PER_QUERY = 500  # below the limit of bound parameters of every database
 
@@ -327,20 +327,43 @@ def read_export(path: Path) -> tuple[list[Record], dict[str, dict[str, Any]]]:
     Raises:
         StoreError: The file cannot be read, or a line is neither; the message names the line.
     """
-    records = []
-    environments = {}
     try:
-        lines = path.read_text(encoding="utf-8").rstrip("\n").split("\n")  # not splitlines: a traceback may hold other line separators
+        text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise StoreError(f"{path} cannot be read: {error}") from error
-    for number, line in enumerate(lines, start=1):
+
+    return parse_export(text, str(path))
+
+
+def parse_export(text: str, place: str) -> tuple[list[Record], dict[str, dict[str, Any]]]:
+    """
+    Read the text of an export.
+
+    Args:
+        text: JSON lines.
+        place: Where they come from, for messages.
+
+    Raises:
+        StoreError: A line is neither a record nor an environment, or is of a newer format; the message names the line.
+    """
+    records = []
+    environments: dict[str, dict[str, Any]] = {}
+    for number, line in enumerate(text.rstrip("\n").split("\n"), start=1):  # not splitlines: a traceback may hold other line separators
         try:
-            value = json.loads(line)
+            value = json.loads(line, parse_constant=_refuse_constant)
+            if "\\u" in line:
+                canonical_json(value).encode()  # half a surrogate pair could be neither written nor shown
             if isinstance(value, dict) and "environment" in value and "facts" in value:
+                if not isinstance(value["environment"], str) or not isinstance(value["facts"], dict):
+                    raise StoreError("not an environment: it has no identifier and facts")
                 environments[value["environment"]] = value["facts"]
             else:
                 records.append(Record.from_json(value))
-        except (ValueError, StoreError) as error:
-            raise StoreError(f"{path}:{number}: {error}") from error
+        except (ValueError, RecursionError, StoreError) as error:
+            raise StoreError(f"{place}:{number}: {error}") from error
 
     return records, environments
+
+
+def _refuse_constant(word: str) -> None:
+    raise ValueError(f"{word} is no JSON")

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
@@ -13,8 +13,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, WithJsonSche
 
 from harness.artifacts import contents_of
 from harness.errors import PluginError, SuiteError, nearest
+from harness.expressions import Comparison, ExpressionError, parse_claim
 from harness.parameters import ParameterError, ParameterMemo
-from harness.records import Limits, Part, Resources
+from harness.records import Limits, Part, Resources, canonical_json
 from harness.yamlfile import Location, YamlFile, parse_scalar, read_yaml
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from harness.registry import Registry
     from harness.specs import Dataset, Method, Metric, Task
 
-__all__ = ["DatasetCell", "MethodCell", "Overrides", "Suite", "find_suite", "json_schema", "load_suite"]
+__all__ = ["Claim", "DatasetCell", "MethodCell", "Overrides", "Suite", "find_suite", "json_schema", "load_suite"]
 
 ENTRY_KEYS = ("label", "protocol")
 BUNDLED_FOLDER = "bundled_suites"  # what the folder `suites` is called in a wheel
@@ -74,6 +75,24 @@ class _Budget(_Strict):
     seconds: Annotated[float, Gt(0)] | None = None
 
 
+_WHERE_SCHEMA = {
+    "type": "object",
+    "description": "Of the data sets: their name (`dataset`), label, or parameters; a list admits several values; all of them by default.",
+    "additionalProperties": {"type": ["string", "number", "boolean", "null", "array"]},
+}
+
+
+class _Claim(_Strict):
+    id: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", description="A name of its own, without spaces.")
+    says: str = Field(min_length=1, description="What the paper says, in words.")
+    expect: str = Field(
+        description="The same as comparisons of figures: accuracy(storm) > accuracy(cross_entropy) + 0.01; `and` joins several."
+    )
+    paper: str = Field("", description="Where it says so.")
+    where: Annotated[dict[str, Any], WithJsonSchema(_WHERE_SCHEMA)] = Field(default_factory=dict)
+    margin: float = Field(0.0, ge=0, description="By how much the larger side must be larger, in the metric's own unit.")
+
+
 class _SuiteFile(_Strict):
     """A suite: one task, data sets x methods x seeds, a budget."""
 
@@ -92,6 +111,7 @@ class _SuiteFile(_Strict):
     budget: _Budget = Field(default_factory=_Budget, description="What each trial may spend, for example {epochs: 10}.")
     protocol: dict[str, Any] = Field(default_factory=dict, description="Settings of the task's protocol, for all data sets.")
     metrics: list[str] | None = Field(None, description="Metrics, the main one first; the task's own by default.")
+    claims: list[_Claim] = Field(default_factory=list, description="Statements of papers that `bench verify` judges by the records.")
     limits: _Limits = Field(default_factory=lambda: _Limits(seconds=3600.0, memory_gb=8.0))
     resources: _Resources = Field(default_factory=lambda: _Resources(cpu=1.0, gpu=0.0, memory_gb=0.0))
 
@@ -116,6 +136,34 @@ class MethodCell:
 
 
 @dataclass(frozen=True)
+class Claim:
+    """
+    A paper's statement as comparisons of figures.
+
+    Args:
+        id: A name of its own.
+        paper: Where the statement stands.
+        says: The statement in words.
+        expect: As in the suite file.
+        comparisons: The same, parsed; all are expected to hold.
+        where: Which data sets it is about, as in the suite file.
+        margin: By how much each larger side must be larger, in the metric's own unit.
+        datasets: Labels of those data sets, in the suite's order.
+        unasked: Why the command line's changes leave the claim without an answer; empty where they do not.
+    """
+
+    id: str
+    paper: str
+    says: str
+    expect: str
+    comparisons: tuple[Comparison, ...]
+    where: Mapping[str, Any]
+    margin: float
+    datasets: tuple[str, ...]
+    unasked: str = ""
+
+
+@dataclass(frozen=True)
 class Suite:
     """A validated suite: every name is known, every parameter within its bounds."""
 
@@ -131,6 +179,7 @@ class Suite:
     metrics: tuple[Metric, ...]
     limits: Limits
     resources: Resources
+    claims: tuple[Claim, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -293,6 +342,7 @@ def _parse(file: YamlFile) -> _SuiteFile:
                 "resources": _Resources,
                 "datasets": _Entry,
                 "methods": _Entry,
+                "claims": _Claim,
             }
             model = models.get(str(location[0]), _SuiteFile) if len(location) > 1 else _SuiteFile
             hint = nearest(word, model.model_fields)
@@ -345,6 +395,7 @@ class _Checker:
             seeds = seeds[:1]
             budget = dict.fromkeys(budget, 1)
             columns = [cell for cell in columns if cell.dataset.name == columns[0].dataset.name]
+        claims = self._claims(parsed, metrics, [cell for _, cell in datasets], [cell.label for _, cell in methods], overrides)
 
         return Suite(
             name=suite_name(self.file.path),
@@ -359,6 +410,7 @@ class _Checker:
             metrics=metrics,
             limits=Limits(**parsed.limits.model_dump()),
             resources=Resources(**parsed.resources.model_dump()),
+            claims=tuple(_asked(claim, {cell.label for cell in columns}, {cell.label for cell in rows}) for claim in claims),
         )
 
     def _dataset_cells(self, task: Task, parsed: _SuiteFile) -> Iterable[tuple[int, DatasetCell]]:
@@ -445,6 +497,81 @@ class _Checker:
             )
 
         return parsed.baseline
+
+    def _claims(
+        self, parsed: _SuiteFile, metrics: Sequence[Metric], datasets: Sequence[DatasetCell], methods: Sequence[str], overrides: Overrides
+    ) -> Iterable[Claim]:
+        units = {metric.name: metric.unit for metric in metrics}
+        replaced = {setting.partition("=")[0].partition(".")[0] for setting in overrides.settings}
+        first: dict[str, int] = {}
+        for index, entry in enumerate(parsed.claims):
+            place: Location = ("claims", index)
+            if first.setdefault(entry.id, index) != index:
+                raise self.file.error((*place, "id"), f"two claims have the id '{entry.id}'")
+            texts = {key: " ".join(getattr(entry, key).split()) for key in ("paper", "says")}
+            for key, text in texts.items():
+                if not text.isprintable():
+                    raise self.file.error((*place, key), f"claim '{entry.id}': '{key}' is printable text, got {text!r}")
+            claim = Claim(entry.id, texts["paper"], texts["says"], " ".join(entry.expect.split()), (), entry.where, entry.margin, ())
+            try:
+                comparisons = parse_claim(entry.expect.strip(), units, methods).comparisons
+            except ExpressionError as error:
+                if error.unknown not in replaced:
+                    raise self.file.error((*place, "expect"), f"claim '{entry.id}': {error}") from error
+                yield replace(claim, unasked=f"--set {error.unknown} leaves out what it names")
+                continue
+            try:
+                selected = self._selected((*place, "where"), entry, datasets)
+            except SuiteError:
+                if "datasets" not in replaced:
+                    raise
+                yield replace(claim, comparisons=comparisons, unasked="--set datasets leaves out what it is about")
+                continue
+            yield replace(claim, comparisons=comparisons, datasets=tuple(selected))
+
+    def _selected(self, place: Location, claim: _Claim, datasets: Sequence[DatasetCell]) -> list[str]:
+        """Return the labels of the data sets that a claim is about."""
+        facts = {cell.label: {**cell.dataset.parameters, "dataset": cell.dataset.name, "label": cell.label} for cell in datasets}
+        known = list(dict.fromkeys(["dataset", "label", *(key for own in facts.values() for key in own)]))
+        left = list(facts)
+        for key, wanted in claim.where.items():
+            if key not in known:
+                hint = nearest(key, known)
+                message = f"claim '{claim.id}': no data set of the suite has a parameter '{key}'"
+                raise self.file.error((*place, key), f"{message}\n    {hint + '   ' if hint else ''}known: {', '.join(known)}")
+            there = list({canonical_json(own[key]): own[key] for own in facts.values() if key in own}.values())
+            values = wanted if isinstance(wanted, list) else [wanted]
+            for value in values:
+                if not any(_is_same(one, value) for one in there):
+                    hint = nearest(str(value), map(str, there))
+                    message = f"claim '{claim.id}': no data set of the suite has {key} {value!r}"
+                    raise self.file.error(
+                        (*place, key), f"{message}\n    {hint + '   ' if hint else ''}there is {', '.join(map(str, there))}"
+                    )
+            left = [label for label in left if key in facts[label] and any(_is_same(facts[label][key], value) for value in values)]
+        if not left:
+            raise self.file.error(place, f"claim '{claim.id}': no data set of the suite is all of this: {claim.where}")
+
+        return left
+
+
+def _is_same(value: object, wanted: object) -> bool:
+    """Compare as YAML means it: 1 is 1.0, and true is neither."""
+    return value == wanted and isinstance(value, bool) == isinstance(wanted, bool)
+
+
+def _asked(claim: Claim, datasets: Collection[str], methods: Collection[str]) -> Claim:
+    """Say of a claim that the selected rows and columns leave without an answer why they do."""
+    named = dict.fromkeys(figure.method for comparison in claim.comparisons for figure in comparison.weights())
+    absent = [method for method in named if method not in methods]
+    if claim.unasked:
+        return claim
+    if absent:
+        return replace(claim, unasked=f"{', '.join(absent)} {'is' if len(absent) == 1 else 'are'} left out by --methods")
+    if not any(label in datasets for label in claim.datasets):
+        return replace(claim, unasked="none of its data sets is selected")
+
+    return claim
 
 
 def _method_label(entry: _Entry, given: Mapping[str, Any]) -> str:

@@ -16,7 +16,10 @@ __all__ = ["command"]
 @click.argument("suite")
 @selection_options
 @click.option("--metric", help="Show this metric instead of the main one.")
-@click.option("--format", "form", type=click.Choice(["terminal", "markdown", "csv", "json"]), default="terminal", show_default=True)
+@click.option(
+    "--format", "form", type=click.Choice(["terminal", "markdown", "latex", "csv", "json"]), default="terminal", show_default=True
+)
+@click.option("--page", is_flag=True, help="Draw RESULTS/SUITE/index.html, and the page that joins all suites.")
 @click.option("--export", type=click.Path(path_type=Path, dir_okay=False), help="Write the records to this file as JSON lines.")
 @place_options
 @plugin_option
@@ -29,6 +32,7 @@ def command(
     quick: bool,
     metric: str | None,
     form: str,
+    page: bool,
     export: Path | None,
     results: Path,
     store: str | None,
@@ -41,33 +45,42 @@ def command(
     bench leaderboard noisy_labels
     bench leaderboard noisy_labels --metric nll
     bench leaderboard noisy_labels --format csv > board.csv
+    bench leaderboard noisy_labels --format latex --metric nll
+    bench leaderboard noisy_labels --page
     bench leaderboard noisy_labels --export records.jsonl
     """
     from harness.plan import make_plan
-    from harness.report.files import to_csv, to_json, to_markdown
+    from harness.report.files import prepare_folder, to_csv, to_json, to_markdown
     from harness.report.terminal import print_leaderboard
     from harness.store import write_export
 
     overrides = overrides_of(settings, seeds, methods, datasets, quick)
     session = Session.open(plugins, results, store)
     loaded = session.suite(suite, overrides)
-    if metric is not None and form != "terminal":
-        raise BenchError(f"--metric chooses what the terminal shows; {form} holds every metric")
+    if metric is not None and form not in ("terminal", "latex"):
+        raise BenchError(f"--metric chooses what the terminal and LaTeX show; {form} holds every metric")
     names = [item.name for item in loaded.metrics]
     if metric is not None and metric not in names:
         raise BenchError(f"--metric {metric}: the suite has no such metric\n    {nearest(metric, names)}   it has {', '.join(names)}")
     database = session.existing_store()
     plan = make_plan(loaded, session.code, database, session.registry.paths)
     folder = session.folder(loaded, overrides)
-    records = session.with_export(plan, session.results / loaded.name)
-    if not records:
-        raise BenchError(
-            f"there are no records of '{loaded.name}' in '{session.store_url}' or '{session.results / loaded.name}'\n    `bench run {suite}` makes them"
-        )
+    records = session.recorded(plan, suite)
     board = session.leaderboard(plan, records, database, folder)
     if export is not None:
         write_export(export, records.values(), session.environments(records, database))
         click.echo(f"{len(records)} records written to {export}")
+    elif page:
+        from harness.report.page import Evidence, write_index, write_page
+
+        claims = session.claims(plan, records, folder) if loaded.claims else None
+        prepare_folder(folder)
+        evidence = Evidence(board, plan, records, session.environments(records, database), claims, f"bench run {suite}")
+        click.echo(f"pages: {write_page(evidence, folder, results)}, {write_index(results)}")
+    elif form == "latex":
+        from harness.report.latex import to_latex
+
+        click.echo(to_latex(board, f"bench leaderboard {suite} --format latex", metric), nl=False)
     elif form == "terminal":
         print_leaderboard(board, make_console(), metric)
     else:

@@ -19,9 +19,15 @@ COMMANDS = {
     "run": "Run what a suite still lacks, and write its leaderboard.",
     "plan": "Say what a run would do: trials, known ones, time.",
     "leaderboard": "Show or export the leaderboard of a suite, without running anything.",
+    "verify": "Say which claims of a suite its records reproduce or contradict.",
+    "view": "Show the pages of the results in a browser.",
     "list": "List suites, tasks, methods, datasets or metrics, or describe one.",
     "show": "Show everything about a trial.",
     "why": "Say why a trial would run again.",
+    "rerun": "Run a trial again and say whether the same comes out.",
+    "compare": "Say what moved between two sets of records, and why.",
+    "bundle": "Put the records and the leaderboard of a suite into one file.",
+    "audit": "Check a bundle: recompute its leaderboard, run a sample of its trials again.",
     "plugins": "Show the plugins, what they provide, and what is broken.",
     "data": "List, fetch and verify raw data sets.",
     "schema": "Print the JSON Schema of suite files, for editors.",
@@ -78,6 +84,8 @@ def cli(debug: bool) -> None:
     bench run noisy_labels --quick     a look in seconds
     bench run suites/noisy_labels.yaml the whole suite; the same command resumes it
     bench leaderboard noisy_labels     the result, without running anything
+    bench verify noisy_labels          what it says about the papers' claims
+    bench view noisy_labels            the same as a page, in a browser
     bench list methods --task noisy_labels
     """
     if debug:
@@ -88,7 +96,8 @@ def main() -> NoReturn:
     """
     Run the command line.
 
-    Exit codes: 0 every cell ok; 1 some cells failed; 2 invalid input, nothing was started; 130 interrupted, resumable.
+    Exit codes: 0 every cell ok; 1 some cells failed, or `rerun`, `audit` or `compare --fail-if` found a difference; 2 invalid input,
+    nothing was started; 3 `verify --strict` found a claim contradicted; 130 interrupted, resumable.
     """
     signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
     try:

@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from harness.errors import PluginError
+from harness.errors import BenchError, PluginError
 
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from harness.claims import ClaimBoard
     from harness.fingerprint import CodeIndex
     from harness.leaderboard import Leaderboard
     from harness.plan import Plan
@@ -153,6 +154,25 @@ class Session:
 
         return records
 
+    def recorded(self, plan: Plan, suite: str) -> dict[str, Record]:
+        """
+        Return the plan's records by key, from the store and the committed export.
+
+        Args:
+            plan: The suite's trials.
+            suite: What the user called the suite.
+
+        Raises:
+            BenchError: There are none.
+        """
+        folder = self.results / plan.suite.name
+        records = self.with_export(plan, folder)
+        if not records:
+            name = plan.suite.name
+            raise BenchError(f"there are no records of '{name}' in '{self.store_url}' or '{folder}'\n    `bench run {suite}` makes them")
+
+        return records
+
     def environments(self, records: Mapping[str, Record], store: Store | None) -> dict[str, Mapping[str, Any]]:
         """Return the facts of the environments that records refer to."""
         for identifier in {record.environment for record in records.values()} - set(self._facts):
@@ -168,11 +188,12 @@ class Session:
 
     def leaderboard(self, plan: Plan, records: Mapping[str, Record], store: Store | None, folder: Path) -> Leaderboard:
         """Return the leaderboard, from its JSON file where that was computed from the same records by the same code."""
+        from harness.environment import hardware_id
         from harness.errors import StoreError
         from harness.leaderboard import Leaderboard, build_leaderboard, leaderboard_inputs
 
-        hardware = {identifier: _hardware(facts) for identifier, facts in self.environments(records, store).items()}
-        inputs = leaderboard_inputs(plan, records, hardware, self._board_code())
+        hardware = {identifier: hardware_id(facts) for identifier, facts in self.environments(records, store).items()}
+        inputs = leaderboard_inputs(plan, records, hardware, self._code_of("leaderboard.py", "stats.py"))
         path = folder / "leaderboard.json"
         try:
             known = Leaderboard.from_json(json.loads(path.read_text(encoding="utf-8")))
@@ -183,15 +204,26 @@ class Session:
 
         return build_leaderboard(plan, records, hardware, inputs)
 
-    def _board_code(self) -> str:
+    def claims(self, plan: Plan, records: Mapping[str, Record], folder: Path) -> ClaimBoard:
+        """Return the verdicts on the suite's claims, from their JSON file where they were computed from the same records by the same code."""
+        from harness.claims import ClaimBoard, claim_inputs, verify_claims
+        from harness.errors import StoreError
+        from harness.leaderboard import leaderboard_inputs
+
+        code = self._code_of("claims.py", "expressions.py", "stats.py")
+        inputs = claim_inputs(plan, leaderboard_inputs(plan, records, {}, code))
+        try:
+            known = ClaimBoard.from_json(json.loads((folder / "claims.json").read_text(encoding="utf-8")))
+            if known.inputs == inputs:
+                return known
+        except (OSError, ValueError, StoreError):
+            pass
+
+        return verify_claims(plan, records, inputs)
+
+    def _code_of(self, *modules: str) -> str:
         from harness.fingerprint import hash_source
 
         package = Path(__file__).parent.parent
 
-        return "".join(hash_source((package / name).read_text(encoding="utf-8")) for name in ("leaderboard.py", "stats.py"))
-
-
-def _hardware(facts: Mapping[str, Any]) -> str:
-    from harness.records import digest
-
-    return digest([facts.get(name) for name in ("cpu", "cpu_count", "gpus", "threads", "device")])[:16]
+        return "".join(hash_source((package / name).read_text(encoding="utf-8")) for name in modules)

@@ -80,7 +80,9 @@ def command(
     Exit code: 0 every cell ok, 1 some failed, 2 invalid input, 130 interrupted.
     """
     from harness.plan import make_plan
+    from harness.report.claims import summary, write_claims
     from harness.report.files import prepare_folder, write_reports
+    from harness.report.page import Evidence, write_index, write_page
     from harness.store import open_store, write_export
 
     console = make_console()
@@ -123,6 +125,8 @@ def command(
     with _stopping():
         paths = write_reports(board, folder, shlex.join(["bench", *sys.argv[1:]]))
         write_export(folder / "records.jsonl", records.values(), session.environments(records, database))
+        claims = session.claims(plan, records, folder) if loaded.claims else None
+        paths += write_claims(claims, folder, shlex.join(["bench", *sys.argv[1:]])) if claims is not None else []
     if as_json:
         import json
 
@@ -131,8 +135,13 @@ def command(
         from harness.report.terminal import print_leaderboard
 
         print_leaderboard(board, console)
-        if not quiet:
-            console.print(f"reports: {', '.join(str(path) for path in [*paths, folder / 'records.jsonl'])}", soft_wrap=True)
+        if claims is not None:
+            console.print(f"{summary(claims)}; `bench verify {suite}` shows them", soft_wrap=True)
+    with _stopping():  # drawn last: who waits for the figures has them
+        evidence = Evidence(board, plan, records, session.environments(records, database), claims, f"bench run {suite}")
+        paths += [folder / "records.jsonl", write_page(evidence, folder, results), write_index(results)]
+    if not quiet and not as_json:
+        console.print(f"reports: {', '.join(map(str, paths))}", soft_wrap=True)
 
     return 1 if board.failed else 0
 

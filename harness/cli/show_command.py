@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -25,7 +26,8 @@ __all__ = ["Found", "command", "find_record"]
 @place_options
 def command(trial: str, as_json: bool, results: Path, store: str | None) -> int:
     """
-    Show everything about TRIAL: what it was asked, what came out, what it cost, on which machine, and its traceback if it failed.
+    Show everything about TRIAL: what it was asked, what came out, what it cost, on which machine, its traceback if it failed, and the command
+    that repeats it.
 
     TRIAL is its name or the beginning of it; `bench plan SUITE --trials` lists the names.
 
@@ -60,7 +62,9 @@ def command(trial: str, as_json: bool, results: Path, store: str | None) -> int:
     if facts:
         click.echo(f"  environment {record.environment}: {json.dumps(dict(facts))}")
     if record.error:
-        click.echo(f"\n{record.error.rstrip()}")
+        click.echo(f"\n{record.error.rstrip()}\n")
+    places = [*([] if results == Path("results") else ["--results", str(results)]), *(["--store", store] if store else [])]
+    click.echo(f"  again: {shlex.join(['bench', 'rerun', record.trial, *places])}")
 
     return 0
 

@@ -25,33 +25,19 @@ def command(trial: str, results: Path, store: str | None, plugins: tuple[str, ..
     \b
     bench why 3f2a9c
     """
-    from harness.artifacts import contents_of
     from harness.environment import machine_facts
-    from harness.plan import changed_parts
-    from harness.records import Part, Trial, trial_key
+    from harness.plan import changed_parts, trial_of
+    from harness.records import trial_key
 
     session = Session.open(plugins, results, store)
     record, facts, database = find_record(session, trial)
-    question = record.question
-    task = session.registry.task(question["task"]["name"])
-    dataset = session.registry.dataset(task.name, question["dataset"]["name"])
-    method = session.registry.method(task.name, question["method"]["name"])
-    content = "+".join(contents_of(dataset))
-    today = Trial(
-        task=Part(task.name, task.entry, question["task"]["parameters"], session.code.code_hash(task.entry)),
-        dataset=Part(dataset.name, dataset.entry, question["dataset"]["parameters"], session.code.code_hash(dataset.entry), content),
-        method=Part(
-            method.name, method.entry, question["method"]["parameters"], session.code.code_hash(method.entry), "", method.privileges
-        ),
-        budget=question["budget"],
-        seed=question["seed"],
-    )
+    today = trial_of(record, session.registry, session.code)
     if trial_key(today) == record.key:
-        click.echo(f"trial {record.trial} is fresh: {method.name} on {dataset.name}, seed {today.seed} ({record.status})")
+        click.echo(f"trial {record.trial} is fresh: {today.method.name} on {today.dataset.name}, seed {today.seed} ({record.status})")
     elif database is not None and (fresh := database.known([trial_key(today)])):
         click.echo(f"trial {record.trial} has a fresh record too ({next(iter(fresh.values())).status}); the one you named is older")
     else:
-        click.echo(f"trial {record.trial} would run again: {method.name} on {dataset.name}, seed {today.seed}")
+        click.echo(f"trial {record.trial} would run again: {today.method.name} on {today.dataset.name}, seed {today.seed}")
     for line in changed_parts(record, today, database, session.code):
         click.echo(f"  {line}")
     before, now = facts.get("packages", {}), machine_facts()["packages"]

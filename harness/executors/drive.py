@@ -22,9 +22,10 @@ if TYPE_CHECKING:
     from harness.executors.engine import Engine, Returned
     from harness.plan import Plan
     from harness.records import Record, Trial
+    from harness.specs import Dataset
     from harness.store import Store
 
-__all__ = ["Listener", "execute_plan", "prepare_data"]
+__all__ = ["Listener", "execute_plan", "obtain_parts", "prepare_data"]
 
 SAY_EVERY_SECONDS = 5
 
@@ -116,7 +117,16 @@ def prepare_data(plan: Plan, say: Callable[[str], None]) -> None:
         DataError: A data set cannot be had.
     """
     needed = {item.trial.dataset.name for item in [*plan.todo, *plan.to_rescore]}
-    specs = [cell.spec for cell in plan.suite.datasets if cell.dataset.name in needed]
+    obtain_parts([cell.spec for cell in plan.suite.datasets if cell.dataset.name in needed], say)
+
+
+def obtain_parts(specs: Sequence[Dataset], say: Callable[[str], None]) -> None:
+    """
+    Fetch and verify the raw data of data sets, and build their artifacts.
+
+    Raises:
+        DataError: Some cannot be had.
+    """
     for raw in {raw.name: raw for spec in specs for raw in spec.raw}.values():
         fetch(raw, say, _Steps(raw.name, say))
     for artifact in {artifact.name: artifact for spec in specs for artifact in spec.artifacts}.values():

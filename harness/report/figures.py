@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from harness.leaderboard import SIGNIFICANCE
 
 if TYPE_CHECKING:
-    from harness.leaderboard import Cell, Leaderboard, MetricInfo, Row
+    from harness.leaderboard import Cell, Column, Leaderboard, MetricInfo, Row, Standing
     from harness.plan import Plan
 
 __all__ = [
@@ -17,14 +18,24 @@ __all__ = [
     "count",
     "coverage",
     "difference",
+    "failures",
     "grid",
+    "interval",
+    "left_out",
     "legend",
     "mean",
+    "mean_ranks",
+    "megabytes",
     "number",
     "p_value",
     "pairing",
+    "probability",
     "rank",
+    "rank_interval",
+    "rank_tests",
     "ratio",
+    "resolution",
+    "resolution_legend",
     "seconds",
 ]
 
@@ -41,11 +52,18 @@ def number(value: float | None, unit: str, *, signed: bool = False) -> str:
 
 
 def mean(cell: Cell, unit: str) -> str:
-    """Spell a mean with the half width of its interval."""
+    """Spell a mean with the half width of its interval, or with both ends of a bootstrap interval, which need not lie evenly."""
     if cell.mean is None or cell.low is None or cell.high is None:
         return number(cell.mean, unit)
+    if cell.interval == "bca":
+        return f"{number(cell.mean, unit)} {interval(cell.low, cell.high, unit)}"
 
     return f"{number(cell.mean, unit)} ±{number((cell.high - cell.low) / 2, unit)}"
+
+
+def interval(low: float | None, high: float | None, unit: str, *, signed: bool = False) -> str:
+    """Spell an interval; nothing where there is none."""
+    return "" if low is None or high is None else f"[{number(low, unit, signed=signed)}, {number(high, unit, signed=signed)}]"
 
 
 def difference(cell: Cell, unit: str) -> str:
@@ -76,6 +94,19 @@ def seconds(value: float | None) -> str:
         return NOTHING
 
     return f"{value:.2f} s" if value < 100 else f"{value:.0f} s"
+
+
+def megabytes(value: float | None) -> str:
+    """Spell an amount of memory."""
+    return NOTHING if value is None else f"{value / 1e6:,.0f} MB"
+
+
+def probability(value: float | None) -> str:
+    """Spell a probability that was estimated from a few thousand draws."""
+    if value is None:
+        return NOTHING
+
+    return "<0.01" if 0 < value < 0.01 else f"{value:.2f}"
 
 
 def coverage(ok: int, total: int) -> str:
@@ -125,11 +156,110 @@ def legend(board: Leaderboard, metric: MetricInfo) -> str:
     """Say what the figures of an overview are."""
     few = " (few: small differences cannot show)" if len(board.seeds) < 5 else ""
     unit = f", {metric.unit}" if metric.unit else ""
+    skewed = any(cell.interval == "bca" for cell in board.cells if cell.metric == metric.name)
+    bootstrapped = " (in brackets, where the seeds are skewed: both ends of a BCa bootstrap interval)" if skewed else ""
 
     return (
-        f"{metric.name}{unit}: mean ± half the 95 % interval over {count(len(board.seeds), 'seed')}{few}, {metric.direction} is better; "
+        f"{metric.name}{unit}: mean ± half the 95 % interval over {count(len(board.seeds), 'seed')}{few}, {metric.direction} is better{bootstrapped}; "
         f"then the paired difference to {board.baseline}, * where its p-value (paired t, Holm over all comparisons of this metric) is below {SIGNIFICANCE}. "
         f"Bold: not significantly worse than the best of the column, which many are where seeds are few or scatter. "
         f"Mean rank: over all data sets, among the methods that are complete on them. "
         f"Cost: wall time relative to the baseline's on the same seeds and hardware."
     )
+
+
+def resolution(board: Leaderboard, metric: MetricInfo, columns: Sequence[Column]) -> str:
+    """Say what differences the seeds of some columns can show; nothing where there is one seed."""
+    of_label = {item.dataset: item for item in board.over_all(metric.name).resolution}
+    parts = [
+        f"{column_title(column.label, column.name)}: {number(own.noise_floor, metric.unit)} ({number(own.detectable, metric.unit)})"
+        for column in columns
+        if (own := of_label[column.label]).noise_floor is not None
+    ]
+
+    return f"noise floor (detectable): {'; '.join(parts)}" if parts else ""
+
+
+def resolution_legend(board: Leaderboard, metric: MetricInfo) -> str:
+    """Say what :func:`resolution` and the pairing gain are."""
+    shown = [item for item in board.over_all(metric.name).resolution if item.noise_floor is not None]
+    if not shown:
+        return ""
+    halves = sorted({item.half for item in shown})
+    size = f"{halves[0]}" if len(halves) == 1 else f"{halves[0]} to {halves[-1]}"
+    gains = sorted(100 * item.pairing_gain for item in shown if item.pairing_gain is not None)
+    ends = list(dict.fromkeys(f"{share:.0f}" for share in (gains[0], gains[-1]))) if gains else []
+    span = f"{' to '.join(ends)} %"
+    gain = f" Pairing removed {span} of the variance of the differences, by data set (below 0 it added some)." if gains else ""
+
+    return (
+        f"Noise floor: {board.baseline} on {size} of its seeds against itself on as many others; 95 % of such differences are smaller. "
+        f"Detectable: the difference that a paired t test finds with a power of 80 % on these seeds, before correction (median over the methods).{gain}"
+    )
+
+
+def rank_tests(board: Leaderboard, metric: MetricInfo) -> str:
+    """Say whether the mean ranks tell the methods apart; nothing where there are too few of them or of data sets."""
+    overall = board.over_all(metric.name)
+    if overall.critical_difference is None:
+        return ""
+    first, *others = sorted(overall.standings, key=lambda standing: standing.mean_rank)
+    behind = [standing.method for standing in others if standing.mean_rank - first.mean_rank >= overall.critical_difference]
+    verdict = f"which parts {first.method} from {', '.join(behind)}" if behind else "which no two methods reach"
+
+    return f"Friedman p {p_value(overall.friedman_p)}, critical difference {overall.critical_difference:.1f}, {verdict}"
+
+
+def mean_ranks(board: Leaderboard, metric: MetricInfo) -> list[str]:
+    """Return lines on the mean ranks: their intervals, what tells them apart, who is best how probably."""
+    order = sorted(board.over_all(metric.name).standings, key=lambda standing: standing.mean_rank)
+    if len(order) < 2:
+        return []
+    ranks = ", ".join(f"{standing.method} {rank(standing.mean_rank)} {rank_interval(standing)}".rstrip() for standing in order)
+    tests = rank_tests(board, metric)
+    lines = [f"Mean ranks{f' ({tests})' if tests else ''}: {ranks}."]
+    likely = [standing for standing in order if (standing.best_probability or 0.0) >= 0.01]
+    if likely:
+        likely.sort(key=lambda standing: -(standing.best_probability or 0.0))
+        named = ", ".join(f"{standing.method} {probability(standing.best_probability)}" for standing in likely)
+        lines.append(f"P(best), if the seeds were drawn anew: {named}.")
+
+    return lines
+
+
+def rank_interval(standing: Standing) -> str:
+    """Spell the interval of a mean rank; nothing where there is none."""
+    return "" if standing.rank_low is None else f"[{rank(standing.rank_low)}, {rank(standing.rank_high)}]"
+
+
+def left_out(board: Leaderboard, metric: MetricInfo) -> str:
+    """Say whether the winner changes where a data set is left out; nothing with one data set."""
+    overall = board.over_all(metric.name)
+    if not overall.left_out or len(overall.standings) < 2:
+        return ""
+    winners = " and ".join(overall.winners)
+    changes: dict[tuple[str, ...], list[str]] = {}
+    for item in overall.left_out:
+        if item.winners != overall.winners:
+            changes.setdefault(item.winners, []).append(item.name)
+    if not changes:
+        return f"Lowest mean rank: {winners}, whichever data set is left out."
+    others = "; ".join(f"{' and '.join(changed)} without {' or '.join(names)}" for changed, names in changes.items())
+
+    return f"Lowest mean rank: {winners}; but {others}."
+
+
+def failures(board: Leaderboard) -> str:
+    """Say which methods lack how many results, and why; nothing where none is lacking."""
+    main = board.metrics[0].name
+    parts = []
+    for row in board.rows:
+        counts: dict[str, int] = {}
+        for column in board.columns:
+            for status, amount in board.cell(column.label, row.label, main).statuses.items():
+                if status != "ok":
+                    counts[status] = counts.get(status, 0) + amount
+        if counts:
+            parts.append(f"{row.label} ({', '.join(f'{amount} {status}' for status, amount in sorted(counts.items()))})")
+
+    return f"{count(board.failed, 'trial')} without a result: {'; '.join(parts)}." if parts else ""

@@ -19,7 +19,14 @@ from harness.store import replace_file
 if TYPE_CHECKING:
     from harness.leaderboard import Leaderboard, MetricInfo
 
-__all__ = ["prepare_folder", "to_csv", "to_json", "to_markdown", "write_reports"]
+__all__ = ["escape", "prepare_folder", "to_csv", "to_json", "to_markdown", "write_reports"]
+
+
+TOGETHER = (
+    "Among the methods that are complete on every data set; nothing is imputed. 95 % interval and P(best): the seeds of each data set drawn anew, the same "
+    "for all methods. Interquartile mean: of the middle half of all figures, for metrics that are bounded on both sides. Critical difference: Nemenyi, 5 %; "
+    "variants of one data set share its rows, so that they count for less than the test takes them for."
+)
 
 
 def prepare_folder(folder: Path) -> None:
@@ -87,22 +94,29 @@ def to_markdown(board: Leaderboard, command: str) -> str:
     """Return the leaderboard as GitHub's Markdown: an overview by the main metric, then every data set in detail."""
     main = board.metrics[0]
     parts = [
-        f"# {_escape(board.suite)}",
-        _escape(board.summary),
+        f"# {escape(board.suite)}",
+        escape(board.summary),
         f"Produced by `{command}`.",
         "## Overview",
         _overview(board, main),
         figures.legend(board, main),
+        escape(figures.resolution_legend(board, main)),
     ]
     privileged = [f"{row.label} ({', '.join(row.privileges)})" for row in board.rows if row.privileges]
     if privileged:
-        parts.append(_escape(f"† needs more than its neighbours: {'; '.join(privileged)}."))
+        parts.append(escape(f"† needs more than its neighbours: {'; '.join(privileged)}."))
     if board.pairing:
-        parts.append(_escape(figures.pairing(board)))
+        parts.append(escape(figures.pairing(board)))
+    parts.append(escape(figures.failures(board)))
     if board.stale:
         parts.append(f"{board.stale} records were made by other code or data than today's.")
+    if len(board.over_all(main.name).standings) > 1:
+        tests = figures.rank_tests(board, main)
+        parts += ["## All data sets together", _together(board, main), escape(f"Mean ranks: {tests}.") if tests else ""]
+        parts += [escape(figures.left_out(board, main)), TOGETHER]
     for column in board.columns:
-        parts += [f"## {_escape(column.label)}", _details(board, column.label)]
+        parts += [f"## {escape(column.label)}", _details(board, column.label), escape(figures.resolution(board, main, [column]))]
+    parts.append(_details_legend(board))
 
     return "\n\n".join(part for part in parts if part) + "\n"
 
@@ -110,17 +124,45 @@ def to_markdown(board: Leaderboard, command: str) -> str:
 def _overview(board: Leaderboard, metric: MetricInfo) -> str:
     lines = []
     for row in figures.by_rank(board, metric):
-        line = [_escape(row.label) + ("†" if row.privileges else "")]
+        line = [escape(row.label) + ("†" if row.privileges else "")]
         for column in board.columns:
             cell = board.cell(column.label, row.label, metric.name)
             text = figures.mean(cell, metric.unit)
             change = figures.difference(cell, metric.unit)
             line.append(f"**{text}**" if cell.best else text)
-            line[-1] += f" ({_escape(change)})" if change else ""
+            line[-1] += f" ({escape(change)})" if change else ""
         lines.append([*line, figures.rank(row.mean_ranks[metric.name]), figures.ratio(row.cost_ratio), figures.coverage(row.ok, row.total)])
-    headers = ["method", *(_escape(column.label) for column in board.columns), "mean rank", "cost", "ok"]
+    headers = ["method", *(escape(column.label) for column in board.columns), "mean rank", "cost", "ok"]
 
     return tabulate(lines, headers=headers, tablefmt="github", disable_numparse=True)
+
+
+def _together(board: Leaderboard, metric: MetricInfo) -> str:
+    standings = sorted(board.over_all(metric.name).standings, key=lambda standing: standing.mean_rank)
+    bounded = any(standing.interquartile_mean is not None for standing in standings)
+    lines = []
+    for standing in standings:
+        line = [escape(standing.method), figures.rank(standing.mean_rank), figures.rank_interval(standing) or figures.NOTHING]
+        line.append(figures.probability(standing.best_probability))
+        if bounded:
+            middle = figures.interval(standing.interquartile_low, standing.interquartile_high, metric.unit)
+            line.append(f"{figures.number(standing.interquartile_mean, metric.unit)} {middle}".rstrip())
+        lines.append(line)
+    headers = ["method", "mean rank", "95 % interval", "P(best)", *(["interquartile mean"] if bounded else [])]
+
+    return tabulate(lines, headers=headers, tablefmt="github", disable_numparse=True)
+
+
+def _details_legend(board: Leaderboard) -> str:
+    mixed = any(cell.machines > 1 for cell in board.cells)
+    machines = " ‡: over trials on several kinds of hardware, so that the seconds are no comparison." if mixed else ""
+
+    return (
+        f"Δ: paired difference to {escape(board.baseline)} with its 95 % interval (Student's t). p: paired t test; Wilcoxon: signed-rank test, for comparison; "
+        "both corrected by Holm over all comparisons of the metric. Wins: share of seeds on which the method beats the baseline, a tie counting half; "
+        "P(better): the same over all pairs of seeds. Time, CPU and memory: medians over the trials that ended ok; the ratio of costs is taken on the same "
+        f"seeds and hardware alone. A method without a rank lacks a result; nothing is imputed.{machines}"
+    )
 
 
 def _details(board: Leaderboard, dataset: str) -> str:
@@ -131,30 +173,40 @@ def _details(board: Leaderboard, dataset: str) -> str:
         cell = cells[main.name]
         interval = (
             f"{figures.number(cell.difference, main.unit, signed=True)} "
-            f"[{figures.number(cell.difference_low, main.unit, signed=True)}, {figures.number(cell.difference_high, main.unit, signed=True)}]"
+            f"{figures.interval(cell.difference_low, cell.difference_high, main.unit, signed=True)}".rstrip()
             if cell.difference is not None
             else figures.NOTHING
         )
         rank = figures.NOTHING if cell.rank is None else f"{cell.rank:g}"
         lines.append(
             [
-                _escape(row.label) + ("†" if row.privileges else ""),
+                escape(row.label) + ("†" if row.privileges else ""),
                 *(figures.mean(cells[metric.name], metric.unit) for metric in board.metrics),
                 interval,
                 figures.p_value(cell.p),
+                figures.p_value(cell.wilcoxon_p),
+                figures.probability(cell.win_rate),
+                figures.probability(cell.improvement_probability),
                 rank,
-                figures.seconds(cell.wall_seconds),
+                figures.seconds(cell.wall_seconds) + ("‡" if cell.machines > 1 else ""),
+                figures.seconds(cell.cpu_seconds),
+                figures.megabytes(cell.peak_rss_bytes),
                 figures.ratio(cell.cost_ratio),
                 figures.coverage(cell.statuses.get("ok", 0), cell.total),
             ]
         )
     headers = [
         "method",
-        *(_escape(f"{metric.name}{f' ({metric.unit})' if metric.unit else ''}") for metric in board.metrics),
-        _escape(f"Δ {main.name}"),
+        *(escape(f"{metric.name}{f' ({metric.unit})' if metric.unit else ''}") for metric in board.metrics),
+        escape(f"Δ {main.name}"),
         "p",
+        "Wilcoxon",
+        "wins",
+        "P(better)",
         "rank",
         "time",
+        "CPU",
+        "memory",
         "cost",
         "ok",
     ]
@@ -165,6 +217,6 @@ def _details(board: Leaderboard, dataset: str) -> str:
 _ESCAPES = str.maketrans({**{mark: f"\\{mark}" for mark in "\\`*_|[]#"}, "<": "&lt;", ">": "&gt;", "&": "&amp;", "\n": " "})
 
 
-def _escape(text: str) -> str:
+def escape(text: str) -> str:
     """Keep text from being read as Markdown or HTML."""
     return text.translate(_ESCAPES)

@@ -29,14 +29,19 @@ def print_leaderboard(board: Leaderboard, console: Console, metric: str | None =
     shown = next(item for item in board.metrics if metric in (None, item.name))
     for name in dict.fromkeys(column.name for column in board.columns):
         console.print(_table(board, name, shown, plain=not console.is_terminal))
-    console.print(Text(figures.legend(board, shown), style="dim"))
-    if board.pairing:
-        console.print(Text(figures.pairing(board), style="dim"))
+        if floor := figures.resolution(board, shown, [column for column in board.columns if column.name == name]):
+            console.print(Text(floor, style="dim"))
+    for line in (*figures.mean_ranks(board, shown), figures.left_out(board, shown)):
+        if line:
+            console.print(Text(line))
+    for line in (figures.legend(board, shown), figures.resolution_legend(board, shown), figures.pairing(board)):
+        if line:
+            console.print(Text(line, style="dim"))
     privileged = [f"{row.label} ({', '.join(row.privileges)})" for row in board.rows if row.privileges]
     if privileged:
         console.print(Text(f"† needs more than its neighbours: {'; '.join(privileged)}.", style="dim"))
     if board.failed:
-        console.print(Text(_failures(board), style="yellow"))
+        console.print(Text(f"{figures.failures(board)} `bench show` tells why.", style="yellow"))
     if board.stale:
         console.print(
             Text(
@@ -73,18 +78,3 @@ def _text(cell: Cell, metric: MetricInfo, plain: bool) -> Text:
         text.append(f" [{figures.coverage(ok, cell.total)}]", style="yellow")
 
     return text
-
-
-def _failures(board: Leaderboard) -> str:
-    main = board.metrics[0].name
-    parts = []
-    for row in board.rows:
-        counts: dict[str, int] = {}
-        for column in board.columns:
-            for status, count in board.cell(column.label, row.label, main).statuses.items():
-                if status != "ok":
-                    counts[status] = counts.get(status, 0) + count
-        if counts:
-            parts.append(f"{row.label} ({', '.join(f'{count} {status}' for status, count in sorted(counts.items()))})")
-
-    return f"{figures.count(board.failed, 'trial')} without a result: {'; '.join(parts)}. `bench show` tells why."

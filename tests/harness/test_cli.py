@@ -82,6 +82,7 @@ def test_a_run_can_be_planned_run_shown_and_exported(bench, toy):
         "leaderboard.csv",
         "leaderboard.json",
         "records.jsonl",
+        "index.html",
     }
 
 
@@ -161,6 +162,103 @@ def test_every_bundled_suite_can_be_planned(bench, suite):
 
     assert planned["trials"] == planned["methods"] * planned["datasets"] * planned["seeds"] > 0
     assert planned["to_run"] == planned["trials"]
+
+
+CLAIMS = """
+claims:
+  - id: zero-is-far
+    says: Guessing one half is closer than guessing zero.
+    expect: closeness(constant) > closeness(zero)
+  - id: zero-is-close
+    says: The opposite.
+    expect: closeness(zero) > closeness(constant)
+    margin: 0.3
+  - id: noise-helps
+    says: Noise makes the guess better.
+    expect: closeness(noisy) > closeness(constant)
+"""
+CLAIMED = SUITE.replace("[constant, noisy]", "[constant, noisy, {constant: {value: 0.0}, label: zero}]").replace("seeds: 2", "seeds: 8")
+
+
+def test_claims_are_judged_from_the_records(bench, toy):
+    suite = bench.suite(CLAIMED + CLAIMS)
+
+    ran = bench("run", suite, "--plugin", toy, "--executor", "inline")
+    folder = bench.folder / "results/suite"
+    by_run = (folder / "claims.json").read_text()
+    done = bench("verify", suite, "--plugin", toy)
+    strict = bench("verify", suite, "--plugin", toy, "--strict")
+    as_json = bench("verify", suite, "--plugin", toy, "--json")
+
+    assert ran.returncode == 0, ran.stderr
+    assert "3 claims: 1 reproduced, 1 contradicted, 1 inconclusive" in ran.stdout
+    assert (done.returncode, strict.returncode) == (0, 3)
+    assert re.search(r"zero-is-far .* reproduced .* points .* 8/8", done.stdout)
+    assert re.search(r"zero-is-close .* contradicted", done.stdout)
+    assert re.search(r"noise-helps .* inconclusive .*about [0-9]+|noise-helps .* inconclusive .*more than 1,000", done.stdout)
+    assert "Produced by `bench verify suite.yaml" in (folder / "claims.md").read_text().replace(f"{bench.folder}/", "")
+    assert by_run == (folder / "claims.json").read_text() == as_json.stdout
+
+
+def test_a_known_verdict_is_read_back_and_a_changed_claim_is_judged_anew(bench, toy):
+    bench("run", bench.suite(CLAIMED + CLAIMS), "--plugin", toy, "--executor", "inline")
+
+    again = bench("run", bench.suite(CLAIMED + CLAIMS.replace("margin: 0.3", "margin: 0.9")), "--plugin", toy)
+    without = bench("verify", bench.suite(CLAIMED), "--plugin", toy, "--strict")
+
+    assert "all 24 trials are known" in again.stdout
+    assert '"margin": 0.9' in (bench.folder / "results/suite/claims.json").read_text()
+    assert without.returncode == 0
+    assert "there are no claims" in without.stdout
+
+
+def test_a_claim_whose_method_is_left_out_is_not_asked(bench, toy):
+    suite = bench.suite(CLAIMED + CLAIMS)
+    bench("run", suite, "--plugin", toy, "--executor", "inline")
+
+    done = bench("verify", suite, "--plugin", toy, "--methods", "noisy", "--strict")
+
+    assert done.returncode == 0
+    assert "3 claims: 1 inconclusive, 2 not asked" in done.stdout
+    assert (bench.folder / "results/suite-modified/claims.md").exists()
+
+
+@pytest.mark.parametrize("command", ["verify", "run", "plan"])
+def test_a_wrong_claim_is_refused_with_an_arrow_and_nothing_starts(bench, toy, command):
+    done = bench(command, bench.suite(CLAIMED + CLAIMS.replace("> closeness(zero)", "> closeness(zro)")), "--plugin", toy)
+
+    assert done.returncode == 2
+    message = done.stderr.replace(f"{bench.folder}/", "")
+    assert message.startswith(
+        "bench: suite.yaml:11:5: claim 'zero-is-far': unknown method 'zro'\n    closeness(constant) > closeness(zro)\n"
+    )
+    assert f"\n    {' ' * 32}^\n    did you mean 'zero'?" in message
+    assert not (bench.folder / "results").exists()
+
+
+def test_claims_without_records_say_what_makes_them(bench, toy):
+    done = bench("verify", bench.suite(CLAIMED + CLAIMS), "--plugin", toy)
+
+    assert done.returncode == 2
+    assert "`bench run" in done.stderr
+
+
+def test_the_committed_verdicts_are_those_of_the_committed_records(bench):
+    results = Path(__file__).parents[2] / "results"
+    for name in ("noisy_labels", "storm_text", "storm_digits"):
+        (bench.folder / "results" / name).mkdir(parents=True)
+        (bench.folder / "results" / name / "records.jsonl").symlink_to(results / name / "records.jsonl")
+
+        done = bench("verify", name, "--json")
+
+        assert done.returncode == 0, done.stderr
+        found, committed = json.loads(done.stdout), json.loads((results / name / "claims.json").read_text(encoding="utf-8"))
+        assert [(claim["id"], claim["verdict"]) for claim in found["claims"]] == [
+            (claim["id"], claim["verdict"]) for claim in committed["claims"]
+        ]
+        effects, before = ([part["effect"] for claim in board["claims"] for part in claim["findings"]] for board in (found, committed))
+        assert effects == pytest.approx(before)
+        assert len(found["claims"]) >= 4
 
 
 def test_the_schema_is_json(bench):

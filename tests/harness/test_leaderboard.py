@@ -8,7 +8,10 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from rich.console import Console
 
 from harness.errors import StoreError
@@ -30,6 +33,7 @@ SCORES = {
 }
 
 
+BOUNDS = {"accuracy": (0.0, 1.0), "nll": (0.0, None)}
 HARDWARE = {"fast": "A", "slow": "B"}
 
 
@@ -37,7 +41,7 @@ def part(name: str) -> Part:
     return Part(name, f"m:{name}", {}, "code")
 
 
-def make_plan(methods=("base", "better", "alike"), metrics=("accuracy", "nll")) -> Plan:
+def make_plan(methods=("base", "better", "alike"), metrics=("accuracy", "nll"), seeds=5) -> Plan:
     suite = Suite(
         name="suite",
         path=Path("suite.yaml"),
@@ -49,10 +53,11 @@ def make_plan(methods=("base", "better", "alike"), metrics=("accuracy", "nll")) 
             for name in methods
         ),
         baseline="base",
-        seeds=(0, 1, 2, 3, 4),
+        seeds=tuple(range(seeds)),
         budget={"steps": 1},
         metrics=tuple(
-            Metric(name, "toy", "m:f", name, "lower" if name == "nll" else "higher", "%" if name == "accuracy" else "") for name in metrics
+            Metric(name, "toy", "m:f", name, "lower" if name == "nll" else "higher", "%" if name == "accuracy" else "", BOUNDS[name])
+            for name in metrics
         ),
         limits=Limits(),
         resources=Resources(),
@@ -67,10 +72,10 @@ def make_plan(methods=("base", "better", "alike"), metrics=("accuracy", "nll")) 
     return Plan(suite, tuple(planned), {})
 
 
-def make_records(plan: Plan) -> dict[str, Record]:
+def make_records(plan: Plan, scores=SCORES) -> dict[str, Record]:
     records = {}
     for item in plan.planned:
-        score = SCORES[item.method, item.dataset][item.trial.seed]
+        score = scores[item.method, item.dataset][item.trial.seed]
         seconds = {"base": 1.0, "better": 3.0, "alike": 0.5}[item.method]
         records[item.key] = Record(
             key=item.key,
@@ -79,7 +84,7 @@ def make_records(plan: Plan) -> dict[str, Record]:
             circumstances={},
             status="failed" if score is None else "ok",
             metrics={"accuracy": score, "nll": None if score is None else 1 - score},
-            costs=Costs(seconds, seconds, 1, None, 1, 1),
+            costs=Costs(seconds, seconds / 2, 1_000_000, None, 30, 20),
             environment="slow" if item.trial.seed == 4 and item.method == "better" else "fast",
         )
 
@@ -164,6 +169,10 @@ def test_permuting_the_methods_permutes_the_table():
 
     for cell in forward.cells:
         assert backward.cell(cell.dataset, cell.method, cell.metric) == cell
+    for overall in forward.overall:
+        other = backward.over_all(overall.metric)
+        assert sorted(other.standings, key=str) == sorted(overall.standings, key=str)
+        assert replace(other, standings=overall.standings) == overall
 
 
 def test_adding_a_constant_changes_no_rank_and_no_difference():
@@ -192,7 +201,7 @@ def test_json_is_read_back_and_strangers_are_refused():
     result = board()
 
     assert Leaderboard.from_json(json.loads(to_json(result))) == result
-    for broken in ({}, {"format": 99}, {"format": 1, "suite": "x"}):
+    for broken in ({}, {"format": 99}, {"format": 1, "suite": "x"}, {**result.to_json(), "overall": [{"metric": "accuracy"}]}):
         with pytest.raises(StoreError):
             Leaderboard.from_json(broken)
 
@@ -230,6 +239,176 @@ def test_pairing_is_verified_and_a_breach_is_named():
     assert board(plan, breached).pairing == {"split": (8, 10)}
     assert "saw the same noise, split on every" in to_markdown(board(plan, paired), "bench")
     assert "NOT paired: methods saw different split on 2 of 10" in to_markdown(board(plan, breached), "bench")
+
+
+FULL = {**SCORES, ("alike", "hard"): [0.52, 0.53, 0.51, 0.48, 0.55]}
+
+
+def full_board(plan=None) -> Leaderboard:
+    plan = plan or make_plan()
+
+    return board(plan, make_records(plan, FULL))
+
+
+def test_a_cell_says_how_often_the_method_wins_and_which_interval_it_has():
+    cell = full_board().cell("hard", "alike", "nll")
+
+    assert cell.win_rate == 0.7  # three seeds won, one tied, one lost
+    assert cell.improvement_probability == pytest.approx(15.5 / 25)
+    assert cell.interval == "t"
+    assert cell.wilcoxon_p == pytest.approx(0.375)  # 2 * 3 / 2^4; the other three have 0.0625
+
+
+def test_the_baseline_is_not_compared_with_itself():
+    cell = board().cell("easy", "base", "accuracy")
+
+    assert (cell.win_rate, cell.improvement_probability, cell.wilcoxon_p, cell.detectable) == (None,) * 4
+
+
+def test_many_skewed_seeds_are_marked_as_bootstrapped():
+    plan = make_plan(seeds=25)
+    rng = np.random.default_rng(0)
+    scores = {place: (0.9 - 0.01 * rng.lognormal(0, 1, size=25)).tolist() for place in SCORES}
+
+    result = board(plan, make_records(plan, scores))
+
+    assert result.cell("easy", "better", "accuracy").interval == "bca"
+    assert "both ends of a BCa bootstrap interval" in to_markdown(result, "bench")
+
+
+def test_all_data_sets_together_rank_who_is_complete_on_them():
+    overall = board().over_all("accuracy")
+
+    assert [standing.method for standing in overall.standings] == ["base", "better"]
+    assert overall.winners == ("better",)
+    assert [standing.best_probability for standing in overall.standings] == [0.0, 1.0]
+    assert (overall.standings[1].rank_low, overall.standings[1].rank_high) == (1.0, 1.0)
+    assert overall.friedman_p is None  # two methods
+
+
+def test_three_complete_methods_are_tested_over_the_data_sets():
+    overall = full_board().over_all("accuracy")
+
+    assert 0 < overall.friedman_p < 1
+    assert overall.critical_difference == pytest.approx(3.3144931554 / 2**0.5, abs=1e-9)  # k = 3, N = 2: the root is 1
+
+
+def test_a_metric_without_a_bound_has_no_interquartile_mean():
+    result = full_board()
+
+    assert all(standing.interquartile_mean is None for standing in result.over_all("nll").standings)
+    assert result.over_all("accuracy").standings[0].interquartile_mean == pytest.approx(0.66, abs=0.01)
+
+
+def test_leaving_a_data_set_out_can_change_the_winner():
+    scores = {**FULL, ("base", "hard"): [0.7, 0.72, 0.71, 0.69, 0.73], ("alike", "easy"): [0.89, 0.91, 0.89, 0.88, 0.92]}
+    plan = make_plan()
+
+    overall = board(plan, make_records(plan, scores)).over_all("accuracy")
+
+    assert overall.winners == ("better",)
+    assert {item.name: item.winners for item in overall.left_out} == {"easy": ("base",), "hard": ("better",)}
+    assert "Lowest mean rank: better; but base without easy." in to_markdown(board(plan, make_records(plan, scores)), "bench")
+
+
+def test_variants_of_a_data_set_are_also_left_out_together():
+    plan = make_plan()
+    first, second = plan.suite.datasets
+    third = replace(second, label="third", dataset=replace(second.dataset, name="other"))
+    second = replace(second, dataset=replace(second.dataset, name="easy"))
+    suite = replace(plan.suite, datasets=(first, second, third))
+    planned = [*plan.planned]
+    for item in plan.planned:
+        if item.dataset == "hard":
+            trial = replace(item.trial, dataset=part("third"))
+            planned.append(Planned("third", item.method, trial, trial_key(trial), trial_id(trial)))
+    plan = replace(plan, suite=suite, planned=tuple(planned))
+    scores = {**FULL, **{(method, "third"): FULL[method, "hard"] for method in ("base", "better", "alike")}}
+
+    overall = board(plan, make_records(plan, scores)).over_all("accuracy")
+
+    assert [(item.name, item.columns) for item in overall.left_out][3:] == [("easy", ("easy", "hard"))]
+
+
+def test_each_column_says_what_its_seeds_can_show():
+    easy, hard = full_board().over_all("accuracy").resolution
+
+    assert easy.half == 2
+    assert easy.noise_floor == pytest.approx(0.0265)  # of 15 splits the widest two differ by 0.025 and 0.03
+    assert easy.pairing_gain > 0.9
+    assert hard.detectable > 0
+
+
+def test_one_seed_shows_no_difference_and_no_interval_of_a_rank():
+    plan = make_plan()
+    one = replace(plan, suite=replace(plan.suite, seeds=(0,)), planned=tuple(item for item in plan.planned if item.trial.seed == 0))
+
+    overall = board(one, make_records(one)).over_all("accuracy")
+
+    assert {item.noise_floor for item in overall.resolution} | {item.detectable for item in overall.resolution} == {None}
+    assert {standing.rank_low for standing in overall.standings} == {None}
+
+
+def test_costs_are_medians_and_count_the_kinds_of_machine():
+    cell = board().cell("easy", "better", "accuracy")
+
+    assert (cell.wall_seconds, cell.cpu_seconds, cell.peak_rss_bytes, cell.peak_gpu_bytes) == (3.0, 1.5, 1_000_000, None)
+    assert (cell.samples_forward, cell.samples_backward, cell.machines) == (30, 20, 2)
+    assert "3.00 s‡" in to_markdown(board(), "bench")
+
+
+def test_a_trial_that_is_planned_twice_is_refused():
+    plan = make_plan()
+    doubled = replace(plan, planned=plan.planned * 2)
+
+    with pytest.raises(StoreError, match="stands twice in the plan"):
+        board(doubled, make_records(plan))
+
+
+def test_copies_of_records_change_nothing():
+    plan = make_plan()
+    records = make_records(plan)
+    copies = {f"copy of {key}": replace(record, key=f"copy of {key}", started="2099-01-01") for key, record in records.items()}
+
+    assert board(plan, {**records, **copies}) == board(plan, records)
+    assert leaderboard_inputs(plan, {**records, **copies}, HARDWARE, "c") == leaderboard_inputs(plan, records, HARDWARE, "c")
+
+
+@settings(max_examples=15, deadline=None)
+@given(st.lists(st.integers(0, 64), min_size=30, max_size=30), st.permutations(("base", "better", "alike")), st.integers(-8, 8))
+def test_order_and_a_constant_change_nothing_that_is_ranked(sixty_fourths, order, constant):
+    values = [value / 64 for value in sixty_fourths]  # binary fractions: adding is exact
+    scores = {place: values[5 * number : 5 * number + 5] for number, place in enumerate(SCORES)}
+    raised = {place: [value + constant for value in own] for place, own in scores.items()}
+    there, here = make_plan(), make_plan(tuple(order))
+
+    before, after = board(there, make_records(there, scores)), board(here, make_records(here, raised))
+
+    for cell in before.cells:
+        other = after.cell(cell.dataset, cell.method, cell.metric)
+        assert (other.rank, other.win_rate, other.improvement_probability) == (cell.rank, cell.win_rate, cell.improvement_probability)
+    for one, other in zip(before.overall, after.overall, strict=True):
+        assert set(one.winners) == set(other.winners)
+        assert [(item.name, set(item.winners)) for item in one.left_out] == [(item.name, set(item.winners)) for item in other.left_out]
+
+
+def test_the_terminal_and_markdown_say_what_the_seeds_can_show_and_who_wins():
+    console = Console(record=True, width=200, file=io.StringIO())
+    plan = make_plan()
+
+    print_leaderboard(full_board(plan), console)
+
+    terminal, markdown = console.export_text(), to_markdown(full_board(plan), "bench")
+    for text in (terminal, markdown):
+        assert "noise floor (detectable): easy: 2.6 (" in text
+        assert "Lowest mean rank: better, whichever data set is left out." in text
+        assert "critical difference 2.3, which no two methods reach" in text
+    assert "P(best), if the seeds were drawn anew: better 0.9" in " ".join(terminal.split())
+    assert "## All data sets together" in markdown
+
+
+def test_markdown_names_what_failed():
+    assert "1 trial without a result: alike (1 failed)." in to_markdown(board(), "bench")
 
 
 def test_labels_that_look_like_markup_stay_text():

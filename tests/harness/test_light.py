@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-HEAVY = {"torch", "ray", "pandas", "scipy", "matplotlib", "sklearn"}
+HEAVY = {"jinja2", "torch", "ray", "pandas", "scipy", "matplotlib", "sklearn"}
 
 TOY_SUITE = """
 task: toy
@@ -75,7 +75,7 @@ print(json.dumps(found))
 
 
 def test_a_run_with_nothing_to_do_starts_no_engine(bench, toy):
-    suite = bench.suite(TOY_SUITE)
+    suite = bench.suite(TOY_SUITE + "claims: [{id: noise, says: Noise helps., expect: closeness(noisy) > closeness(constant)}]\n")
     first = bench("run", suite, "--plugin", toy, "--executor", "inline")
 
     names = imported(bench, "-m", "harness", "run", suite, "--plugin", toy)

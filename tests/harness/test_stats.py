@@ -2,15 +2,43 @@
 
 from __future__ import annotations
 
+from itertools import combinations
+
+import autorank
 import numpy as np
+import pandas as pd
 import pytest
+import scikit_posthocs
 import scipy.stats
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from statsmodels.stats.multitest import multipletests
+from statsmodels.stats.power import TTestPower
 
-from harness.stats import average_ranks, holm, mean_intervals, paired_differences
+from harness import leaderboard
+from harness.stats import (
+    LEVEL,
+    RESAMPLES,
+    SEED,
+    SIGNIFICANCE,
+    average_ranks,
+    best_set,
+    critical_difference,
+    detectable_effect,
+    friedman,
+    holm,
+    improvement_probability,
+    interquartile_means,
+    intervals,
+    mean_intervals,
+    noise_floor,
+    paired_differences,
+    pairing_gain,
+    resampled_ranks,
+    signed_rank_p,
+    win_rates,
+)
 
 VALUES = np.random.default_rng(0).normal(0.8, 0.1, (6, 7))
 
@@ -85,3 +113,255 @@ def test_permuting_the_methods_permutes_the_estimates(values, order):
 
     np.testing.assert_array_equal(before.mean[list(order)], after.mean)
     np.testing.assert_array_equal(before.p[list(order)], after.p)
+
+
+SKEWED = np.random.default_rng(2).lognormal(0, 1, (3, 25))
+BLOCKS = np.random.default_rng(3).normal(size=(8, 5)) + np.array([0.0, 0.2, 1.0, 1.5, 0.1])  # data sets x methods
+TABLE = np.random.default_rng(4).normal(0.5, 0.1, (3, 4, 7))  # data sets x methods x seeds
+
+
+def test_the_star_of_the_reports_stands_for_the_level_of_the_tests():
+    assert leaderboard.SIGNIFICANCE == SIGNIFICANCE
+
+
+def test_many_skewed_seeds_get_the_bca_interval_of_scipy():
+    estimates = intervals(SKEWED)
+
+    for row, values in enumerate(SKEWED):
+        expected = scipy.stats.bootstrap(
+            (values,), np.mean, axis=-1, n_resamples=RESAMPLES, method="BCa", rng=np.random.default_rng(SEED)
+        ).confidence_interval
+        assert (estimates.low[row], estimates.high[row]) == pytest.approx((expected.low, expected.high), abs=1e-9)
+    assert estimates.bootstrapped.all()
+
+
+@pytest.mark.parametrize(
+    "values",
+    [SKEWED[:, :19], np.random.default_rng(5).normal(size=(3, 40)), np.full((3, 30), 0.1)],
+    ids=["few", "even", "constant"],
+)
+def test_few_or_even_seeds_get_the_t_interval(values):
+    estimates, expected = intervals(values), mean_intervals(values)
+
+    assert not estimates.bootstrapped.any()
+    np.testing.assert_array_equal(estimates.low, expected.low)
+
+
+def test_twenty_skewed_seeds_are_enough_for_the_bootstrap():
+    assert intervals(SKEWED[:, :20]).bootstrapped.all()
+    assert (np.abs(scipy.stats.skew(SKEWED[:, :19], axis=1)) > 1).all()  # so that the number alone keeps 19 from it
+
+
+def test_the_bootstrap_is_blind_to_missing_seeds():
+    holes = np.insert(SKEWED, 4, np.nan, axis=1)
+
+    np.testing.assert_array_equal(intervals(holes).low, intervals(SKEWED).low)
+
+
+@pytest.mark.parametrize("seeds", [3, 5, 10, 50, 60])
+def test_the_signed_rank_test_agrees_with_scipy(seeds):
+    differences = np.random.default_rng(seeds).normal(0.3, 1, (4, seeds))
+
+    expected = [scipy.stats.wilcoxon(row).pvalue for row in differences]
+
+    assert signed_rank_p(differences) == pytest.approx(expected, abs=1e-9)
+
+
+@pytest.mark.parametrize("seeds", [4, 6, 8])
+def test_the_signed_rank_test_with_ties_agrees_with_the_permutations_of_scipy(seeds):
+    differences = np.random.default_rng(seeds).integers(1, 4, (4, seeds)) * np.random.default_rng(9).choice([-1.0, 1.0], (4, seeds))
+
+    expected = [scipy.stats.wilcoxon(row, method=scipy.stats.PermutationMethod()).pvalue for row in differences]
+
+    assert signed_rank_p(differences) == pytest.approx(expected, abs=1e-9)
+
+
+def test_the_signed_rank_test_drops_differences_of_nothing_and_missing_seeds():
+    row = np.array([0.5, 0.0, -0.25, 1.0, np.nan, 2.0])
+
+    p = signed_rank_p(np.stack([row, np.zeros(6), np.full(6, np.nan)]))
+
+    assert p[0] == pytest.approx(scipy.stats.wilcoxon([0.5, -0.25, 1.0, 2.0]).pvalue, abs=1e-9)
+    assert p[1] == 1.0
+    assert np.isnan(p[2])
+
+
+def test_differences_that_tie_on_paper_tie_in_the_signed_rank_test():
+    row = np.array([[0.3 - 0.1, 0.5 - 0.3, 0.7 - 0.8, 0.2 - 0.1]])
+
+    assert len(np.unique(np.abs(row))) == 4  # in binary all differ
+    assert signed_rank_p(row) == signed_rank_p(np.array([[2.0, 2.0, -1.0, 1.0]]))
+
+
+def test_five_seeds_cannot_be_significant_by_signed_ranks():
+    assert signed_rank_p(np.arange(1.0, 6.0)[None, :]) == pytest.approx([2 / 2**5])
+
+
+def test_the_win_rate_counts_seeds_and_halves_ties():
+    scores = np.array([[1.0, 2.0, 3.0, np.nan], [0.0, 0.0, 0.0, 9.0], [np.nan] * 4])
+
+    rates = win_rates(scores, np.array([0.0, 2.0, 4.0, 5.0]))
+
+    assert rates[:2] == pytest.approx([1.5 / 3, 1.5 / 4])
+    assert np.isnan(rates[2])
+
+
+def test_the_probability_of_improvement_is_that_of_mann_and_whitney():
+    values = np.round(VALUES, 1)
+
+    expected = [scipy.stats.mannwhitneyu(row, values[2]).statistic / 49 for row in values]
+
+    assert improvement_probability(values, values[2]) == pytest.approx(expected, abs=1e-12)
+
+
+def test_the_probability_of_improvement_uses_whatever_seeds_there_are():
+    scores = np.array([[1.0, np.nan, 3.0]])
+
+    assert improvement_probability(scores, np.array([2.0, 2.5, np.nan])) == pytest.approx([0.5])
+
+
+def test_the_best_set_is_exact_for_two_methods_without_a_difference():
+    rng = np.random.default_rng(6)
+
+    kept = sum(best_set(rng.normal(size=(2, 5))).all() for _ in range(2000)) / 2000
+
+    assert kept == pytest.approx(0.95, abs=0.015)  # three standard errors
+
+
+def test_the_best_set_leaves_out_who_is_surely_worse_or_incomplete():
+    seeds = np.array([0.5, 0.6, 0.4, 0.55])
+    scores = np.stack([seeds, seeds - 0.1 + np.array([0, 1e-3, 0, -1e-3]), seeds + np.array([1e-3, -1e-3, 0, 0]), [0.9, 0.9, 0.9, np.nan]])
+
+    assert best_set(scores).tolist() == [True, False, True, False]
+
+
+def test_friedman_and_the_critical_difference_agree_with_autorank():
+    result = autorank.autorank(pd.DataFrame(BLOCKS), force_mode="nonparametric", order="descending")
+
+    assert friedman(BLOCKS) == pytest.approx(result.pvalue, abs=1e-9)
+    # autorank takes its quantile from statsmodels' qsturng, an approximation to five digits; scikit-posthocs and scipy integrate.
+    assert critical_difference(5, 8) == pytest.approx(result.cd, rel=2e-5)
+
+
+def test_the_critical_difference_agrees_with_scikit_posthocs():
+    expected = scikit_posthocs.posthoc_nemenyi_friedman(BLOCKS).to_numpy()
+    ranks = np.stack([average_ranks(row) for row in BLOCKS]).mean(axis=0)
+
+    quantile = scipy.stats.studentized_range.ppf(LEVEL, 5, np.inf)
+
+    for one, other in combinations(range(5), 2):
+        distance = abs(ranks[one] - ranks[other]) / critical_difference(5, 8)
+        assert scipy.stats.studentized_range.sf(distance * quantile, 5, np.inf) == pytest.approx(expected[one, other], abs=1e-9)
+
+
+def test_methods_that_tie_everywhere_do_not_differ():
+    assert friedman(np.ones((4, 3))) == 1.0
+
+
+@pytest.mark.parametrize("shape", [(1, 5), (5, 2)], ids=["one data set", "two methods"])
+def test_without_enough_to_rank_there_is_no_test(shape):
+    assert np.isnan([friedman(np.ones(shape)), critical_difference(shape[1], shape[0])]).all()
+
+
+def test_interquartile_means_agree_with_scipy():
+    estimates = interquartile_means(TABLE)
+
+    assert estimates.mean == pytest.approx(scipy.stats.trim_mean(TABLE.transpose(1, 0, 2).reshape(4, 21), 0.25, axis=1), abs=1e-12)
+
+
+def test_the_interval_of_an_interquartile_mean_draws_seeds_within_each_data_set():
+    drawn = np.random.default_rng(SEED).integers(7, size=(RESAMPLES, 3, 7))
+    means = [scipy.stats.trim_mean(np.concatenate([TABLE[d, 1, seeds[d]] for d in range(3)]), 0.25) for seeds in drawn]
+
+    estimates = interquartile_means(TABLE)
+
+    assert (estimates.low[1], estimates.high[1]) == pytest.approx(tuple(np.quantile(means, [0.025, 0.975])), abs=1e-9)
+
+
+def test_resampled_ranks_agree_with_ranks_of_resampled_means():
+    rng = np.random.default_rng(SEED)
+    ranks = np.zeros((RESAMPLES, 4))
+    for values in TABLE:
+        means = np.array([values[:, seeds].mean(axis=1) for seeds in rng.integers(7, size=(RESAMPLES, 7))])
+        ranks += scipy.stats.rankdata(-means, axis=1) / 3
+
+    low, high = np.quantile(ranks, [0.025, 0.975], axis=0)
+
+    resampled = resampled_ranks(TABLE)
+    assert resampled.low == pytest.approx(low, abs=1e-9)
+    assert resampled.high == pytest.approx(high, abs=1e-9)
+
+
+def test_who_is_always_ahead_is_best_for_sure_and_twins_share_it():
+    ahead = np.stack([TABLE[:, 0] + 1, TABLE[:, 0] + 1, TABLE[:, 1]], axis=1)
+
+    assert resampled_ranks(ahead).best.tolist() == [0.5, 0.5, 0.0]
+
+
+def test_the_pairing_gain_is_the_share_of_the_covariance():
+    covariance = np.cov(VALUES[0], VALUES[1])
+
+    expected = 2 * covariance[0, 1] / (covariance[0, 0] + covariance[1, 1])
+
+    assert pairing_gain(VALUES[:1], VALUES[1]) == pytest.approx(expected, abs=1e-12)
+
+
+def test_a_method_that_shares_all_its_luck_gains_all():
+    assert pairing_gain(VALUES[:1] + 0.25, VALUES[0]) == pytest.approx(1.0)
+
+
+def test_twins_of_the_baseline_do_not_raise_the_pairing_gain():
+    assert pairing_gain(VALUES[[0, 1]], VALUES[1]) == pairing_gain(VALUES[:1], VALUES[1])
+
+
+def test_the_noise_floor_is_the_quantile_over_all_halves():
+    values = np.array([0.1, 0.4, 0.2, 0.9, np.nan])
+
+    floor, half = noise_floor(values)
+
+    differences = [abs(values[[0, other]].mean() - values[[i for i in (1, 2, 3) if i != other]].mean()) for other in (1, 2, 3)]
+    assert half == 2
+    assert floor == pytest.approx(np.quantile(differences, 0.95), abs=1e-12)
+
+
+def test_the_noise_floor_of_many_seeds_is_that_of_the_normal_distribution():
+    floor, half = noise_floor(scipy.stats.norm.ppf((np.arange(1000) + 0.5) / 1000))
+
+    assert half == 500
+    assert floor == pytest.approx(1.96 * np.sqrt(2 / 500), rel=0.06)
+
+
+def test_one_seed_has_no_noise_floor():
+    floor, half = noise_floor(np.array([0.5, np.nan]))
+
+    assert np.isnan(floor)
+    assert half == 0
+
+
+@pytest.mark.parametrize("seeds", [2, 3, 5, 10, 20, 50, 200])
+def test_the_detectable_effect_has_the_power_that_statsmodels_says(seeds):
+    assert TTestPower().power(detectable_effect(seeds), nobs=seeds, alpha=0.05) == pytest.approx(0.8, abs=1e-9)
+
+
+GRID = arrays(float, (2, 4, 6), elements=st.integers(0, 64).map(lambda value: value / 64))  # binary fractions: sums and shifts are exact
+
+
+@given(GRID, st.permutations(range(4)))
+def test_permuting_the_methods_permutes_ranks_best_sets_and_middles(table, order):
+    order = list(order)
+
+    before, after = resampled_ranks(table), resampled_ranks(table[:, order])
+    np.testing.assert_array_equal(before.best[order], after.best)
+    np.testing.assert_array_equal(before.low[order], after.low)
+    np.testing.assert_array_equal(interquartile_means(table).high[order], interquartile_means(table[:, order]).high)
+    assert friedman(table.mean(axis=2)) == pytest.approx(friedman(table.mean(axis=2)[:, order]), abs=1e-9)
+
+
+@given(GRID, st.integers(-8, 8))
+def test_adding_a_constant_changes_no_rank_and_no_best_set(table, constant):
+    raised = table + constant
+
+    np.testing.assert_array_equal(resampled_ranks(table).best, resampled_ranks(raised).best)
+    np.testing.assert_array_equal(signed_rank_p(table[0] - table[0, 0]), signed_rank_p(raised[0] - raised[0, 0]))
+    np.testing.assert_array_equal(win_rates(table[0], table[0, 0]), win_rates(raised[0], raised[0, 0]))
+    np.testing.assert_array_equal(improvement_probability(table[0], table[0, 0]), improvement_probability(raised[0], raised[0, 0]))

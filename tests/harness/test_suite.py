@@ -114,6 +114,52 @@ MISTAKES = {
 MISTAKES["duplicate entry"] = (GOOD.replace("- noisy", "- noisy\n  - noisy"), "suite.yaml:9:5:", "'noisy' is listed twice")
 
 
+CLAIMED = (
+    GOOD
+    + """\
+claims:
+  - id: close
+    says: Noise does no harm.
+    expect: closeness(noisy) > closeness('constant (value=0.1)') - 0.05
+    where: {spread: 1, kind: [odd]}
+    margin: 0.01
+"""
+)
+MISTAKES |= {
+    "a claim about an unknown method": (
+        CLAIMED.replace("closeness(noisy)", "closeness(nosy)"),
+        "suite.yaml:13:5: claim 'close': unknown method 'nosy'\n    closeness(nosy) > closeness('constant (value=0.1)') - 0.05\n              ^\n",
+        "did you mean 'noisy'?",
+    ),
+    "a claim about an unknown metric": (
+        CLAIMED.replace("closeness(noisy)", "closenes(noisy)"),
+        "suite.yaml:13:5: claim 'close': unknown metric 'closenes'",
+        "    ^\n    did you mean 'closeness'?",
+    ),
+    "a claim about a metric that the suite leaves out": (CLAIMED + "metrics: [squared]\n", "suite.yaml:13:5:", "metrics are squared"),
+    "a claim that is no comparison": (CLAIMED.replace(" > ", " >= "), "suite.yaml:13:5:", "a claim is strict"),
+    "a claim about an unknown parameter": (CLAIMED.replace("spread: 1,", "spred: 1,"), "suite.yaml:14:13:", "did you mean 'spread'?"),
+    "a claim about an unknown value": (CLAIMED.replace("kind: [odd]", "kind: [odd, old]"), "suite.yaml:14:24:", "did you mean 'odd'?"),
+    "a claim about the truth of a number": (CLAIMED.replace("spread: 1,", "spread: true,"), "suite.yaml:14:13:", "there is 1.0, 2.5"),
+    "a claim about no data set": (
+        CLAIMED.replace("spread: 1, kind: [odd]", "spread: 1, label: numbers 2.5"),
+        "suite.yaml:14:5:",
+        "no data set of the suite is all of this",
+    ),
+    "a claim with an empty list": (CLAIMED.replace("[odd]", "[]"), "suite.yaml:14:5:", "no data set of the suite is all of this"),
+    "a claim without words": (CLAIMED.replace("    says: Noise does no harm.\n", ""), "suite.yaml:11:5:", "'says' is missing"),
+    "a misspelt key of a claim": (CLAIMED.replace("margin:", "margn:"), "suite.yaml:15:5:", "did you mean 'margin'?"),
+    "a negative margin": (CLAIMED.replace("0.01", "-0.01"), "suite.yaml:15:5:", "greater than or equal to 0"),
+    "an id with a space": (CLAIMED.replace("id: close", "id: so close"), "suite.yaml:11:5:", "pattern"),
+    "two claims of one id": (
+        CLAIMED + "  - {id: close, says: x, expect: closeness(noisy) > 0}\n",
+        "suite.yaml:16:6:",
+        "two claims have the id 'close'",
+    ),
+    "a claim with control characters": (CLAIMED.replace("Noise does no harm.", '"\\e[31m"'), "suite.yaml:12:5:", "printable text"),
+}
+
+
 @pytest.mark.parametrize("mistake", MISTAKES)
 def test_a_mistake_is_one_message_with_its_place_and_its_cure(load, mistake):
     text, place, cure = MISTAKES[mistake]
@@ -224,10 +270,48 @@ def test_bad_input_exits_with_2_and_starts_nothing(bench, toy):
     assert not (bench.folder / "results").exists()
 
 
+def test_a_claim_knows_the_data_sets_that_it_is_about(load):
+    everywhere, here = load(CLAIMED + "  - {id: all, says: x, expect: closeness(noisy) > 0.1}\n").claims[::-1]
+
+    assert here.datasets == ("numbers 1",)
+    assert (here.margin, here.unasked) == (0.01, "")
+    assert str(here.comparisons[0]) == "closeness(noisy) > closeness('constant (value=0.1)') - 0.05"
+    assert everywhere.datasets == ("numbers 1", "numbers 2.5")
+
+
+@pytest.mark.parametrize(
+    ("where", "labels"),
+    [
+        ("{dataset: numbers}", ("numbers 1", "numbers 2.5")),
+        ("{label: numbers 2.5}", ("numbers 2.5",)),
+        ("{spread: [2.5, 1.0]}", ("numbers 1", "numbers 2.5")),
+        ("{}", ("numbers 1", "numbers 2.5")),
+    ],
+)
+def test_where_selects_by_name_label_and_parameter(load, where, labels):
+    assert load(CLAIMED.replace("{spread: 1, kind: [odd]}", where)).claims[0].datasets == labels
+
+
+@pytest.mark.parametrize(
+    ("overrides", "reason"),
+    [
+        (Overrides(methods=("constant (value=0.2)",)), "constant (value=0.1) is left out by --methods"),
+        (Overrides(datasets=("numbers 2.5",)), "none of its data sets is selected"),
+        (Overrides(settings=("methods=[noisy, constant]",)), "--set methods leaves out what it names"),
+        (Overrides(settings=("metrics=[squared]",)), "--set metrics leaves out what it names"),
+        (Overrides(settings=("datasets=[numbers]",)), "--set datasets leaves out what it is about"),
+        (Overrides(seeds=7), ""),
+    ],
+)
+def test_a_claim_that_an_override_leaves_out_is_not_asked_and_no_error(load, overrides, reason):
+    assert load(CLAIMED, overrides).claims[0].unasked == reason
+
+
 def test_the_schema_accepts_what_the_loader_accepts_and_refuses_an_unknown_key():
     schema = json_schema()
 
     jsonschema.validate(yaml.safe_load(GOOD), schema)
+    jsonschema.validate(yaml.safe_load(CLAIMED), schema)
     with pytest.raises(jsonschema.ValidationError):
         jsonschema.validate({**yaml.safe_load(GOOD), "metrix": []}, schema)
     assert json.dumps(schema)

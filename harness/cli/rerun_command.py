@@ -1,0 +1,142 @@
+"""``bench rerun``."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Mapping
+from contextlib import redirect_stdout
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import click
+
+from harness.cli.options import Session, place_options, plugin_option
+from harness.cli.show_command import find_record
+from harness.errors import BenchError
+
+if TYPE_CHECKING:
+    from harness.records import Record, Trial
+    from harness.trust import Difference, Reason
+
+__all__ = ["KILLED", "Repeated", "command", "repeat"]
+
+KILLED = ("timeout", "out_of_memory", "crashed")  # a trial that ends so again would take this process with it, or never end
+
+
+@click.command(name="rerun")
+@click.argument("trial")
+@click.option("--suite", help="Take limits, resources and metrics from this suite (a file or a name), which has to hold the trial.")
+@place_options
+@plugin_option
+def command(trial: str, suite: str | None, results: Path, store: str | None, plugins: tuple[str, ...]) -> int:
+    """
+    Run TRIAL again, in this process, and say whether the same comes out: status, metrics, curves, and hashes of what was consumed.
+
+    Nothing is stored. TRIAL is its name or the beginning of it, as for `bench show`.
+
+    \b
+    bench rerun 3f2a9c
+    bench rerun 3f2a9c --suite noisy_labels
+
+    Exit code: 0 the same, 1 something differs, 2 invalid input or a trial that would take this process with it.
+    """
+    from harness.plan import changed_parts, make_plan, trial_of
+    from harness.records import Resources
+    from harness.suite import Overrides
+
+    session = Session.open(plugins, results, store)
+    record, facts, database = find_record(session, trial)
+    if record.status in KILLED:
+        raise BenchError(
+            f"trial {record.trial} ended as '{record.status}', which this process would not survive\n"
+            f"    `bench run SUITE --retry` runs it in a worker"
+        )
+    if suite is None:
+        threads = facts.get("threads")  # sums in parallel depend on how many add up
+        resources = Resources(cpu=threads if type(threads) is int and threads > 0 else 1, gpu=1.0 if facts.get("device") == "cuda" else 0.0)
+        again = trial_of(record, session.registry, session.code, record.metrics, resources)
+    else:
+        planned = make_plan(session.suite(suite, Overrides()), session.code, None, session.registry.paths).planned
+        found = [item.trial for item in planned if item.name == record.trial]
+        if not found:
+            raise BenchError(f"the suite '{suite}' has no trial {record.trial}\n    `bench plan {suite} --trials` lists what it has")
+        again = found[0]
+    click.echo(f"trial {record.trial}: {again.method.name} on {again.dataset.name}, seed {again.seed}; recorded {record.started}")
+    repeated = repeat(session, again, record, facts, click.echo)
+    if repeated.difference.is_none:
+        click.echo(f"identical: {repeated.scope}")
+    else:
+        click.echo("differs")
+        for line in repeated.difference.lines():
+            click.echo(f"  {line}")
+        if repeated.error:
+            click.echo(f"\n{repeated.error.rstrip()}\n")
+    parts = changed_parts(record, again, database, session.code)
+    for line in parts:
+        click.echo(f"  changed since: {line}")
+    for reason in repeated.reasons:
+        if reason.kind != "code" or not parts:
+            click.echo(f"  changed since: {reason.kind}: {reason.text}")
+    if not repeated.difference.is_none and not repeated.reasons:
+        click.echo("  nothing that is recorded changed since: this trial is not deterministic, or its record was altered")
+
+    return 0 if repeated.difference.is_none else 1
+
+
+class Repeated(NamedTuple):
+    """
+    A trial that was run again.
+
+    Args:
+        difference: Of its record to the new one.
+        reasons: What changed in between, whether or not the records differ.
+        scope: What was compared.
+        error: Traceback of the new record where its status differs.
+    """
+
+    difference: Difference
+    reasons: list[Reason]
+    scope: str
+    error: str | None
+
+
+def repeat(session: Session, trial: Trial, record: Record, facts: Mapping[str, Any], say: Callable[[str], None]) -> Repeated:
+    """
+    Run a trial in this process and compare it with its record; what it prints goes to the standard error.
+
+    Args:
+        session: Knows the plugins.
+        trial: The trial as it is today.
+        record: What it ended in before.
+        facts: Of the record's environment.
+        say: Told of data that has to be fetched.
+
+    Raises:
+        DataError: Its data cannot be had.
+    """
+    from harness.environment import git_facts, machine_facts
+    from harness.executors.drive import obtain_parts
+    from harness.trial import execute
+    from harness.trust import compare_records, explain
+
+    obtain_parts([session.registry.dataset(trial.task.name, trial.dataset.name)], say)
+    with redirect_stdout(sys.stderr):
+        again = execute(trial).record
+    names = [measure.name for measure in trial.metrics]
+    today = {
+        **machine_facts(),
+        "git": git_facts(),
+        "threads": max(1, int(trial.resources.cpu)),
+        "device": "cuda" if trial.resources.gpu else "cpu",
+    }
+    difference = compare_records(record, again, names)
+    counts = ((len(names), "metric"), (len(again.curves), "curve"), (len(again.witnesses), "hash"))
+
+    return Repeated(
+        difference=difference,
+        reasons=explain(record, again, facts, today),
+        scope=", ".join(
+            [f"status {again.status}", *(f"{n} {word}{'' if n == 1 else 'es' if word == 'hash' else 's'}" for n, word in counts)]
+        ),
+        error=again.error if difference.status is not None else None,
+    )

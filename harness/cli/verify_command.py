@@ -1,0 +1,71 @@
+"""``bench verify``."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from pathlib import Path
+
+import click
+
+from harness.cli.options import Session, make_console, overrides_of, place_options, plugin_option, selection_options
+
+__all__ = ["command"]
+
+CONTRADICTED = 3
+
+
+@click.command(name="verify")
+@click.argument("suite")
+@selection_options
+@click.option("--strict", is_flag=True, help="Exit with 3 if a claim is contradicted.")
+@click.option("--json", "as_json", is_flag=True, help="As JSON.")
+@place_options
+@plugin_option
+def command(
+    suite: str,
+    settings: tuple[str, ...],
+    seeds: int | None,
+    methods: tuple[str, ...],
+    datasets: tuple[str, ...],
+    quick: bool,
+    strict: bool,
+    as_json: bool,
+    results: Path,
+    store: str | None,
+    plugins: tuple[str, ...],
+) -> int:
+    """
+    Say of each claim of SUITE whether its records reproduce or contradict it, or leave it open, without running anything.
+
+    The records are those that `bench leaderboard` shows. The verdicts go to claims.md and claims.json in RESULTS/SUITE as well.
+
+    \b
+    bench verify noisy_labels
+    bench verify suites/storm_text.yaml --strict
+    bench verify noisy_labels --datasets digits --json
+
+    Exit code: 0, also with claims that are contradicted; 2 invalid input; 3 with --strict if a claim is contradicted.
+    """
+    from harness.plan import make_plan
+    from harness.report.claims import print_claims, to_json, write_claims
+
+    overrides = overrides_of(settings, seeds, methods, datasets, quick)
+    session = Session.open(plugins, results, store)
+    loaded = session.suite(suite, overrides)
+    if not loaded.claims:
+        click.echo(f"{loaded.name}: there are no claims in {loaded.path}; they stand under the key 'claims'", err=as_json)
+        return 0
+    database = session.existing_store()
+    plan = make_plan(loaded, session.code, database, session.registry.paths)
+    folder = session.folder(loaded, overrides)
+    board = session.claims(plan, session.recorded(plan, suite), folder)
+    paths = write_claims(board, folder, shlex.join(["bench", *sys.argv[1:]]))
+    if as_json:
+        click.echo(to_json(board), nl=False)
+    else:
+        console = make_console()
+        print_claims(board, console)
+        console.print(f"reports: {', '.join(map(str, paths))}", soft_wrap=True)
+
+    return CONTRADICTED if strict and "contradicted" in board.counts() else 0
