@@ -41,7 +41,7 @@ def test_resnet8_classifies_the_stated_share_of_all_test_pictures(resnet8):
     with torch.no_grad():
         right = [(resnet8(normalise(x)).argmax(dim=1) == y).sum() for x, y in zip(images.split(1000), labels.split(1000), strict=True)]
 
-    assert sum(right) == 8224  # the figure of datasets.md: 82.24 %
+    assert sum(right) == 8224  # the stated figure: 82.24 %
 
 
 def test_resnet8_is_small(resnet8):
