@@ -9,12 +9,9 @@ The laws and constants are those that made the published set (Hendrycks & Diette
 - the pixels of glass blur are copied from a neighbour above or to the left, not exchanged with it, because the exchange was written on views of one array;
 - frost picks among the first five photographs, of which two show the same.
 
-Our bytes differ from those of the published archive all the same, because the random draws are others. With the same draws, on 60 test pictures, the
-published code (on OpenCV 5.0 and scikit-image 0.26) gave the same bytes for Gaussian, shot and speckle noise, glass and Gaussian blur, frost, fog, contrast,
-pixelate, JPEG and mud; bytes off by at most 1, 5 % of them or fewer, for defocus and zoom blur, snow, elastic transform, brightness and saturate, where sums
-of another order fall on either side of a whole number; and drops of water (spatter 1 to 3) off by 0.05 to 0.36 on average, because OpenCV's distances are
-those of a 5x5 chamfer mask and here they are exact. ImageMagick 6.9.11, asked apart for the motion that blurs, gave the same bytes. The OpenCV of 2019
-samples the warp of the elastic transform at multiples of 1/32 pixel, and bytes of JPEG depend on the libjpeg that Pillow was built with.
+Our bytes differ from those of the published archive all the same, because the random draws are others, and because scipy and Pillow stand here for OpenCV,
+ImageMagick and scikit-image: sums of another order fall on either side of a whole number, and the distances behind the drops of spatter are exact here, where
+OpenCV's are those of a 5x5 chamfer mask. Bytes of JPEG depend on the libjpeg that Pillow was built with.
 """
 
 from __future__ import annotations
