@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 from harness.errors import PluginError
 
-__all__ = ["Artifact", "Dataset", "Method", "Metric", "Paper", "RawData", "Source", "Task", "load_entry"]
+__all__ = ["Artifact", "Dataset", "Method", "Metric", "Paper", "RawData", "Search", "Source", "Task", "load_entry"]
 
 
 @dataclass(frozen=True)
@@ -50,6 +50,32 @@ class Method:
     privileges: tuple[str, ...] = ()
     extra: str | None = None
     distribution: str = "weighbridge"
+
+
+@dataclass(frozen=True)
+class Search:
+    """
+    Where a suite with ``tuning`` may look for the value of a field: ``Annotated[float, Gt(0), Search(1e-4, 1e-1, log=True)]``.
+
+    Fields of a method and of a task's protocol may carry one. The type of the field decides whether whole numbers are drawn.
+
+    Args:
+        low: Least value.
+        high: Greatest value, included.
+        log: Whether to draw on the logarithm.
+        choices: The values to choose from instead of a range.
+    """
+
+    low: float | None = None
+    high: float | None = None
+    log: bool = False
+    choices: tuple[str | float | bool, ...] = ()
+
+    def __post_init__(self) -> None:
+        if bool(self.choices) == (self.low is not None or self.high is not None) or (self.low is None) != (self.high is None):
+            raise ValueError("a search space is a range (low, high) or some choices")
+        if self.low is not None and self.high is not None and (self.low >= self.high or (self.log and self.low <= 0)):
+            raise ValueError(f"a search space needs low < high, and low > 0 on a logarithm, got {self.low} and {self.high}")
 
 
 @dataclass(frozen=True)
@@ -214,7 +240,9 @@ class Task:
     A kind of benchmark: a dataclass at ``entry`` whose fields are the settings of its protocol.
 
     The class provides ``confront(method, data, run, privileges) -> outcome``, which lets a method meet the data without showing it what the protocol
-    forbids, and ``outcome_type``, the dataclass of arrays that metrics read.
+    forbids, and ``outcome_type``, the dataclass of arrays that metrics read. For tuning it provides ``for_tuning(data) -> data``, which puts validation data
+    where the test data was, and for the conformance kit ``shuffle_hidden(data, rng, privileges) -> data``, which puts all labels in random order that a
+    method with these privileges must not see.
 
     Args:
         name: ``snake_case``; what a suite writes.
@@ -224,6 +252,8 @@ class Task:
         metrics: Names of the default metrics, the main one first.
         budget: The budget keys that the protocol understands, for example ``("epochs",)``.
         privileges: What a method may ask for, with what it means.
+        example: A data set of this task that loads in a second with its default parameters, for a first suite and the conformance kit.
+        template: ``"package:path"`` of the Jinja2 template of a working method, from which `bench plugin new` makes ``method.py``.
     """
 
     name: str
@@ -233,6 +263,8 @@ class Task:
     metrics: tuple[str, ...]
     budget: tuple[str, ...]
     privileges: tuple[tuple[str, str], ...] = ()
+    example: str = ""
+    template: str = ""
 
 
 def load_entry(

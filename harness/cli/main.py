@@ -28,6 +28,7 @@ COMMANDS = {
     "compare": "Say what moved between two sets of records, and why.",
     "bundle": "Put the records and the leaderboard of a suite into one file.",
     "audit": "Check a bundle: recompute its leaderboard, run a sample of its trials again.",
+    "plugin": "Write a plugin from a template, and check one.",
     "plugins": "Show the plugins, what they provide, and what is broken.",
     "data": "List, fetch and verify raw data sets.",
     "schema": "Print the JSON Schema of suite files, for editors.",

@@ -7,7 +7,7 @@ its classifier are judged: after the last epoch, and at the epoch of the best va
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar, Protocol
 
 import numpy as np
@@ -111,6 +111,23 @@ class NoisyLabelsProtocol(Recipe):
             last=_probabilities(fitted.last, data),
             best=_probabilities(fitted.best, data),
             sample_weights=None if weights is None else weights.detach().cpu().numpy().astype(np.float32),
+        )
+
+    def for_tuning(self, data: NoisyDataset) -> NoisyDataset:
+        """Return the data with the validation set, labels as methods see them, in the place of the test set."""
+        return replace(data, test=data.valid)
+
+    def shuffle_hidden(self, data: NoisyDataset, rng: np.random.Generator, privileges: tuple[str, ...]) -> NoisyDataset:
+        """Return the data with all true labels that a method with these privileges must not see in random order."""
+
+        def shuffled(y: torch.Tensor) -> torch.Tensor:
+            return y[torch.from_numpy(rng.permutation(len(y)))]
+
+        return replace(
+            data,
+            train_clean_y=shuffled(data.train_clean_y),
+            valid_clean_y=data.valid_clean_y if "clean_validation" in privileges else shuffled(data.valid_clean_y),
+            test=LabelledSet(data.test.x, shuffled(data.test.y)),
         )
 
     def view(self, data: NoisyDataset, privileges: tuple[str, ...]) -> NoisyLabels:

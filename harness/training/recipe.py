@@ -10,6 +10,7 @@ import torch
 from annotated_types import Ge, Gt, Lt
 from torch import nn
 
+from harness.specs import Search
 from harness.training.fresh_adam import FreshAdam
 
 __all__ = ["Recipe", "build_seeded"]
@@ -46,7 +47,7 @@ class Recipe:
     hidden: Annotated[int, Ge(1)] = 128
     dropout: Annotated[float, Ge(0), Lt(1)] = 0.1
     optimizer: Literal["adam", "sgd", "fresh_adam"] = "adam"
-    learning_rate: Annotated[float, Gt(0)] = 1e-2
+    learning_rate: Annotated[float, Gt(0), Search(1e-4, 1e-1, log=True)] = 1e-2
     momentum: Annotated[float, Ge(0), Lt(1)] = 0.0
     weight_decay: Annotated[float, Ge(0)] = 0.0
     batch_size: Annotated[int, Ge(2)] = 32

@@ -24,4 +24,6 @@ def bench_tasks():
             ("clean_validation", "true labels of the validation set"),
             ("noise_rate", "the rate of wrong labels"),
         ),
+        example="digits",
+        template="harness.tasks:templates/noisy_labels.py.jinja",
     )

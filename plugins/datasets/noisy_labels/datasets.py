@@ -86,15 +86,15 @@ class Digits(NoiseSettings):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        _check_sizes("n_train + n_valid + n_test", self.n_train + self.n_valid + self.n_test, 1797)
+        check_sizes("n_train + n_valid + n_test", self.n_train + self.n_valid + self.n_test, 1797)
 
     def load(self, run: Run) -> NoisyDataset:
         """Split, scale and corrupt."""
         arrays = load(DIGITS)
-        split = _random_split(run, len(arrays["y"]), self.n_train, self.n_valid, self.n_test)
+        split = random_split(run, len(arrays["y"]), self.n_train, self.n_valid, self.n_test)
         x = (arrays["x"] / np.float32(16))[:, None]
 
-        return _noisy_dataset(self, [Part(x[rows], arrays["y"][rows]) for rows in split], run)
+        return noisy_dataset(self, [Part(x[rows], arrays["y"][rows]) for rows in split], run)
 
 
 @dataclass
@@ -117,8 +117,8 @@ class FashionMnist(NoiseSettings):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        _check_sizes("n_train + n_valid", self.n_train + self.n_valid, 60_000)
-        _check_sizes("n_test", self.n_test, 10_000)
+        check_sizes("n_train + n_valid", self.n_train + self.n_valid, 60_000)
+        check_sizes("n_test", self.n_test, 10_000)
 
     def load(self, run: Run) -> NoisyDataset:
         """Split, scale and corrupt."""
@@ -132,7 +132,7 @@ class FashionMnist(NoiseSettings):
             for source, rows in zip(("train", "train", "test"), split, strict=True)
         ]
 
-        return _noisy_dataset(self, parts, run)
+        return noisy_dataset(self, parts, run)
 
 
 @dataclass
@@ -155,6 +155,8 @@ class WikiTopics(NoiseSettings):
     """
 
     n_classes: ClassVar[int] = 11
+    raw: ClassVar[RawData] = WIKI_TOPICS
+    n_published: ClassVar[int] = 9033
 
     n_train: Size = 4000
     n_valid: Size = 1000
@@ -163,14 +165,14 @@ class WikiTopics(NoiseSettings):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        _check_sizes("n_train + n_valid + n_test", self.n_train + self.n_valid + self.n_test, 9033)
+        check_sizes("n_train + n_valid + n_test", self.n_train + self.n_valid + self.n_test, self.n_published)
 
     def load(self, run: Run) -> NoisyDataset:
         """Split, vectorise and corrupt."""
-        arrays = load(WIKI_TOPICS)
-        split = _random_split(run, len(arrays["y"]), self.n_train, self.n_valid, self.n_test)
+        arrays = load(self.raw)
+        split = random_split(run, len(arrays["y"]), self.n_train, self.n_valid, self.n_test)
 
-        return _noisy_dataset(self, _tfidf_parts(arrays, split, self.n_features), run)
+        return noisy_dataset(self, tfidf_parts(arrays, split, self.n_features), run)
 
 
 @dataclass
@@ -194,7 +196,7 @@ class SmsSpam(NoiseSettings):
         split = Split(*(np.flatnonzero(arrays["split"] == part) for part in range(3)))
         run.witness("split", np.concatenate(split))
 
-        return _noisy_dataset(self, _tfidf_parts(arrays, split, self.n_features), run)
+        return noisy_dataset(self, tfidf_parts(arrays, split, self.n_features), run)
 
 
 @dataclass
@@ -209,13 +211,13 @@ class YoutubeSpam(SmsSpam):
     raw: ClassVar[RawData] = YOUTUBE_SPAM
 
 
-def _check_sizes(names: str, wanted: int, available: int) -> None:
+def check_sizes(names: str, wanted: int, available: int) -> None:
     """Refuse a split that needs more samples than there are."""
     if wanted > available:
         raise ValueError(f"{names} is {wanted:,}, there are {available:,} samples")
 
 
-def _random_split(run: Run, n: int, n_train: int, n_valid: int, n_test: int) -> Split:
+def random_split(run: Run, n: int, n_train: int, n_valid: int, n_test: int) -> Split:
     """Draw disjoint parts of ``0 .. n-1`` by the stream ``split``, and witness them."""
     order = run.rng("split").permutation(n)[: n_train + n_valid + n_test]
     run.witness("split", order)
@@ -223,7 +225,7 @@ def _random_split(run: Run, n: int, n_train: int, n_valid: int, n_test: int) -> 
     return Split(order[:n_train], order[n_train : n_train + n_valid], order[n_train + n_valid :])
 
 
-def _tfidf_parts(arrays: dict[str, np.ndarray], split: Split, n_features: int | None) -> list[Part]:
+def tfidf_parts(arrays: dict[str, np.ndarray], split: Split, n_features: int | None) -> list[Part]:
     """
     Vectorise packed texts with the defaults of scikit-learn; vocabulary and document frequencies come from the training texts alone.
 
@@ -239,7 +241,7 @@ def _tfidf_parts(arrays: dict[str, np.ndarray], split: Split, n_features: int | 
     return [Part(matrix.toarray(), arrays["y"][rows]) for matrix, rows in zip(matrices, split, strict=True)]
 
 
-def _noisy_dataset(settings: NoiseSettings, parts: list[Part], run: Run) -> NoisyDataset:
+def noisy_dataset(settings: NoiseSettings, parts: list[Part], run: Run) -> NoisyDataset:
     """Corrupt the labels of training and validation set and build the container of the task."""
     train, valid, test = parts
     n_inputs = train.x[0].size
@@ -252,9 +254,9 @@ def _noisy_dataset(settings: NoiseSettings, parts: list[Part], run: Run) -> Nois
 
     return NoisyDataset(
         train=_labelled(train.x, noisy(train, "noise")),
-        train_clean_y=_labels(train.y),
+        train_clean_y=label_tensor(train.y),
         valid=_labelled(valid.x, noisy(valid, "noise/validation") if settings.validation == "noisy" else valid.y),
-        valid_clean_y=_labels(valid.y),
+        valid_clean_y=label_tensor(valid.y),
         test=_labelled(test.x, test.y),
         n_classes=settings.n_classes,
         # "uniform" draws the right class too, so fewer labels are wrong than its rate says
@@ -263,8 +265,8 @@ def _noisy_dataset(settings: NoiseSettings, parts: list[Part], run: Run) -> Nois
 
 
 def _labelled(x: np.ndarray, y: np.ndarray) -> LabelledSet:
-    return LabelledSet(torch.from_numpy(np.ascontiguousarray(x)), _labels(y))
+    return LabelledSet(torch.from_numpy(np.ascontiguousarray(x)), label_tensor(y))
 
 
-def _labels(y: np.ndarray) -> torch.Tensor:
+def label_tensor(y: np.ndarray) -> torch.Tensor:
     return torch.from_numpy(y.astype(np.int64))

@@ -24,7 +24,7 @@ from plugins.datasets.images.animals import ANIMALS
 from plugins.datasets.images.cifar10 import CIFAR10
 from plugins.datasets.images.cifar10n import CIFAR10N
 from plugins.datasets.images.optdigits import OPTDIGITS
-from plugins.datasets.noisy_labels.datasets import NoiseSettings, Part, Size, Split, _check_sizes, _labels, _noisy_dataset
+from plugins.datasets.noisy_labels.datasets import NoiseSettings, Part, Size, Split, check_sizes, label_tensor, noisy_dataset
 from plugins.datasets.raw import FASHION_MNIST, MNIST
 
 __all__ = ["Animals", "Cifar10", "Cifar10n", "FashionMnistLongTail", "MnistLongTail", "Optdigits", "asymmetric_labels"]
@@ -88,8 +88,8 @@ class CanonicalPictures(PictureSettings):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        _check_sizes("n_train + n_valid", self.n_train + self.n_valid, self.n_published_train)
-        _check_sizes("n_test", self.n_test, 10_000)
+        check_sizes("n_train + n_valid", self.n_train + self.n_valid, self.n_published_train)
+        check_sizes("n_test", self.n_test, 10_000)
 
     def load(self, run: Run) -> NoisyDataset:
         """Split, cut the long tail, scale and corrupt."""
@@ -108,7 +108,7 @@ class CanonicalPictures(PictureSettings):
 
     def corrupted(self, parts: list[Part], split: Split, run: Run) -> NoisyDataset:
         """Corrupt the labels of the parts; ``split`` says where their samples stand in the published set."""
-        return _noisy_dataset(self, parts, run)
+        return noisy_dataset(self, parts, run)
 
 
 @dataclass
@@ -130,7 +130,7 @@ class Cifar10(CanonicalPictures):
     def corrupted(self, parts: list[Part], split: Split, run: Run) -> NoisyDataset:
         """Corrupt the labels by the law of the settings."""
         if self.noise != "asymmetric":
-            return _noisy_dataset(self, parts, run)
+            return noisy_dataset(self, parts, run)
 
         train, valid, _ = parts
         labels = [asymmetric_labels(part.y, self.rate, run.rng(stream)) for part, stream in ((train, "noise"), (valid, "noise/validation"))]
@@ -139,8 +139,8 @@ class Cifar10(CanonicalPictures):
 
     def relabelled(self, parts: list[Part], labels: list[np.ndarray], noise_rate: float, run: Run) -> NoisyDataset:
         """Build the container with given labels for training and, unless it is clean, validation set."""
-        clean = _noisy_dataset(replace(self, noise="none", rate=0.0), parts, run)
-        train, valid = (LabelledSet(part.x, _labels(y)) for part, y in zip((clean.train, clean.valid), labels, strict=True))
+        clean = noisy_dataset(replace(self, noise="none", rate=0.0), parts, run)
+        train, valid = (LabelledSet(part.x, label_tensor(y)) for part, y in zip((clean.train, clean.valid), labels, strict=True))
 
         return replace(clean, train=train, valid=valid if self.validation == "noisy" else clean.valid, noise_rate=float(noise_rate))
 
@@ -209,7 +209,7 @@ class PooledPictures(PictureSettings):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        _check_sizes("n_train + n_valid + n_test", self.n_train + self.n_valid + self.n_test, self.n_published)
+        check_sizes("n_train + n_valid + n_test", self.n_train + self.n_valid + self.n_test, self.n_published)
 
     def load(self, run: Run) -> NoisyDataset:
         """Split, cut the long tail, scale and corrupt."""
@@ -219,7 +219,7 @@ class PooledPictures(PictureSettings):
         split = Split(_cut(self, arrays["y"], train, rng), valid, test)
         run.witness("split", np.concatenate(split))
 
-        return _noisy_dataset(self, [Part(_scaled(arrays["x"][rows], self.brightest), arrays["y"][rows]) for rows in split], run)
+        return noisy_dataset(self, [Part(_scaled(arrays["x"][rows], self.brightest), arrays["y"][rows]) for rows in split], run)
 
 
 @dataclass
