@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from harness.errors import StoreError
 from harness.records import digest
+from harness.search import Tuned
 
 if TYPE_CHECKING:
     import numpy as np
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from harness.records import Costs, Record
     from harness.specs import Metric
     from harness.stats import Estimates
-    from harness.suite import DatasetCell
+    from harness.suite import DatasetCell, MethodCell, Suite
 
 __all__ = [
     "Cell",
@@ -36,7 +37,7 @@ __all__ = [
     "leaderboard_inputs",
 ]
 
-LEADERBOARD_FORMAT = 2
+LEADERBOARD_FORMAT = 3
 SIGNIFICANCE = 0.05  # of stats.py, which imports numpy: a leaderboard that is known is shown without it
 MIN_FOR_COST = 3  # seeds: the first trial of a worker warms it up, and a median of fewer cannot hide it
 
@@ -67,6 +68,8 @@ class Row:
     Args:
         label: As in the suite.
         privileges: What it needs beyond its neighbours.
+        hyperparameters: Where they come from: ``defaults`` (the method's own, as its card has them), ``suite`` (the suite gives some), ``tuned``, or
+            ``tuned, suite``.
         mean_ranks: By metric, the mean over the data sets of its rank among the methods that are complete on every one of them; ``None`` for the others.
         cost_ratio: Mean over the data sets of its wall time relative to the baseline's; ``None`` where they cannot be compared.
         ok: Trials with the status ok.
@@ -75,6 +78,7 @@ class Row:
 
     label: str
     privileges: tuple[str, ...]
+    hyperparameters: str
     mean_ranks: Mapping[str, float | None]
     cost_ratio: float | None
     ok: int
@@ -251,6 +255,7 @@ class Leaderboard:
         rows: Methods in the suite's order.
         cells: One for each metric, data set and method.
         overall: One for each metric.
+        tuned: What tuning chose for each method and data set and what that took; empty for a suite without it.
         stale: Trials whose record was made by other code or data than today's.
         pairing: By what was consumed (split, noise, batches): on how many (data set, seed) pairs all methods consumed the same, and on how many at least
             two did at all.
@@ -267,6 +272,7 @@ class Leaderboard:
     rows: tuple[Row, ...]
     cells: tuple[Cell, ...]
     overall: tuple[Overall, ...]
+    tuned: tuple[Tuned, ...]
     stale: int
     pairing: Mapping[str, tuple[int, int]]
     inputs: str
@@ -316,6 +322,7 @@ class Leaderboard:
                     "rows": tuple(Row(**{**item, "privileges": tuple(item["privileges"])}) for item in content["rows"]),
                     "cells": tuple(Cell(**item) for item in content["cells"]),
                     "overall": tuple(_overall_from_json(item) for item in content["overall"]),
+                    "tuned": tuple(Tuned(**item) for item in content["tuned"]),
                 }
             )
         except (KeyError, TypeError, ValueError, AttributeError) as error:
@@ -362,7 +369,8 @@ def leaderboard_inputs(plan: Plan, records: Mapping[str, Record], hardware: Mapp
             suite.task.name,
             [[metric.name, metric.summary, metric.direction, metric.unit, list(metric.bounds)] for metric in suite.metrics],
             [[cell.label, cell.dataset.name] for cell in suite.datasets],
-            [[cell.label, list(cell.method.privileges)] for cell in suite.methods],
+            [[cell.label, list(cell.method.privileges), list(cell.given)] for cell in suite.methods],
+            [asdict(item) for item in suite.tuned],
             [[item.dataset, item.method, item.key] for item in plan.planned],
             rows,
             dict(hardware),
@@ -452,6 +460,7 @@ def build_leaderboard(plan: Plan, records: Mapping[str, Record], hardware: Mappi
         cells=tuple(cells),
         overall=tuple(overall),
         pairing=_pairing(plan, records),
+        tuned=suite.tuned,
         stale=sum(records[item.key].key != item.key for item in plan.planned if item.key in records),
         inputs=inputs,
     )
@@ -665,6 +674,7 @@ def _rows(plan: Plan, cells: Sequence[Cell], overall: Sequence[Overall]) -> list
             Row(
                 label=described.label,
                 privileges=described.method.privileges,
+                hyperparameters=_origin(suite, described),
                 mean_ranks={metric: means.get(described.label) for metric, means in ranks.items()},
                 cost_ratio=sum(ratios) / len(ratios) if own and len(ratios) == len(own) else None,
                 ok=sum(cell.statuses.get("ok", 0) for cell in own),
@@ -673,6 +683,14 @@ def _rows(plan: Plan, cells: Sequence[Cell], overall: Sequence[Overall]) -> list
         )
 
     return rows
+
+
+def _origin(suite: Suite, described: MethodCell) -> str:
+    """Say where the hyperparameters of a method come from."""
+    tuned = any(item.method == described.label and item.configs > 1 for item in suite.tuned)
+    origins = [word for word, holds in (("tuned", tuned), ("suite", bool(described.given))) if holds]
+
+    return ", ".join(origins) or "defaults"
 
 
 def _pairing(plan: Plan, records: Mapping[str, Record]) -> dict[str, tuple[int, int]]:

@@ -7,18 +7,19 @@ import functools
 import json
 import math
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypedDict
 
 from harness.errors import BenchError, PluginError, nearest
 from harness.records import digest
+from harness.search import draw, search_spaces
 from harness.specs import load_entry
 
 if TYPE_CHECKING:
     from pydantic import TypeAdapter
 
-__all__ = ["ParameterError", "ParameterMemo", "build", "describe", "resolve"]
+__all__ = ["ParameterError", "ParameterMemo", "TuningFacts", "build", "describe", "resolve"]
 
 
 class ParameterError(BenchError):
@@ -38,6 +39,13 @@ class Entered(Protocol):
     def name(self) -> str: ...
 
 
+class TuningFacts(TypedDict):
+    """What tuning needs to know of a dataclass: its search spaces by field, and, for a protocol, whether it gives validation data to score on."""
+
+    spaces: dict[str, Any]
+    has_validation: bool
+
+
 class ParameterMemo:
     """
     Remembers what parameters resolved to under the same code, so that a known suite is validated without importing a framework.
@@ -54,22 +62,42 @@ class ParameterMemo:
         for name, value in given.items():
             if not _is_finite(value):
                 raise ParameterError(name, f"parameter '{name}' of '{spec.name}': finite values are needed, got {value}")
-        key = digest({"entry": spec.entry, "code": code, "given": dict(given)})[:32]
-        path = self._folder / f"{key}.json"
+        question = {"entry": spec.entry, "code": code, "given": dict(given)}
+        resolved: dict[str, Any] = self._remembered(question, lambda: resolve(spec, given, extra, distribution))
+
+        return resolved
+
+    def tuning_facts(self, spec: Entered, code: str, extra: str | None, distribution: str) -> TuningFacts:
+        """Return what tuning needs to know of the spec's dataclass, from memory where it was asked under the same code."""
+
+        def look() -> TuningFacts:
+            cls = _dataclass(load_entry(spec.entry, extra, distribution))
+            return {"spaces": search_spaces(cls), "has_validation": callable(getattr(cls, "for_tuning", None))}
+
+        facts: TuningFacts = self._remembered({"entry": spec.entry, "code": code, "tuning": 1}, look)
+
+        return facts
+
+    def draw(self, spaces: Mapping[str, Any], count: int) -> list[dict[str, Any]]:
+        """Return what :func:`harness.search.draw` returns, from memory where the same was drawn."""
+        drawn: list[dict[str, Any]] = self._remembered({"spaces": dict(spaces), "count": count}, lambda: draw(spaces, count))
+
+        return drawn
+
+    def _remembered(self, question: Mapping[str, Any], answer: Callable[[], Any]) -> Any:  # Any: whatever JSON holds
+        path = self._folder / f"{digest(question)[:32]}.json"
         try:
-            remembered: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+            return json.loads(path.read_text(encoding="utf-8"))
         except (OSError, ValueError):
-            resolved = resolve(spec, given, extra, distribution)
-            self._write(path, resolved)
-            return resolved
+            given = answer()
+            self._write(path, given)
+            return given
 
-        return remembered
-
-    def _write(self, path: Path, resolved: Mapping[str, Any]) -> None:
+    def _write(self, path: Path, answer: Any) -> None:  # Any: whatever JSON holds
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
             with tempfile.NamedTemporaryFile("w", dir=self._folder, suffix=".part", delete=False, encoding="utf-8") as file:
-                json.dump(resolved, file)
+                json.dump(answer, file)
             Path(file.name).replace(path)
         except OSError:
             return

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from harness.artifacts import contents_of
 from harness.records import Measure, Part, Record, Resources, Trial, cell_of, trial_id, trial_key
+from harness.suite import Configuration
 
 if TYPE_CHECKING:
     from harness.fingerprint import CodeIndex
     from harness.registry import Registry
+    from harness.specs import Metric
     from harness.store import Store
-    from harness.suite import Suite
+    from harness.suite import DatasetCell, MethodCell, Suite
 
-__all__ = ["Plan", "Planned", "changed_parts", "make_plan", "mean_seconds", "trial_of"]
+__all__ = ["Plan", "Planned", "changed_parts", "make_plan", "mean_seconds", "plan_tuning", "trial_of"]
 
 
 @dataclass(frozen=True)
@@ -42,6 +44,7 @@ class Plan:
         to_rescore: Trials whose outcome is kept and whose record lacks a metric, or has it by other code than today's.
         outdated: Keys of sound records that lack a metric and have no outcome; their trials are to run again.
         code: What each code hash stands for.
+        tuning: For a suite that was tuned, the plan of its tuning; its ``known`` are the records that the configurations were chosen by.
     """
 
     suite: Suite
@@ -51,6 +54,23 @@ class Plan:
     to_rescore: tuple[Planned, ...] = ()
     outdated: tuple[str, ...] = ()
     code: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    tuning: Plan | None = None
+
+    @property
+    def everything(self) -> tuple[Planned, ...]:
+        """The trials of the tuning, then those of the leaderboard."""
+        return (*(self.tuning.planned if self.tuning is not None else ()), *self.planned)
+
+    @property
+    def name(self) -> str:
+        """What the plan is called where its trials are shown: the suite's name, and ``NAME/tuning`` for the trials of tuning."""
+        tuning = bool(self.planned) and self.planned[0].trial.scored_on == "validation"
+
+        return f"{self.suite.name}/tuning" if tuning else self.suite.name
+
+    def exported(self, records: Mapping[str, Record]) -> dict[str, Record]:
+        """Return what an export of the suite holds by key: the records of its tuning, then those of the leaderboard."""
+        return {**(self.tuning.known if self.tuning is not None else {}), **records}
 
     @property
     def todo(self) -> list[Planned]:
@@ -68,26 +88,68 @@ def make_plan(suite: Suite, code: CodeIndex, store: Store | None, paths: Iterabl
         store: Where records are; ``None`` for none.
         paths: Folders of local plugins, for the workers.
         trust_cache: Accept the newest sound record of a trial even if code or data have changed since.
+
+    Raises:
+        ValueError: The suite is to be tuned first.
     """
-    metrics = tuple(Measure(metric.name, metric.entry, code.code_hash(metric.entry), metric.bounds) for metric in suite.metrics)
-    folders = tuple(paths)
+    if suite.tuning is not None and not suite.chosen:
+        raise ValueError(f"the suite '{suite.name}' is to be tuned before its trials are known (harness.tuning)")
+    common = _common(suite, suite.metrics, code, paths)
     planned = []
     for seed in suite.seeds:
         for column in suite.datasets:
             for row in suite.methods:
-                trial = Trial(
-                    task=column.task,
-                    dataset=column.dataset,
-                    method=row.method,
-                    budget=suite.budget,
-                    seed=seed,
-                    metrics=metrics,
-                    limits=suite.limits,
-                    resources=suite.resources,
-                    paths=folders,
-                )
-                planned.append(Planned(column.label, row.label, trial, trial_key(trial), trial_id(trial)))
+                chosen = suite.chosen.get((column.label, row.label)) or Configuration({}, column.task, row.method)
+                trial = replace(common, task=chosen.task, dataset=column.dataset, method=chosen.method, seed=seed)
+                planned.append(_planned(column, row, trial))
 
+    return _looked_up(suite, planned, code, store, trust_cache)
+
+
+def plan_tuning(suite: Suite, code: CodeIndex, store: Store | None, paths: Iterable[str] = (), *, trust_cache: bool = False) -> Plan:
+    """
+    Plan the trials by which a suite with ``tuning`` chooses its configurations; arguments as of :func:`make_plan`.
+
+    They compute the main metric alone. A cell with nothing to tune has no trial.
+    """
+    if suite.tuning is None:
+        raise ValueError(f"the suite '{suite.name}' has no 'tuning'")
+    common = replace(_common(suite, suite.metrics[:1], code, paths), scored_on="validation")
+    planned = []
+    for position in range(suite.tuning.configs):
+        for seed in suite.tuning.seeds:
+            for column in suite.datasets:
+                for row in suite.methods:
+                    candidates = suite.tuning.candidates[column.label, row.label]
+                    if position < len(candidates) > 1:
+                        chosen = candidates[position]
+                        trial = replace(common, task=chosen.task, dataset=column.dataset, method=chosen.method, seed=seed)
+                        planned.append(_planned(column, row, trial))
+
+    return _looked_up(replace(suite, metrics=suite.metrics[:1]), planned, code, store, trust_cache)
+
+
+def _common(suite: Suite, metrics: Iterable[Metric], code: CodeIndex, paths: Iterable[str]) -> Trial:
+    """Return a trial with all that the trials of a suite share."""
+    return Trial(
+        task=suite.datasets[0].task,
+        dataset=suite.datasets[0].dataset,
+        method=suite.methods[0].method,
+        budget=suite.budget,
+        seed=0,
+        metrics=tuple(Measure(metric.name, metric.entry, code.code_hash(metric.entry), metric.bounds) for metric in metrics),
+        limits=suite.limits,
+        resources=suite.resources,
+        paths=tuple(paths),
+    )
+
+
+def _planned(column: DatasetCell, row: MethodCell, trial: Trial) -> Planned:
+    return Planned(column.label, row.label, trial, trial_key(trial), trial_id(trial))
+
+
+def _looked_up(suite: Suite, planned: Sequence[Planned], code: CodeIndex, store: Store | None, trust_cache: bool) -> Plan:
+    """Look up what is known of the planned trials."""
     known = {} if store is None else store.known(item.key for item in planned)
     stale: set[str] = set()
     unknown = {item.name: item.key for item in planned if item.key not in known}
@@ -151,6 +213,7 @@ def trial_of(record: Record, registry: Registry, code: CodeIndex, metrics: Itera
         metrics=tuple(Measure(metric.name, metric.entry, code.code_hash(metric.entry), metric.bounds) for metric in measured),
         resources=resources or Resources(),
         paths=tuple(registry.paths),
+        scored_on=question.get("scored_on", "test"),
     )
 
 

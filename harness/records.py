@@ -105,6 +105,7 @@ class Trial:
         method: The method and its hyperparameters.
         budget: The budget keys that the suite gives.
         seed: Of the named streams.
+        scored_on: ``validation`` for a trial of tuning, which never meets the test data.
         metrics: The metrics to compute; not part of the key, since outcomes are kept.
         limits: Not part of the key.
         resources: Not part of the key.
@@ -120,6 +121,7 @@ class Trial:
     limits: Limits = field(default_factory=Limits)
     resources: Resources = field(default_factory=Resources)
     paths: tuple[str, ...] = ()
+    scored_on: Literal["test", "validation"] = "test"
 
     def question(self) -> dict[str, Any]:
         """Return what the trial was asked to do, whatever the code and the bytes."""
@@ -129,6 +131,7 @@ class Trial:
             "method": {"name": self.method.name, "parameters": dict(self.method.parameters)},
             "budget": dict(self.budget),
             "seed": self.seed,
+            **({"scored_on": self.scored_on} if self.scored_on != "test" else {}),
         }
 
     def circumstances(self) -> dict[str, Any]:
@@ -248,6 +251,8 @@ def _check(record: Record) -> None:
             raise ValueError(f"its {name} has no name and parameters")
     if not isinstance(question["budget"], dict) or type(question["seed"]) is not int:
         raise ValueError("its budget or seed is not one")
+    if question.get("scored_on", "test") not in ("test", "validation"):
+        raise ValueError(f"it is scored on {question['scored_on']!r}")
     if record.status not in get_args(Status):
         raise ValueError(f"its status is '{record.status}'")
     for name in ("key", "trial", "started", "environment"):

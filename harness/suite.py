@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
@@ -14,8 +14,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, WithJsonSche
 from harness.artifacts import contents_of
 from harness.errors import PluginError, SuiteError, nearest
 from harness.expressions import Comparison, ExpressionError, parse_claim
-from harness.parameters import ParameterError, ParameterMemo
+from harness.parameters import ParameterError, ParameterMemo, TuningFacts
 from harness.records import Limits, Part, Resources, canonical_json
+from harness.search import Tuned
 from harness.yamlfile import Location, YamlFile, parse_scalar, read_yaml
 
 if TYPE_CHECKING:
@@ -23,9 +24,24 @@ if TYPE_CHECKING:
     from harness.registry import Registry
     from harness.specs import Dataset, Method, Metric, Task
 
-__all__ = ["Claim", "DatasetCell", "MethodCell", "Overrides", "Suite", "find_suite", "json_schema", "load_suite"]
+__all__ = [
+    "Claim",
+    "Configuration",
+    "DatasetCell",
+    "MethodCell",
+    "Overrides",
+    "Suite",
+    "Tuning",
+    "find_suite",
+    "json_schema",
+    "load_suite",
+]
 
 ENTRY_KEYS = ("label", "protocol")
+TUNING_SEED = (
+    1_000_000  # the first seed of tuning: far from those that a leaderboard counts from 0, and the same however many of those there are
+)
+QUICK_CONFIGS = 2
 BUNDLED_FOLDER = "bundled_suites"  # what the folder `suites` is called in a wheel
 
 Found = TypeVar("Found")
@@ -56,6 +72,16 @@ class _Entry(_Strict):
     protocol: dict[str, Any] = Field(default_factory=dict)
 
 
+class _Tuning(_Strict):
+    configs: Annotated[int, Ge(2)] = Field(
+        description="Configurations that each method may try on each data set, the suite's own among them."
+    )
+    seeds: Annotated[int, Ge(1)] = Field(1, description="Seeds that each configuration is tried with; the leaderboard does not use them.")
+    fields: Annotated[list[str], MinLen(1)] | None = Field(
+        None, description="Which fields of the methods and of the protocol to tune; by default all that have a search space."
+    )
+
+
 class _Limits(_Strict):
     seconds: Annotated[float, Gt(0)] = Field(3600.0, description="Wall time of one trial.")
     memory_gb: Annotated[float, Gt(0)] = Field(8.0, description="Memory that one trial may allocate.")
@@ -68,11 +94,11 @@ class _Resources(_Strict):
 
 
 class _Budget(_Strict):
-    epochs: Annotated[int, Ge(1)] | None = None
-    steps: Annotated[int, Ge(1)] | None = None
-    environment_steps: Annotated[int, Ge(1)] | None = None
-    tokens: Annotated[int, Ge(1)] | None = None
-    seconds: Annotated[float, Gt(0)] | None = None
+    epochs: Annotated[int, Ge(1)] | None = Field(None, description="Passes over the training set.")
+    steps: Annotated[int, Ge(1)] | None = Field(None, description="Steps of the optimiser, or of whatever the task counts.")
+    environment_steps: Annotated[int, Ge(1)] | None = Field(None, description="Steps in an environment.")
+    tokens: Annotated[int, Ge(1)] | None = Field(None, description="Tokens that a model may read or write.")
+    seconds: Annotated[float, Gt(0)] | None = Field(None, description="Wall time that a method may use; `limits.seconds` ends the trial.")
 
 
 _WHERE_SCHEMA = {
@@ -111,9 +137,17 @@ class _SuiteFile(_Strict):
     budget: _Budget = Field(default_factory=_Budget, description="What each trial may spend, for example {epochs: 10}.")
     protocol: dict[str, Any] = Field(default_factory=dict, description="Settings of the task's protocol, for all data sets.")
     metrics: list[str] | None = Field(None, description="Metrics, the main one first; the task's own by default.")
+    tuning: _Tuning | None = Field(
+        None, description="Choose hyperparameters on validation data first, with the same budget for every method: {configs: 8, seeds: 1}."
+    )
     claims: list[_Claim] = Field(default_factory=list, description="Statements of papers that `bench verify` judges by the records.")
-    limits: _Limits = Field(default_factory=lambda: _Limits(seconds=3600.0, memory_gb=8.0))
-    resources: _Resources = Field(default_factory=lambda: _Resources(cpu=1.0, gpu=0.0, memory_gb=0.0))
+    limits: _Limits = Field(
+        default_factory=lambda: _Limits(seconds=3600.0, memory_gb=8.0), description="What ends a trial as `timeout` or `out_of_memory`."
+    )
+    resources: _Resources = Field(
+        default_factory=lambda: _Resources(cpu=1.0, gpu=0.0, memory_gb=0.0),
+        description="What each trial reserves of the machine or cluster.",
+    )
 
 
 @dataclass(frozen=True)
@@ -128,11 +162,44 @@ class DatasetCell:
 
 @dataclass(frozen=True)
 class MethodCell:
-    """A method with its hyperparameters; a row of the leaderboard."""
+    """A method with its hyperparameters, and the names of those that the suite gives; a row of the leaderboard."""
 
     label: str
     method: Part
     spec: Method
+    given: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Configuration:
+    """
+    Values that tuning tries for one method on one data set.
+
+    Args:
+        values: Of the fields that are tuned.
+        task: The protocol with these values.
+        method: The method with these values.
+    """
+
+    values: Mapping[str, Any]
+    task: Part
+    method: Part
+
+
+@dataclass(frozen=True)
+class Tuning:
+    """
+    What a suite grants every method for the choice of its hyperparameters.
+
+    Args:
+        configs: Configurations for each method and data set, the suite's own among them.
+        seeds: Each configuration is tried with all of them; none is a seed of the leaderboard.
+        candidates: The configurations by the labels of data set and method, the suite's own first; that one alone where nothing is to be tuned.
+    """
+
+    configs: int
+    seeds: tuple[int, ...]
+    candidates: Mapping[tuple[str, str], tuple[Configuration, ...]]
 
 
 @dataclass(frozen=True)
@@ -165,7 +232,12 @@ class Claim:
 
 @dataclass(frozen=True)
 class Suite:
-    """A validated suite: every name is known, every parameter within its bounds."""
+    """
+    A validated suite: every name is known, every parameter within its bounds.
+
+    ``chosen`` holds, once a suite with ``tuning`` is tuned (:mod:`harness.tuning`), the configuration of each cell by the labels of data set and method, and
+    ``tuned`` how it was found.
+    """
 
     name: str
     path: Path
@@ -180,6 +252,9 @@ class Suite:
     limits: Limits
     resources: Resources
     claims: tuple[Claim, ...] = ()
+    tuning: Tuning | None = None
+    chosen: Mapping[tuple[str, str], Configuration] = field(default_factory=dict)
+    tuned: tuple[Tuned, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -343,6 +418,7 @@ def _parse(file: YamlFile) -> _SuiteFile:
                 "datasets": _Entry,
                 "methods": _Entry,
                 "claims": _Claim,
+                "tuning": _Tuning,
             }
             model = models.get(str(location[0]), _SuiteFile) if len(location) > 1 else _SuiteFile
             hint = nearest(word, model.model_fields)
@@ -395,6 +471,7 @@ class _Checker:
             seeds = seeds[:1]
             budget = dict.fromkeys(budget, 1)
             columns = [cell for cell in columns if cell.dataset.name == columns[0].dataset.name]
+        tuning = None if parsed.tuning is None else self._tuning(parsed.tuning, task, columns, rows, seeds, overrides)
         claims = self._claims(parsed, metrics, [cell for _, cell in datasets], [cell.label for _, cell in methods], overrides)
 
         return Suite(
@@ -411,6 +488,7 @@ class _Checker:
             limits=Limits(**parsed.limits.model_dump()),
             resources=Resources(**parsed.resources.model_dump()),
             claims=tuple(_asked(claim, {cell.label for cell in columns}, {cell.label for cell in rows}) for claim in claims),
+            tuning=tuning,
         )
 
     def _dataset_cells(self, task: Task, parsed: _SuiteFile) -> Iterable[tuple[int, DatasetCell]]:
@@ -441,7 +519,72 @@ class _Checker:
                     )
             for given in self._grid(place, entry):
                 part = self._part((*place, "parameters"), spec, given, spec.privileges)
-                yield index, MethodCell(_method_label(entry, given), part, spec)
+                yield index, MethodCell(_method_label(entry, given), part, spec, tuple(given))
+
+    def _tuning(
+        self,
+        given: _Tuning,
+        task: Task,
+        columns: Sequence[DatasetCell],
+        rows: Sequence[MethodCell],
+        seeds: Sequence[int],
+        overrides: Overrides,
+    ) -> Tuning:
+        """Draw the configurations of every cell; methods with the same search spaces try the same values."""
+        if max(seeds) >= TUNING_SEED:
+            raise self.file.error(("seeds",), f"with 'tuning', seeds are below {TUNING_SEED:,}: the ones from there on are those of tuning")
+        protocol = self._tuning_facts(task, columns[0].task.code)
+        if not protocol["has_validation"]:
+            raise self.file.error(("tuning",), f"task '{task.name}' cannot be tuned: its protocol gives no validation data (`for_tuning`)")
+        own = {row.spec.name: self._tuning_facts(row.spec, row.method.code)["spaces"] for row in rows}
+        known = list(dict.fromkeys([*protocol["spaces"], *(name for spaces in own.values() for name in spaces)]))
+        for index, name in enumerate(given.fields or ()):
+            if name not in known:
+                hint = nearest(name, known)
+                listed = f"fields with a search space: {', '.join(known) or 'none'}"
+                raise self.file.error(
+                    ("tuning", "fields", index),
+                    f"no method, nor the protocol, can search '{name}'\n    {hint + '   ' if hint else ''}{listed}",
+                )
+        if not known:
+            raise self.file.error(("tuning",), "there is nothing to tune: no field of the methods or of the protocol has a search space")
+        configs = min(given.configs, QUICK_CONFIGS) if overrides.quick else given.configs
+        wanted = given.fields or known
+        candidates = {}
+        for row in rows:
+            twice = [name for name in own[row.spec.name] if name in protocol["spaces"] and name in wanted]
+            if twice:
+                raise PluginError(
+                    f"the method '{row.spec.name}' and the protocol of '{task.name}' both have a field '{twice[0]}' to search"
+                )
+            spaces = {name: space for name, space in {**protocol["spaces"], **own[row.spec.name]}.items() if name in wanted}
+            drawn = self.memo.draw(spaces, configs - 1) if spaces else []
+            for column in columns:
+                candidates[column.label, row.label] = tuple(self._configurations(task, column, row, list(spaces), drawn))
+
+        return Tuning(configs, tuple(range(TUNING_SEED, TUNING_SEED + given.seeds)), candidates)
+
+    def _configurations(
+        self, task: Task, column: DatasetCell, row: MethodCell, names: Sequence[str], drawn: Sequence[Mapping[str, Any]]
+    ) -> Iterable[Configuration]:
+        """Give the suite's own configuration of a cell, then the drawn ones that differ from it."""
+        given = {**column.task.parameters, **row.method.parameters}
+        before = {name: given[name] for name in names}
+        yield Configuration(before, column.task, row.method)
+        for values in drawn:
+            if values == before:
+                continue
+            of_task = {name: value for name, value in values.items() if name not in row.method.parameters}
+            of_method = {name: value for name, value in values.items() if name in row.method.parameters}
+            place: Location = ("tuning",)
+            yield Configuration(
+                values,
+                self._part(place, task, {**column.task.parameters, **of_task}, ()) if of_task else column.task,
+                self._part(place, row.spec, {**row.method.parameters, **of_method}, row.method.privileges) if of_method else row.method,
+            )
+
+    def _tuning_facts(self, spec: Task | Method, code: str) -> TuningFacts:
+        return self.memo.tuning_facts(spec, code, getattr(spec, "extra", None), getattr(spec, "distribution", "weighbridge"))
 
     def _grid(self, place: Location, entry: _Entry) -> Iterable[dict[str, Any]]:
         """Expand list values; a list inside a list is one value."""

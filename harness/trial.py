@@ -66,6 +66,12 @@ class _Loaded:
     method: Any
     metrics: dict[Measure, Metric]
 
+    def data(self, trial: Trial, run: Run) -> Any:  # Any: the container of the task
+        """Load the data; for a trial of tuning the validation data takes the place of the test data."""
+        data = self.dataset.load(run)
+
+        return self.protocol.for_tuning(data) if trial.scored_on == "validation" else data
+
 
 @dataclass(frozen=True)
 class _Scores:
@@ -107,7 +113,7 @@ def execute(trial: Trial, report: Reporter | None = None, environment: str = "",
             run = Run(seed=trial.seed, budget=Budget(**trial.budget), device=device, report=report)
             with _process_state(trial), _memory_limit(trial):
                 meter.start()
-                data = loaded.dataset.load(run)
+                data = loaded.data(trial, run)
                 outcome = loaded.protocol.confront(loaded.method, data, run, trial.method.privileges)
                 scores = _score(loaded.metrics, outcome, data)
                 costs = meter.stop(run)
@@ -132,7 +138,7 @@ def rescore(trial: Trial, record: Record, packed: bytes) -> Record:
     try:
         loaded = _load(trial)
         with _process_state(trial):
-            data = loaded.dataset.load(Run(seed=trial.seed, budget=Budget(**trial.budget)))
+            data = loaded.data(trial, Run(seed=trial.seed, budget=Budget(**trial.budget)))
             scores = _score(loaded.metrics, unpack_outcome(loaded.protocol.outcome_type, packed), data)
     except Exception as error:  # foreign code, as in execute
         scores = _Scores(dict.fromkeys(measure.name for measure in trial.metrics), _status_of(error), _traceback_of(error))

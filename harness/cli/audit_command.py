@@ -50,19 +50,22 @@ def command(file: Path, sample: int, seed: int | None, chosen: tuple[str, ...], 
     Exit code: 0 all equal, 1 something differs, 2 not a valid bundle.
     """
     from harness.bundle import read_bundle
-    from harness.plan import make_plan
     from harness.store import parse_export
     from harness.trust import draw_sample
 
     bundle = read_bundle(file)
     session = Session.open(plugins)
     records, environments = parse_export(bundle.text("records.jsonl"), f"{file}:records.jsonl")
-    plan = make_plan(_suite(session, bundle, file), session.code, None, session.registry.paths)
     by_name = _by_name(records, file)
-    held = [item for item in plan.planned if item.name in by_name]
+
+    def held_of(plan: Plan) -> dict[str, Record]:
+        return {item.key: by_name[item.name] for item in plan.planned if item.name in by_name}
+
+    plan = session.plan(_suite(session, bundle, file), None, held_of)
+    held = [item for item in plan.everything if item.name in by_name]
     _tell_making(file, bundle, len(records))
     differences = _foreign(records, plan)
-    differences += _leaderboard(bundle, plan, {item.key: by_name[item.name] for item in held}, environments)
+    differences += _leaderboard(bundle, plan, held_of(plan), environments)
 
     pool = {item.name: item for item in held if by_name[item.name].status not in KILLED}
     if sample and seed is None:
@@ -143,7 +146,7 @@ def _foreign(records: Sequence[Record], plan: Plan) -> int:
     """Tell of records that are not what they say that they are, or that the suite does not ask for, and count them."""
     from harness.trust import is_consistent
 
-    asked = {item.name for item in plan.planned}
+    asked = {item.name for item in plan.everything}
     count = 0
     for record in records:
         if not is_consistent(record):
@@ -152,7 +155,7 @@ def _foreign(records: Sequence[Record], plan: Plan) -> int:
         elif record.trial not in asked:
             _say(f"  record {record.trial}: the suite does not ask for this trial")
             count += 1
-    keys = {item.name: item.key for item in plan.planned}
+    keys = {item.name: item.key for item in plan.everything}
     stale = sum(keys.get(record.trial, record.key) != record.key for record in records)
     if stale:
         _say(f"  {stale} records were made by other code or data than is here")

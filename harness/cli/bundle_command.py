@@ -31,7 +31,6 @@ def command(suite: str, output: Path, results: Path, store: str | None, plugins:
     from harness.bundle import pack_bundle
     from harness.environment import git_facts, hardware_id, machine_facts
     from harness.leaderboard import build_leaderboard
-    from harness.plan import make_plan
     from harness.report.files import to_json, to_markdown
     from harness.store import write_export
     from harness.suite import Overrides
@@ -39,16 +38,16 @@ def command(suite: str, output: Path, results: Path, store: str | None, plugins:
     session = Session.open(plugins, results, store)
     loaded = session.suite(suite, Overrides())
     database = session.existing_store()
-    plan = make_plan(loaded, session.code, database, session.registry.paths)
+    plan = session.plan(loaded, database, lambda plan: session.recorded(plan, suite))
     records = session.recorded(plan, suite)
-    environments = session.environments(records, database)
-    hardware = {identifier: hardware_id(facts) for identifier, facts in environments.items()}
+    exported = plan.exported(records)
+    hardware = {identifier: hardware_id(facts) for identifier, facts in session.environments(records, database).items()}
     board = build_leaderboard(
         plan, records, hardware, ""
     )  # computed here, so that a figure altered in the folder of results cannot slip in
     with tempfile.TemporaryDirectory() as folder:
         export = Path(folder) / "records.jsonl"
-        write_export(export, records.values(), environments)
+        write_export(export, exported.values(), session.environments(exported, database))
         files = {
             "suite.yaml": loaded.path.read_bytes(),
             "records.jsonl": export.read_bytes(),
@@ -63,7 +62,7 @@ def command(suite: str, output: Path, results: Path, store: str | None, plugins:
     except OSError as error:
         raise StoreError(f"{output} cannot be written: {error.strerror}") from error
     click.echo(
-        f"{output}: {len(records)} of {len(plan.planned)} trials of {loaded.name}, {len(content):,} bytes; `bench audit {output}` checks it"
+        f"{output}: {len(exported)} of {len(plan.everything)} trials of {loaded.name}, {len(content):,} bytes; `bench audit {output}` checks it"
     )
 
     return 0

@@ -197,15 +197,13 @@ def _of_folder(folder: Path, suite: str | None) -> Side:
 
 def _of_store(session: Session, place: str, suite: str | None) -> Side:
     """Read a store, and of it the trials of the suite where one is given."""
-    from harness.plan import make_plan
     from harness.store import open_store, read_store
-    from harness.suite import Overrides
     from harness.trust import Side
 
     store = open_store(place) if "://" in place else read_store(Path(place))
     records = _newest(store.find(""))
     if suite is not None:
-        wanted = {item.name for item in make_plan(session.suite(suite, Overrides()), session.code, None).planned}
+        wanted = {item.name for item in session.planned_here(suite, store).everything}
         records = {name: record for name, record in records.items() if name in wanted}
     facts = {identifier: store.environment(identifier) or {} for identifier in {record.environment for record in records.values()}}
 

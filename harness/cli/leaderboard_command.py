@@ -17,7 +17,12 @@ __all__ = ["command"]
 @selection_options
 @click.option("--metric", help="Show this metric instead of the main one.")
 @click.option(
-    "--format", "form", type=click.Choice(["terminal", "markdown", "latex", "csv", "json"]), default="terminal", show_default=True
+    "--format",
+    "form",
+    type=click.Choice(["terminal", "markdown", "latex", "csv", "json"]),
+    default="terminal",
+    show_default=True,
+    help="How to print it: a table here, in a page, in a paper, or the figures for a program.",
 )
 @click.option("--page", is_flag=True, help="Draw RESULTS/SUITE/index.html, and the page that joins all suites.")
 @click.option("--export", type=click.Path(path_type=Path, dir_okay=False), help="Write the records to this file as JSON lines.")
@@ -49,7 +54,6 @@ def command(
     bench leaderboard noisy_labels --page
     bench leaderboard noisy_labels --export records.jsonl
     """
-    from harness.plan import make_plan
     from harness.report.files import prepare_folder, to_csv, to_json, to_markdown
     from harness.report.terminal import print_leaderboard
     from harness.store import write_export
@@ -63,13 +67,14 @@ def command(
     if metric is not None and metric not in names:
         raise BenchError(f"--metric {metric}: the suite has no such metric\n    {nearest(metric, names)}   it has {', '.join(names)}")
     database = session.existing_store()
-    plan = make_plan(loaded, session.code, database, session.registry.paths)
     folder = session.folder(loaded, overrides)
+    plan = session.plan(loaded, database, lambda plan: session.recorded(plan, suite))
     records = session.recorded(plan, suite)
     board = session.leaderboard(plan, records, database, folder)
     if export is not None:
-        write_export(export, records.values(), session.environments(records, database))
-        click.echo(f"{len(records)} records written to {export}")
+        exported = plan.exported(records)
+        write_export(export, exported.values(), session.environments(exported, database))
+        click.echo(f"{len(exported)} records written to {export}")
     elif page:
         from harness.report.page import Evidence, write_index, write_page
 

@@ -6,7 +6,7 @@ import json
 import os
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -136,6 +136,42 @@ class Session:
     def folder(self, suite: Suite, overrides: Overrides) -> Path:
         """Return where the reports of a suite go; a changed suite has a folder of its own, so that it never overwrites the real one's."""
         return self.results / (f"{suite.name}-modified" if overrides else suite.name)
+
+    def plan(
+        self, suite: Suite, store: Store | None, recorded: Callable[[Plan], Mapping[str, Record]], *, trust_cache: bool = False
+    ) -> Plan:
+        """
+        Plan a suite; the configurations of one with ``tuning`` are chosen by the recorded trials of its tuning.
+
+        Args:
+            suite: The suite.
+            store: Where records are; ``None`` for none.
+            recorded: Finds the records of the tuning's plan, for example :meth:`with_export`.
+            trust_cache: As of :func:`harness.plan.make_plan`.
+
+        Raises:
+            UnfinishedTuning: The tuning lacks records.
+        """
+        from harness.plan import make_plan, plan_tuning
+
+        if suite.tuning is None:
+            return make_plan(suite, self.code, store, self.registry.paths, trust_cache=trust_cache)
+
+        from harness.tuning import choose
+
+        tuning = plan_tuning(suite, self.code, store, self.registry.paths, trust_cache=trust_cache)
+        records = recorded(tuning)
+        plan = make_plan(choose(suite, tuning, records), self.code, store, self.registry.paths, trust_cache=trust_cache)
+
+        return replace(plan, tuning=replace(tuning, known=records))
+
+    def planned_here(self, name: str, store: Store | None = None) -> Plan:
+        """Plan an unchanged suite by name or path, its tuning read from the store and from the folder of results."""
+        from harness.suite import Overrides
+
+        suite = self.suite(name, Overrides())
+
+        return self.plan(suite, store, lambda plan: self.with_export(plan, self.results / suite.name))
 
     def with_export(self, plan: Plan, folder: Path) -> dict[str, Record]:
         """Return the plan's records by key, those of the committed export filling what the store lacks, even if code has changed since."""

@@ -41,15 +41,21 @@ def command(
     bench plan suites/paper/noisy_labels.yaml
     bench plan noisy_labels --trials
     """
-    from harness.plan import make_plan, mean_seconds
+    from harness.plan import mean_seconds, plan_tuning
     from harness.records import cell_of
     from harness.report import figures
+    from harness.tuning import UnfinishedTuning
 
     overrides = overrides_of(settings, seeds, methods, datasets, quick)
     session = Session.open(plugins, results, store)
     loaded = session.suite(suite, overrides)
     database = session.existing_store()
-    plan = make_plan(loaded, session.code, database, session.registry.paths)
+    open_trials = 0  # of the leaderboard, as long as the tuning has not chosen what they are
+    try:
+        plan = session.plan(loaded, database, lambda plan: plan.known)
+    except UnfinishedTuning:
+        plan = plan_tuning(loaded, session.code, database, session.registry.paths)
+        open_trials = len(loaded.methods) * len(loaded.datasets) * len(loaded.seeds)
     costs = mean_seconds([] if database is None else database.of_trials(item.name for item in plan.planned))
     expected = [costs.get(cell_of(item.trial.question())) for item in plan.todo]
     seconds, unknown = sum(item for item in expected if item is not None), expected.count(None)
@@ -62,10 +68,11 @@ def command(
         "methods": len(loaded.methods),
         "datasets": len(loaded.datasets),
         "seeds": len(loaded.seeds),
-        "trials": len(plan.planned),
-        "known": len(plan.planned) - len(plan.todo),
+        "trials": open_trials or len(plan.planned),
+        "tuning_trials": len(plan.planned) if open_trials else len(plan.everything) - len(plan.planned),
+        "known": len(plan.everything) - len(plan.todo),
         "stale": len(plan.stale),
-        "to_run": len(plan.todo),
+        "to_run": len(plan.todo) + open_trials,
         "expected_hours": hours if unknown < len(plan.todo) or not plan.todo else None,
         "without_estimate": unknown,
         "data": sorted(stored),
@@ -78,10 +85,16 @@ def command(
         return 0
     click.echo(f"{loaded.name} ({loaded.task.name}): {loaded.summary}")
     click.echo(f"  {figures.grid(plan)}")
+    if open_trials:
+        click.echo(
+            f"  these choose the hyperparameters, on validation data; then come the leaderboard's {figures.count(open_trials, 'trial')}"
+        )
     click.echo(f"  {facts['known']} known, {facts['to_run']} to run, {facts['stale']} of them stale (`bench why TRIAL` says why)")
     if facts["expected_hours"] is not None:
         more = f", and {unknown} trials of unknown length" if unknown else ""
         click.echo(f"  about {_duration(hours * 3600)} on the {cores} cores of this machine, by past costs{more}")
+        if open_trials:
+            click.echo("  without the trials of the leaderboard, which depend on what is chosen")
     elif plan.todo:
         click.echo("  no past costs: `bench run` with one seed gives an estimate")
     click.echo(f"  raw data: {', '.join(facts['data']) or 'none'}; {facts['data_bytes'] / 1e6:.1f} MB in the cache")

@@ -40,9 +40,8 @@ def command(trial: str, suite: str | None, results: Path, store: str | None, plu
 
     Exit code: 0 the same, 1 something differs, 2 invalid input or a trial that would take this process with it.
     """
-    from harness.plan import changed_parts, make_plan, trial_of
+    from harness.plan import changed_parts, trial_of
     from harness.records import Resources
-    from harness.suite import Overrides
 
     session = Session.open(plugins, results, store)
     record, facts, database = find_record(session, trial)
@@ -56,8 +55,7 @@ def command(trial: str, suite: str | None, results: Path, store: str | None, plu
         resources = Resources(cpu=threads if type(threads) is int and threads > 0 else 1, gpu=1.0 if facts.get("device") == "cuda" else 0.0)
         again = trial_of(record, session.registry, session.code, record.metrics, resources)
     else:
-        planned = make_plan(session.suite(suite, Overrides()), session.code, None, session.registry.paths).planned
-        found = [item.trial for item in planned if item.name == record.trial]
+        found = [item.trial for item in session.planned_here(suite, database).everything if item.name == record.trial]
         if not found:
             raise BenchError(f"the suite '{suite}' has no trial {record.trial}\n    `bench plan {suite} --trials` lists what it has")
         again = found[0]

@@ -6,6 +6,7 @@ import shlex
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext, redirect_stdout
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
     from harness.executors.engine import Engine
     from harness.plan import Plan
+    from harness.records import Record
     from harness.report.progress import JsonProgress, LiveProgress, PlainProgress, QuietProgress
 
 __all__ = ["command"]
@@ -79,7 +81,6 @@ def command(
 
     Exit code: 0 every cell ok, 1 some failed, 2 invalid input, 130 interrupted.
     """
-    from harness.plan import make_plan
     from harness.report.claims import summary, write_claims
     from harness.report.files import prepare_folder, write_reports
     from harness.report.page import Evidence, write_index, write_page
@@ -92,39 +93,52 @@ def command(
     if workers is not None and address is not None:
         raise BenchError("--workers counts cores of this machine; with --address the cluster's are used")
     database = open_store(session.store_url)
-    plan = make_plan(loaded, session.code, database, session.registry.paths, trust_cache=trust_cache)
-    if retry:
-        database.forget(record.key for record in plan.known.values() if record.status != "ok")
-        plan = make_plan(loaded, session.code, database, session.registry.paths, trust_cache=trust_cache)
     folder = session.folder(loaded, overrides)
     prepare_folder(folder)
-    if plan.todo or plan.to_rescore:
+
+    def build_engine(facts: Mapping[str, Any]) -> Engine:
+        if executor == "inline":
+            from harness.executors.inline import InlineEngine
+
+            return InlineEngine(facts)
+        from harness.executors.ray import RayEngine
+
+        return RayEngine(loaded.resources, facts, workers, address)
+
+    def forget_failures(plan: Plan) -> Plan:
+        failed = {key for key, record in plan.known.items() if record.status != "ok"}
+        database.forget(plan.known[key].key for key in failed)
+
+        return replace(
+            plan,
+            known={key: record for key, record in plan.known.items() if key not in failed},
+            to_rescore=tuple(item for item in plan.to_rescore if item.key not in failed),
+        )
+
+    def run_plan(plan: Plan) -> Mapping[str, Record]:
+        if retry:
+            plan = forget_failures(plan)
+        if not plan.todo and not plan.to_rescore:
+            if not quiet and not as_json:
+                console.print(f"{plan.name}: all {len(plan.planned)} trials are known; nothing to run")
+            return dict(plan.known)
+
         from harness.executors.drive import execute_plan
 
         if not quiet and not as_json:
             console.print(_opening(plan))
-
-        def build_engine(facts: Mapping[str, Any]) -> Engine:
-            if executor == "inline":
-                from harness.executors.inline import InlineEngine
-
-                return InlineEngine(facts)
-            from harness.executors.ray import RayEngine
-
-            return RayEngine(loaded.resources, facts, workers, address)
-
         prints = redirect_stdout(sys.stderr) if as_json else nullcontext()  # what a method prints must not spoil the JSON
         with _progress(plan, console, quiet, as_json) as progress, _stopping(), prints:
-            records = execute_plan(plan, database, session.registry.manager.hook, progress, build_engine)
-    else:
-        records = dict(plan.known)
-        if not quiet and not as_json:
-            console.print(f"{loaded.name}: all {len(plan.planned)} trials are known; nothing to run")
+            return execute_plan(plan, database, session.registry.manager.hook, progress, build_engine)
+
+    plan = session.plan(loaded, database, run_plan, trust_cache=trust_cache)
+    records = run_plan(plan)
 
     board = session.leaderboard(plan, records, database, folder)
     with _stopping():
         paths = write_reports(board, folder, shlex.join(["bench", *sys.argv[1:]]))
-        write_export(folder / "records.jsonl", records.values(), session.environments(records, database))
+        exported = plan.exported(records)
+        write_export(folder / "records.jsonl", exported.values(), session.environments(exported, database))
         claims = session.claims(plan, records, folder) if loaded.claims else None
         paths += write_claims(claims, folder, shlex.join(["bench", *sys.argv[1:]])) if claims is not None else []
     if as_json:
@@ -158,10 +172,9 @@ def _stopping() -> Iterator[None]:
 def _opening(plan: Plan) -> str:
     from harness.report import figures
 
-    suite = plan.suite
     stale = f", {len(plan.stale)} of them stale" if plan.stale else ""
 
-    return f"{suite.name}: {figures.grid(plan)}; {len(plan.planned) - len(plan.todo)} known, {len(plan.todo)} to run{stale}"
+    return f"{plan.name}: {figures.grid(plan)}; {len(plan.planned) - len(plan.todo)} known, {len(plan.todo)} to run{stale}"
 
 
 def _progress(plan: Plan, console: Console, quiet: bool, as_json: bool) -> JsonProgress | QuietProgress | LiveProgress | PlainProgress:

@@ -47,7 +47,6 @@ def command(
 
     Exit code: 0, also with claims that are contradicted; 2 invalid input; 3 with --strict if a claim is contradicted.
     """
-    from harness.plan import make_plan
     from harness.report.claims import print_claims, to_json, write_claims
 
     overrides = overrides_of(settings, seeds, methods, datasets, quick)
@@ -57,7 +56,7 @@ def command(
         click.echo(f"{loaded.name}: there are no claims in {loaded.path}; they stand under the key 'claims'", err=as_json)
         return 0
     database = session.existing_store()
-    plan = make_plan(loaded, session.code, database, session.registry.paths)
+    plan = session.plan(loaded, database, lambda plan: session.recorded(plan, suite))
     folder = session.folder(loaded, overrides)
     board = session.claims(plan, session.recorded(plan, suite), folder)
     paths = write_claims(board, folder, shlex.join(["bench", *sys.argv[1:]]))

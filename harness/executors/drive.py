@@ -73,7 +73,7 @@ class _Delivery:
 
     def observe(self, hook: pluggy.HookCaller, **facts: object) -> None:
         """Call the observers; one that fails is named and not called again, and stops neither the run nor the others."""
-        given = {"suite": self.plan.suite.name, **facts}
+        given = {"suite": self.plan.name, **facts}
         for observer in hook.get_hookimpls():
             if observer.plugin_name in self._failed_observers:
                 continue

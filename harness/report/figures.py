@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from harness.leaderboard import SIGNIFICANCE
 
 if TYPE_CHECKING:
     from harness.leaderboard import Cell, Column, Leaderboard, MetricInfo, Row, Standing
     from harness.plan import Plan
+    from harness.search import Tuned
 
 __all__ = [
     "NOTHING",
+    "TUNING_LEGEND",
+    "LedgerLine",
     "by_rank",
     "column_title",
     "count",
@@ -20,7 +23,9 @@ __all__ = [
     "difference",
     "failures",
     "grid",
+    "hyperparameters",
     "interval",
+    "ledger",
     "left_out",
     "legend",
     "mean",
@@ -40,6 +45,12 @@ __all__ = [
 ]
 
 NOTHING = "–"
+
+TUNING_LEGEND = (
+    "Every method tried as many configurations on each data set: the suite's own, and points that spread over the search spaces. They were scored by the main "
+    "metric on validation data, with seeds that the leaderboard does not use; the best one was kept. Time: of all trials of the tuning, not part of the cost "
+    "column."
+)
 
 
 def number(value: float | None, unit: str, *, signed: bool = False) -> str:
@@ -142,9 +153,75 @@ def pairing(board: Leaderboard) -> str:
 def grid(plan: Plan) -> str:
     """Spell the size of a suite."""
     suite = plan.suite
-    sides = (count(len(suite.methods), "method"), count(len(suite.datasets), "data set"), count(len(suite.seeds), "seed"))
+    sides = [count(len(suite.methods), "method"), count(len(suite.datasets), "data set"), count(len(suite.seeds), "seed")]
+    if suite.tuning is not None and plan.planned and plan.planned[0].trial.scored_on == "validation":
+        sides[2:] = [f"up to {count(suite.tuning.configs, 'configuration')}", count(len(suite.tuning.seeds), "seed")]
 
     return f"{' x '.join(sides)} = {count(len(plan.planned), 'trial')}"
+
+
+class LedgerLine(NamedTuple):
+    """Where the hyperparameters of a method come from: what was chosen on each data set, in the order of the columns, and the time that it took."""
+
+    method: str
+    origin: str
+    chosen: tuple[str, ...]
+    seconds: float | None
+    failed: int
+
+
+def ledger(board: Leaderboard) -> list[LedgerLine]:
+    """Return where the hyperparameters of each method come from."""
+    found = {(item.method, item.dataset): item for item in board.tuned}
+    lines = []
+    for row in board.rows:
+        own = [item for column in board.columns if (item := found.get((row.label, column.label))) is not None]
+        lines.append(
+            LedgerLine(
+                row.label,
+                f"{row.hyperparameters} ({max(item.configs for item in own)})" if any(item.trials for item in own) else row.hyperparameters,
+                tuple(_chosen(item) for item in own),
+                sum(item.wall_seconds for item in own) if own else None,
+                sum(item.failed for item in own),
+            )
+        )
+
+    return lines
+
+
+def _chosen(item: Tuned) -> str:
+    """Spell the values that were chosen, with a mark where they are the suite's own."""
+    if not item.values:
+        return NOTHING
+    text = ", ".join(f"{name} {value:g}" if isinstance(value, float) else f"{name} {value}" for name, value in item.values.items())
+
+    return f"{text} =" if item.values == item.before else text
+
+
+def hyperparameters(board: Leaderboard) -> str:
+    """Say in a sentence where the hyperparameters come from."""
+    by_origin: dict[str, list[str]] = {}
+    for row in board.rows:
+        by_origin.setdefault(row.hyperparameters, []).append(row.label)
+    names = {
+        "defaults": "each method's own defaults",
+        "suite": "given by the suite",
+        "tuned": "tuned",
+        "tuned, suite": "tuned, the rest given by the suite",
+    }
+    largest = max(by_origin, key=lambda origin: len(by_origin[origin]))
+    others = [f"{', '.join(labels)} {names[origin]}" for origin, labels in by_origin.items() if origin != largest]
+    text = f"Hyperparameters: {names[largest]}{'; but ' + '; '.join(others) if others else ''}."
+    if not board.tuned:
+        return text
+    fields = dict.fromkeys(name for item in board.tuned for name in item.values)
+    configs = max(item.configs for item in board.tuned)
+    total = sum(item.wall_seconds for item in board.tuned)
+
+    return (
+        f"{text} Tuning: {', '.join(fields)}, {configs} configurations for each method and data set, scored on validation data; "
+        f"{count(sum(item.trials for item in board.tuned), 'trial')}, {seconds(total)} in all."
+    )
 
 
 def column_title(label: str, name: str) -> str:

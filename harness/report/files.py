@@ -107,6 +107,7 @@ def to_markdown(board: Leaderboard, command: str) -> str:
         parts.append(escape(f"† needs more than its neighbours: {'; '.join(privileged)}."))
     if board.pairing:
         parts.append(escape(figures.pairing(board)))
+    parts.append(escape(figures.hyperparameters(board)))
     parts.append(escape(figures.failures(board)))
     if board.stale:
         parts.append(f"{board.stale} records were made by other code or data than today's.")
@@ -114,6 +115,8 @@ def to_markdown(board: Leaderboard, command: str) -> str:
         tests = figures.rank_tests(board, main)
         parts += ["## All data sets together", _together(board, main), escape(f"Mean ranks: {tests}.") if tests else ""]
         parts += [escape(figures.left_out(board, main)), TOGETHER]
+    if board.tuned:
+        parts += ["## Tuning", _tuning(board), escape(f"{figures.TUNING_LEGEND} =: the suite's own value was the best.")]
     for column in board.columns:
         parts += [f"## {escape(column.label)}", _details(board, column.label), escape(figures.resolution(board, main, [column]))]
     parts.append(_details_legend(board))
@@ -133,6 +136,16 @@ def _overview(board: Leaderboard, metric: MetricInfo) -> str:
             line[-1] += f" ({escape(change)})" if change else ""
         lines.append([*line, figures.rank(row.mean_ranks[metric.name]), figures.ratio(row.cost_ratio), figures.coverage(row.ok, row.total)])
     headers = ["method", *(escape(column.label) for column in board.columns), "mean rank", "cost", "ok"]
+
+    return tabulate(lines, headers=headers, tablefmt="github", disable_numparse=True)
+
+
+def _tuning(board: Leaderboard) -> str:
+    lines = [
+        [escape(line.method), line.origin, *map(escape, line.chosen), figures.seconds(line.seconds), str(line.failed)]
+        for line in figures.ledger(board)
+    ]
+    headers = ["method", "hyperparameters", *(escape(column.label) for column in board.columns), "time", "failed"]
 
     return tabulate(lines, headers=headers, tablefmt="github", disable_numparse=True)
 

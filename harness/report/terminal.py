@@ -34,7 +34,12 @@ def print_leaderboard(board: Leaderboard, console: Console, metric: str | None =
     for line in (*figures.mean_ranks(board, shown), figures.left_out(board, shown)):
         if line:
             console.print(Text(line))
-    for line in (figures.legend(board, shown), figures.resolution_legend(board, shown), figures.pairing(board)):
+    for line in (
+        figures.legend(board, shown),
+        figures.resolution_legend(board, shown),
+        figures.pairing(board),
+        figures.hyperparameters(board),
+    ):
         if line:
             console.print(Text(line, style="dim"))
     privileged = [f"{row.label} ({', '.join(row.privileges)})" for row in board.rows if row.privileges]

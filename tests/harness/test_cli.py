@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from harness.cli.main import COMMANDS
+from harness.registry import load_registry
 
 SUITE = """
 task: toy
@@ -156,12 +157,95 @@ def test_lists_and_descriptions(bench):
     assert "did you mean 'gce'?" in typo.stderr
 
 
+PAPERS = load_registry().papers
+HOSTED = [listed for listed in PAPERS if any(spec.name == listed.name for spec in load_registry().methods)]
+
+
+@pytest.mark.parametrize("listed", HOSTED, ids=lambda listed: listed.name)
+def test_the_spec_of_a_hosted_paper_agrees_with_the_list(listed):
+    (spec,) = [spec for spec in load_registry().methods if (spec.task, spec.name) == (listed.task, listed.name)]
+
+    assert (spec.paper.title, spec.paper.year, spec.paper.arxiv) == (listed.paper.title, listed.paper.year, listed.paper.arxiv)
+
+
+def test_no_two_listed_papers_are_one():
+    numbers = [listed.paper.arxiv for listed in PAPERS if listed.paper.arxiv is not None]
+
+    assert len({listed.name for listed in PAPERS}) == len({listed.paper.title for listed in PAPERS}) == len(PAPERS) == 36
+    assert len(set(numbers)) == len(numbers)
+    assert all(re.fullmatch(r"\d{4}\.\d{5}", number) for number in numbers)
+
+
+LISTED = """
+from harness import ListedPaper, Method, Paper, hookimpl
+
+NUMBERED = Paper("On guessing", year=2020, arxiv="2001.00001")
+
+
+@hookimpl
+def bench_papers():
+    yield ListedPaper("guessing", "toy", NUMBERED, "a number")
+    yield ListedPaper("untried", "toy", Paper("On waiting", year=2021), "patience")
+
+
+@hookimpl
+def bench_methods():
+    yield Method("guess", "toy", "toy_plugin:Constant", "One half", paper=Paper("ON GUESSING", year=2020, arxiv="2001.00001"))
+    yield Method("other", "toy", "toy_plugin:Constant", "Another", paper=Paper("On guessing", year=2020, arxiv="2001.00002"))
+"""
+
+
+def test_the_state_of_a_paper_comes_from_specs_suites_and_claims(bench, toy):
+    (bench.folder / "listed.py").write_text(LISTED, encoding="utf-8")
+    (bench.folder / "suites").mkdir()
+    bench.suite(
+        SUITE.replace("[constant, noisy]", "[constant, {guess: {value: 0.3}, label: low}]") + "claims:\n"
+        "  - {id: a, paper: 'arXiv:2001.00001, table 1', says: x, expect: closeness(low) > closeness(constant)}\n"
+        "  - {id: b, paper: arXiv:2001.00002, says: x, expect: closeness(low) > closeness(constant)}\n",
+        "suites/mine.yaml",
+    )
+    bench.suite(SUITE, "suites/others.yaml")
+    bench.suite("task: [", "suites/broken.yaml")
+
+    rows = json.loads(bench("list", "papers", "--task", "toy", "--json", "--plugin", toy, "--plugin", "listed.py").stdout)
+
+    assert {row["name"]: (row["state"], row["methods"], row["suites"], row["claims"]) for row in rows} == {
+        "guessing": ("hosted", ["guess"], ["mine"], 1),
+        "untried": ("planned", [], [], 0),
+    }
+
+
+def test_papers_are_listed_and_described(bench):
+    everything = bench("list", "papers").stdout
+    storm = bench("list", "papers", "storm").stdout
+    typo = bench("list", "papers", "strom")
+    task = bench("list", "papers", "--task", "noisy_label")
+
+    assert re.search(r"^hosted +noisy_labels +storm +Learning from .*\(2025, arXiv:2412\.12955\)$", everything, re.MULTILINE)
+    assert re.search(r"^planned +offline_rl +trajectory_weighting +Harnessing .*\(2023\)$", everything, re.MULTILINE)
+    assert "per-sample weights" in storm
+    assert "  methods: meta_clean_validation, storm\n" in storm
+    assert "did you mean 'storm'?" in typo.stderr
+    assert "did you mean 'noisy_labels'?" in task.stderr
+    assert (typo.returncode, task.returncode) == (2, 2)
+
+
+def test_methods_are_listed_with_their_papers(bench):
+    listed = bench("list", "methods", "--task", "noisy_labels", "--paper").stdout
+    elsewhere = bench("list", "datasets", "--paper")
+
+    assert "(2018, arXiv:1805.07836)" in listed
+    assert "common practice" in listed
+    assert elsewhere.returncode == 2
+    assert "--paper belongs to `bench list methods`" in elsewhere.stderr
+
+
 @pytest.mark.parametrize("suite", sorted((Path(__file__).parents[2] / "suites").rglob("*.yaml")), ids=lambda path: path.stem)
 def test_every_bundled_suite_can_be_planned(bench, suite):
     planned = json.loads(bench("plan", suite, "--json").stdout)
 
     assert planned["trials"] == planned["methods"] * planned["datasets"] * planned["seeds"] > 0
-    assert planned["to_run"] == planned["trials"]
+    assert planned["to_run"] == planned["trials"] + planned["tuning_trials"]
 
 
 CLAIMS = """

@@ -47,7 +47,17 @@ def test_importing_harness_imports_nothing_heavy(bench):
 
 @pytest.mark.parametrize(
     "command",
-    [("--help",), ("run", "--help"), ("plugins",), ("list", "methods"), ("list", "datasets"), ("list", "suites"), ("schema",)],
+    [
+        ("--help",),
+        ("run", "--help"),
+        ("plugins",),
+        ("list", "methods"),
+        ("list", "datasets"),
+        ("list", "suites"),
+        ("list", "papers"),
+        ("plugin", "new", "--help"),
+        ("schema",),
+    ],
     ids=" ".join,
 )
 def test_a_command_that_only_tells_imports_nothing_heavy(bench, command):
