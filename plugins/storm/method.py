@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn.functional import cross_entropy
 
+from harness import Search
 from harness.training.classifier import Fitted, LabelledSet
 from harness.training.fresh_adam import fresh_adam_update
 from harness.training.loop import Batch, Step, build_network, fit_epochs, sample_batch
@@ -189,7 +190,7 @@ class Storm:
     """
 
     inner: Literal["sgd", "sign"] = "sgd"
-    virtual_learning_rate: Annotated[float, Gt(0)] = 0.1
+    virtual_learning_rate: Annotated[float, Gt(0), Search(1e-2, 1.0, log=True)] = 0.1
     second_order: bool = True
     rescale_meta_loss: bool = True
     forward_passes: Annotated[int, Ge(1)] = 3
@@ -198,7 +199,7 @@ class Storm:
     class_separation: bool = True
     binary_weights: bool = False
     inner_rounds: Annotated[int, Ge(1)] = 1
-    rescaler_learning_rate: Annotated[float, Gt(0)] = 1e-2
+    rescaler_learning_rate: Annotated[float, Gt(0), Search(1e-3, 1e-1, log=True)] = 1e-2
     memory_batches: Annotated[int, Ge(1)] = 1
 
     def __post_init__(self) -> None:

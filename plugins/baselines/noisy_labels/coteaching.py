@@ -10,6 +10,7 @@ from annotated_types import Ge, Le, Lt
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
+from harness import Search
 from harness.training.loop import Batch, Step, build_network, fit_epochs
 from plugins.baselines.noisy_labels.selection import forget_rates, smallest
 
@@ -64,7 +65,7 @@ class CoTeaching:
     """
 
     forget_rate: Annotated[float, Ge(0), Lt(1)] | None = None
-    ramp_fraction: Annotated[float, Ge(0), Le(1)] = 0.2
+    ramp_fraction: Annotated[float, Ge(0), Le(1), Search(0.1, 0.6)] = 0.2
 
     def fit(self, data: NoisyLabels, run: Run) -> Fitted:
         """Train both networks; the weight of a sample is the share of the two that picked it in the last epoch: 0, 0.5 or 1."""

@@ -19,6 +19,7 @@ from sklearn.mixture import GaussianMixture
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, one_hot
 
+from harness import Search
 from harness.training.classifier import LabelledSet, NetworkEnsemble
 from harness.training.loop import Batch, Step, build_network, fit_epochs
 
@@ -181,12 +182,12 @@ class DivideMix:
         jitter: The augmentation: Gaussian noise on the inputs, its standard deviation in units of that of all training inputs.
     """
 
-    warm_up_fraction: Annotated[float, Ge(0), Lt(1)] = 0.2
+    warm_up_fraction: Annotated[float, Ge(0), Lt(1), Search(0.1, 0.5)] = 0.2
     ramp_fraction: Annotated[float, Gt(0), Le(1)] = 0.2
     threshold: Annotated[float, Ge(0), Lt(1)] = 0.5
     temperature: Annotated[float, Gt(0), Le(1)] = 0.5
     alpha: Annotated[float, Gt(0)] = 4.0
-    unsupervised_weight: Annotated[float, Ge(0)] = 25.0
+    unsupervised_weight: Annotated[float, Ge(0), Search(choices=(0.0, 25.0, 50.0, 150.0))] = 25.0
     jitter: Annotated[float, Ge(0)] = 0.2
 
     def fit(self, data: NoisyLabels, run: Run) -> Fitted:

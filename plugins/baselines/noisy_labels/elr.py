@@ -15,6 +15,7 @@ from annotated_types import Ge, Lt
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
+from harness import Search
 from harness.training.loop import Batch, fit_by_loss
 
 if TYPE_CHECKING:
@@ -72,8 +73,8 @@ class ELR:
         strength: The paper's lambda, the weight of the regulariser.
     """
 
-    beta: Annotated[float, Ge(0), Lt(1)] = 0.7
-    strength: Annotated[float, Ge(0)] = 3.0
+    beta: Annotated[float, Ge(0), Lt(1), Search(choices=(0.5, 0.7, 0.9, 0.99))] = 0.7
+    strength: Annotated[float, Ge(0), Search(1.0, 10.0, log=True)] = 3.0
 
     def fit(self, data: NoisyLabels, run: Run) -> Fitted:
         """Train one network; the weight of a sample is the probability that its remembered target gives to its label."""

@@ -10,6 +10,7 @@ from annotated_types import Gt, Le
 from torch import Tensor
 from torch.nn.functional import log_softmax
 
+from harness import Search
 from harness.training.loop import Batch, fit_by_loss
 
 if TYPE_CHECKING:
@@ -63,7 +64,7 @@ class GCE:
         q: 0 is cross entropy, 1 half the mean absolute error; 0.7 in the paper.
     """
 
-    q: Annotated[float, Gt(0), Le(1)] = 0.7
+    q: Annotated[float, Gt(0), Le(1), Search(0.1, 1.0)] = 0.7
 
     def fit(self, data: NoisyLabels, run: Run) -> Fitted:
         """Train one network; the weight of a sample is the factor ``p_y ** q`` of its gradient."""

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn.functional import cross_entropy
 
+from harness import Search
 from harness.training.loop import Batch, Step, build_network, fit_epochs, sample_batch
 from harness.training.recipe import build_seeded
 
@@ -76,8 +77,8 @@ class MetaWeightNet:
     """
 
     hidden: Annotated[int, Ge(1)] = 100
-    virtual_learning_rate: Annotated[float, Gt(0)] = 0.1
-    meta_learning_rate: Annotated[float, Gt(0)] = 1e-3
+    virtual_learning_rate: Annotated[float, Gt(0), Search(1e-2, 1.0, log=True)] = 0.1
+    meta_learning_rate: Annotated[float, Gt(0), Search(1e-4, 1e-2, log=True)] = 1e-3
     meta_weight_decay: Annotated[float, Ge(0)] = 1e-4
 
     def fit(self, data: NoisyLabels, run: Run) -> Fitted:

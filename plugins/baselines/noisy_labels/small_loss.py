@@ -10,6 +10,7 @@ from annotated_types import Ge, Le, Lt
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
+from harness import Search
 from harness.training.loop import Batch, fit_by_loss
 from plugins.baselines.noisy_labels.selection import forget_rates, smallest
 
@@ -32,7 +33,7 @@ class SmallLoss:
     """
 
     forget_rate: Annotated[float, Ge(0), Lt(1)] | None = None
-    ramp_fraction: Annotated[float, Ge(0), Le(1)] = 0.2
+    ramp_fraction: Annotated[float, Ge(0), Le(1), Search(0.1, 0.6)] = 0.2
 
     def fit(self, data: NoisyLabels, run: Run) -> Fitted:
         """Train one network; the weight of a sample is 1 where it was kept in the last epoch, else 0."""
