@@ -3,6 +3,9 @@ Artifacts: what is costly, shared by trials and built once.
 
 An artifact lies under ``<cache_home>/artifacts/<name>-<key>/``: the files that its class wrote, and ``artifact.json``, which says what it was made of and the
 SHA-256 of each file.
+
+Two kinds share this form: those of a plugin's specs, and those that a task builds of its data for one seed, for all trials with that data and seed
+(``shared``).
 """
 
 from __future__ import annotations
@@ -14,18 +17,27 @@ import shutil
 import traceback
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import filelock
 
 from harness.data import cache_home, ensure_room, fetch
 from harness.errors import DataError, PluginError
 from harness.fingerprint import CodeIndex
-from harness.records import digest
+from harness.records import SharedArtifact, Trial, digest
 from harness.sources import Progress
 from harness.specs import Artifact, RawData
 
-__all__ = ["artifact_key", "contents_of", "is_built", "obtain", "verify_artifact"]
+__all__ = [
+    "artifact_key",
+    "contents_of",
+    "is_built",
+    "is_shared_built",
+    "obtain",
+    "obtain_shared",
+    "verify_artifact",
+    "write_folder",
+]
 
 DESCRIPTION = "artifact.json"
 
@@ -120,6 +132,47 @@ def verify_artifact(artifact: Artifact, parameters: Mapping[str, Any] | None = N
         )
 
 
+def is_shared_built(trial: Trial) -> bool:
+    """Return whether the cache holds what a trial shares with others; its bytes are not read."""
+    return trial.artifact is None or _shared_folder(trial, trial.artifact).is_dir()
+
+
+def obtain_shared(trial: Trial, write: Callable[[Path], None]) -> Shared | None:
+    """
+    Return what a trial shares with others, and let ``write`` fill it where the cache has none; ``None`` where the trial shares nothing.
+
+    Raises:
+        OSError: It cannot be written.
+    """
+    if trial.artifact is None:
+        return None
+    folder = _shared_folder(trial, trial.artifact)
+    if not folder.is_dir():
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with filelock.FileLock(folder.with_name(f".{folder.name}.lock")):
+            if not folder.is_dir():
+                made_of = {
+                    "artifact": trial.artifact.summary,
+                    "parameters": dict(trial.artifact.parameters),
+                    "made_of": trial.question()["dataset"],
+                }
+                write_folder(folder, write, {**made_of, "seed": trial.seed})
+    files = json.loads((folder / DESCRIPTION).read_text(encoding="utf-8"))["files"]
+
+    return Shared(folder, digest(files))
+
+
+class Shared(NamedTuple):
+    """Where what a trial shares lies, and the hash over the hashes of its files."""
+
+    folder: Path
+    content: str
+
+
+def _shared_folder(trial: Trial, artifact: SharedArtifact) -> Path:
+    return cache_home() / "artifacts" / f"{trial.task.name}-{artifact.key[:12]}"
+
+
 def _folder(artifact: Artifact, parameters: Mapping[str, Any] | None) -> Path:
     return cache_home() / "artifacts" / f"{artifact.name}-{artifact_key(artifact, parameters)[:12]}"
 
@@ -134,10 +187,7 @@ def _build(artifact: Artifact, parameters: Mapping[str, Any], folder: Path) -> N
     """Build while no other process does."""
     from harness.parameters import build, resolve
 
-    scratch = folder.with_name(f".{folder.name}.partial")  # one name an artifact: what a killed process left is cleared by the next
-    shutil.rmtree(scratch, ignore_errors=True)
-    scratch.mkdir()
-    try:
+    def write(scratch: Path) -> None:
         ensure_room(scratch, artifact.size_bytes)
         try:
             maker = build(artifact.entry, resolve(artifact, parameters, artifact.extra, artifact.distribution))
@@ -150,13 +200,31 @@ def _build(artifact: Artifact, parameters: Mapping[str, Any], folder: Path) -> N
         except Exception as error:  # a maker is foreign code
             cause = traceback.format_exception_only(error)[-1].strip()
             raise DataError(f"artifact '{artifact.name}' could not be built: {cause}") from error
-        description = {
-            "artifact": artifact.name,
-            "parameters": dict(parameters),
-            "code": _code_hash(artifact.entry),
-            "made_of": contents_of(artifact),
-            "files": _hash_files(scratch),
-        }
+
+    made_of = {
+        "artifact": artifact.name,
+        "parameters": dict(parameters),
+        "code": _code_hash(artifact.entry),
+        "made_of": contents_of(artifact),
+    }
+    write_folder(folder, write, made_of)
+
+
+def write_folder(folder: Path, write: Callable[[Path], None], made_of: Mapping[str, Any]) -> None:
+    """
+    Let ``write`` fill a folder that others see when it is whole, and describe it in ``artifact.json``.
+
+    Args:
+        folder: Must not exist; no other process writes it meanwhile.
+        write: Called with an empty folder; what it raises leaves nothing behind.
+        made_of: For the description, as JSON holds it.
+    """
+    scratch = folder.with_name(f".{folder.name}.partial")  # one name an artifact: what a killed process left is cleared by the next
+    shutil.rmtree(scratch, ignore_errors=True)
+    scratch.mkdir()
+    try:
+        write(scratch)
+        description = {**made_of, "files": _hash_files(scratch)}
         (scratch / DESCRIPTION).write_text(json.dumps(description, indent=1) + "\n", encoding="utf-8")
         scratch.rename(folder)
     finally:

@@ -7,6 +7,7 @@ import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from harness.errors import TrialDiverged
@@ -57,12 +58,14 @@ class Run:
         budget: What the suite grants.
         device: ``"cpu"`` or ``"cuda"``.
         report: Called at most twice a second with the newest step and figures, for progress displays.
+        artifact: Folder of what all trials with the same data and seed share, where the task has such (see :class:`harness.specs.Task`).
     """
 
     seed: int
     budget: Budget
     device: str = "cpu"
     report: Reporter | None = None
+    artifact: Path | None = None
     samples_forward: int = 0
     samples_backward: int = 0
     curves: dict[str, list[tuple[int, float]]] = field(default_factory=dict)

@@ -7,13 +7,13 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from harness.artifacts import contents_of
-from harness.records import Measure, Part, Record, Resources, Trial, cell_of, trial_id, trial_key
+from harness.records import Measure, Part, Record, Resources, Trial, artifact_of, cell_of, trial_id, trial_key
 from harness.suite import Configuration
 
 if TYPE_CHECKING:
     from harness.fingerprint import CodeIndex
     from harness.registry import Registry
-    from harness.specs import Metric
+    from harness.specs import Metric, Task
     from harness.store import Store
     from harness.suite import DatasetCell, MethodCell, Suite
 
@@ -73,6 +73,11 @@ class Plan:
         return {**(self.tuning.known if self.tuning is not None else {}), **records}
 
     @property
+    def shared(self) -> list[Trial]:
+        """For each artifact that trials of the plan share, the first of them."""
+        return list({item.trial.artifact.key: item.trial for item in self.planned[::-1] if item.trial.artifact is not None}.values())[::-1]
+
+    @property
     def todo(self) -> list[Planned]:
         """The trials without a record."""
         return [planned for planned in self.planned if planned.key not in self.known]
@@ -101,7 +106,7 @@ def make_plan(suite: Suite, code: CodeIndex, store: Store | None, paths: Iterabl
             for row in suite.methods:
                 chosen = suite.chosen.get((column.label, row.label)) or Configuration({}, column.task, row.method)
                 trial = replace(common, task=chosen.task, dataset=column.dataset, method=chosen.method, seed=seed)
-                planned.append(_planned(column, row, trial))
+                planned.append(_planned(suite.task, column, row, trial))
 
     return _looked_up(suite, planned, code, store, trust_cache)
 
@@ -124,7 +129,7 @@ def plan_tuning(suite: Suite, code: CodeIndex, store: Store | None, paths: Itera
                     if position < len(candidates) > 1:
                         chosen = candidates[position]
                         trial = replace(common, task=chosen.task, dataset=column.dataset, method=chosen.method, seed=seed)
-                        planned.append(_planned(column, row, trial))
+                        planned.append(_planned(suite.task, column, row, trial))
 
     return _looked_up(replace(suite, metrics=suite.metrics[:1]), planned, code, store, trust_cache)
 
@@ -144,8 +149,12 @@ def _common(suite: Suite, metrics: Iterable[Metric], code: CodeIndex, paths: Ite
     )
 
 
-def _planned(column: DatasetCell, row: MethodCell, trial: Trial) -> Planned:
-    return Planned(column.label, row.label, trial, trial_key(trial), trial_id(trial))
+def _planned(task: Task, column: DatasetCell, row: MethodCell, trial: Trial) -> Planned:
+    return Planned(column.label, row.label, _with_artifact(task, trial), trial_key(trial), trial_id(trial))
+
+
+def _with_artifact(task: Task, trial: Trial) -> Trial:
+    return replace(trial, artifact=artifact_of(trial, task.artifact, task.artifact_parameters)) if task.artifact else trial
 
 
 def _looked_up(suite: Suite, planned: Sequence[Planned], code: CodeIndex, store: Store | None, trust_cache: bool) -> Plan:
@@ -202,7 +211,7 @@ def trial_of(record: Record, registry: Registry, code: CodeIndex, metrics: Itera
     method = registry.method(task.name, question["method"]["name"])
     measured = [registry.metric(task.name, name) for name in metrics]
 
-    return Trial(
+    trial = Trial(
         task=Part(task.name, task.entry, question["task"]["parameters"], code.code_hash(task.entry)),
         dataset=Part(
             dataset.name, dataset.entry, question["dataset"]["parameters"], code.code_hash(dataset.entry), "+".join(contents_of(dataset))
@@ -215,6 +224,8 @@ def trial_of(record: Record, registry: Registry, code: CodeIndex, metrics: Itera
         paths=tuple(registry.paths),
         scored_on=question.get("scored_on", "test"),
     )
+
+    return _with_artifact(task, trial)
 
 
 def mean_seconds(records: Iterable[Record]) -> dict[str, float]:

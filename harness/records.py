@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, get_args
 
@@ -19,8 +19,10 @@ __all__ = [
     "Part",
     "Record",
     "Resources",
+    "SharedArtifact",
     "Status",
     "Trial",
+    "artifact_of",
     "canonical_json",
     "cell_of",
     "digest",
@@ -95,6 +97,22 @@ class Resources:
 
 
 @dataclass(frozen=True)
+class SharedArtifact:
+    """
+    What a trial shares with all trials of its task that have the same data and seed.
+
+    Args:
+        key: Hash of what decides it, 32 hexadecimal digits.
+        summary: As in the task's spec.
+        parameters: The settings of the protocol that it is built with.
+    """
+
+    key: str
+    summary: str
+    parameters: Parameters
+
+
+@dataclass(frozen=True)
 class Trial:
     """
     One method on one data set with one seed, ready to be sent to a worker.
@@ -106,6 +124,7 @@ class Trial:
         budget: The budget keys that the suite gives.
         seed: Of the named streams.
         scored_on: ``validation`` for a trial of tuning, which never meets the test data.
+        artifact: What it shares with others; not part of the key, since task, data and seed decide it.
         metrics: The metrics to compute; not part of the key, since outcomes are kept.
         limits: Not part of the key.
         resources: Not part of the key.
@@ -122,6 +141,7 @@ class Trial:
     resources: Resources = field(default_factory=Resources)
     paths: tuple[str, ...] = ()
     scored_on: Literal["test", "validation"] = "test"
+    artifact: SharedArtifact | None = None
 
     def question(self) -> dict[str, Any]:
         """Return what the trial was asked to do, whatever the code and the bytes."""
@@ -271,6 +291,29 @@ def _check(record: Record) -> None:
 def cell_of(question: Parameters) -> str:
     """Return what a trial's duration depends on, as one string: data set and method with their parameters."""
     return canonical_json([question["dataset"], question["method"]])
+
+
+def artifact_of(trial: Trial, summary: str, parameters: Iterable[str]) -> SharedArtifact:
+    """
+    Return what a trial shares with others.
+
+    Args:
+        trial: The trial.
+        summary: As in the task's spec.
+        parameters: Names of the protocol's settings that decide it.
+    """
+    decisive = {name: trial.task.parameters[name] for name in parameters}
+    question, circumstances = trial.question(), trial.circumstances()
+    known_by = {
+        "task": trial.task.name,
+        "parameters": decisive,
+        "dataset": question["dataset"],
+        "seed": trial.seed,
+        "scored_on": trial.scored_on,
+        **{name: circumstances[name] for name in ("task_code", "dataset_code", "dataset_content")},
+    }
+
+    return SharedArtifact(digest(known_by)[:32], summary, decisive)
 
 
 def trial_id(trial: Trial) -> str:

@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 from harness.errors import PluginError
 
-__all__ = ["Artifact", "Dataset", "Method", "Metric", "Paper", "RawData", "Search", "Source", "Task", "load_entry"]
+__all__ = ["Artifact", "Dataset", "ListedPaper", "Method", "Metric", "Paper", "RawData", "Search", "Source", "Task", "load_entry"]
 
 
 @dataclass(frozen=True)
@@ -24,6 +24,24 @@ class Paper:
     year: int
     arxiv: str | None = None
     url: str | None = None
+
+
+@dataclass(frozen=True)
+class ListedPaper:
+    """
+    A paper that a collection of plugins is about, whether a method of it is there yet or not; `bench list papers` works out its state.
+
+    Args:
+        name: ``snake_case``; the folder of its plugin.
+        task: Name of the task that its technique belongs to, which may be planned too.
+        paper: The publication; its methods are those whose spec names the same arXiv number, or the same title where there is none.
+        asks: What it asks of the harness, in one line.
+    """
+
+    name: str
+    task: str
+    paper: Paper
+    asks: str
 
 
 @dataclass(frozen=True)
@@ -253,7 +271,12 @@ class Task:
         budget: The budget keys that the protocol understands, for example ``("epochs",)``.
         privileges: What a method may ask for, with what it means.
         example: A data set of this task that loads in a second with its default parameters, for a first suite and the conformance kit.
-        template: ``"package:path"`` of the Jinja2 template of a working method, from which `bench plugin new` makes ``method.py``.
+        artifact: What the trials with the same data and seed share, in a few words ("out-of-fold predictions of the base models"); empty where there is none.
+            The class then provides ``build_artifact(data, run, folder)``, which writes it into an empty folder, and finds it at ``run.artifact``. It is
+            built once, before these trials, by an instance that knows the settings of ``artifact_parameters`` alone, and without a budget.
+        artifact_parameters: Names of the protocol's settings that decide the artifact.
+        template: ``"package:path"`` of the Jinja2 template of a working method, from which `bench plugin new` makes ``method.py``
+            (:mod:`harness.cli.plugin_new` says what it sets).
     """
 
     name: str
@@ -264,6 +287,8 @@ class Task:
     budget: tuple[str, ...]
     privileges: tuple[tuple[str, str], ...] = ()
     example: str = ""
+    artifact: str = ""
+    artifact_parameters: tuple[str, ...] = ()
     template: str = ""
 
 

@@ -16,6 +16,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from harness.artifacts import obtain_shared
 from harness.context import Budget, Reporter, Run
 from harness.errors import TrialDiverged
 from harness.outcomes import pack_outcome, unpack_outcome
@@ -24,7 +25,7 @@ from harness.records import Costs, Measure, Record, Status, Trial, trial_id, tri
 from harness.specs import load_entry
 from harness.streams import seed_numpy_and_python, seed_torch
 
-__all__ = ["Finished", "RunningTrial", "execute", "fault_record", "rescore"]
+__all__ = ["Finished", "RunningTrial", "build_shared", "execute", "fault_record", "rescore"]
 
 Metric = Callable[[Any, Any], float | None]
 
@@ -49,12 +50,14 @@ class RunningTrial:
         seconds: Since it began.
         step: The newest that its method logged, or ``None``.
         figures: Logged at that step.
+        builds: Whether it is not the trial itself, but the building of what it shares with others.
     """
 
     trial: Trial
     seconds: float
     step: int | None
     figures: Mapping[str, float]
+    builds: bool = False
 
 
 @dataclass(frozen=True)
@@ -99,18 +102,18 @@ def execute(trial: Trial, report: Reporter | None = None, environment: str = "",
     meter = _Meter("cpu")
     run = Run(seed=trial.seed, budget=Budget(), report=report)
     try:
-        for folder in trial.paths:
-            if folder not in sys.path:
-                sys.path.insert(0, folder)
-        _limit_threads(trial)
+        _prepare_imports(trial)
         loaded = _load(trial)
         device = _device(trial)
+        shared = obtain_shared(trial, lambda folder: _build_shared(trial, loaded, device, report, folder))
         if begin is not None:
             begin()
         had_torch = "torch" in sys.modules
         for _ in range(2):
             meter = _Meter(device)
-            run = Run(seed=trial.seed, budget=Budget(**trial.budget), device=device, report=report)
+            run = Run(seed=trial.seed, budget=Budget(**trial.budget), device=device, report=report, artifact=shared and shared.folder)
+            if shared is not None:
+                run.witness("artifact", list(bytes.fromhex(shared.content)))
             with _process_state(trial), _memory_limit(trial):
                 meter.start()
                 data = loaded.data(trial, run)
@@ -131,6 +134,40 @@ def execute(trial: Trial, report: Reporter | None = None, environment: str = "",
     scored = replace(_scored(record, trial, scores), curves=run.curves, witnesses=run.witnesses, costs=costs)
 
     return Finished(scored, pack_outcome(outcome))
+
+
+def build_shared(trial: Trial, report: Reporter | None = None, begin: Callable[[], None] | None = None) -> str | None:
+    """
+    Build what a trial shares with others where the cache has none, and return the traceback where that failed.
+
+    Args:
+        trial: One of those that share it.
+        report: As in :func:`execute`.
+        begin: As in :func:`execute`.
+    """
+    try:
+        _prepare_imports(trial)
+        loaded = _load(trial)
+        device = _device(trial)
+        if begin is not None:
+            begin()
+        obtain_shared(trial, lambda folder: _build_shared(trial, loaded, device, report, folder))
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # a task's code
+        return _traceback_of(error)
+
+    return None
+
+
+def _build_shared(trial: Trial, loaded: _Loaded, device: str, report: Reporter | None, folder: Path) -> None:
+    """Let a protocol that knows the decisive settings alone write its artifact; the state of the process is as before afterwards."""
+    if trial.artifact is None:
+        return
+    run = Run(seed=trial.seed, budget=Budget(), device=device, report=report)
+    protocol = build(trial.task.entry, trial.artifact.parameters)
+    with _process_state(trial), _memory_limit(trial):
+        protocol.build_artifact(loaded.data(trial, run), run, folder)
 
 
 def rescore(trial: Trial, record: Record, packed: bytes) -> Record:
@@ -223,6 +260,14 @@ def _device(trial: Trial) -> str:
         raise RuntimeError("the suite reserves a GPU ('resources'), but torch sees none here")
 
     return "cuda"
+
+
+def _prepare_imports(trial: Trial) -> None:
+    """Let the trial's local plugins be found, and libraries that are imported from now on take as many threads as it reserves cores."""
+    for folder in trial.paths:
+        if folder not in sys.path:
+            sys.path.insert(0, folder)
+    _limit_threads(trial)
 
 
 def _limit_threads(trial: Trial) -> None:

@@ -41,6 +41,7 @@ def command(
     bench plan suites/paper/noisy_labels.yaml
     bench plan noisy_labels --trials
     """
+    from harness.artifacts import is_shared_built
     from harness.plan import mean_seconds, plan_tuning
     from harness.records import cell_of
     from harness.report import figures
@@ -59,6 +60,7 @@ def command(
     costs = mean_seconds([] if database is None else database.of_trials(item.name for item in plan.planned))
     expected = [costs.get(cell_of(item.trial.question())) for item in plan.todo]
     seconds, unknown = sum(item for item in expected if item is not None), expected.count(None)
+    shared = plan.shared
     stored = {item.name: item for cell in loaded.datasets for item in cell.spec.parts}
     cores = os.cpu_count() or 1
     hours = seconds / max(1, cores // max(1, round(loaded.resources.cpu))) / 3600
@@ -75,6 +77,8 @@ def command(
         "to_run": len(plan.todo) + open_trials,
         "expected_hours": hours if unknown < len(plan.todo) or not plan.todo else None,
         "without_estimate": unknown,
+        "artifacts": len(shared),
+        "artifacts_built": sum(map(is_shared_built, shared)),
         "data": sorted(stored),
         "data_bytes": sum(item.size_bytes for item in stored.values()),
     }
@@ -85,6 +89,10 @@ def command(
         return 0
     click.echo(f"{loaded.name} ({loaded.task.name}): {loaded.summary}")
     click.echo(f"  {figures.grid(plan)}")
+    if shared:
+        built = sum(map(is_shared_built, shared))
+        what = figures.count(len(shared), "artifact")
+        click.echo(f"  they share {what} ({loaded.task.artifact}), one for each data set and seed; {built} of them are built")
     if open_trials:
         click.echo(
             f"  these choose the hyperparameters, on validation data; then come the leaderboard's {figures.count(open_trials, 'trial')}"

@@ -29,11 +29,21 @@ class Fault:
 
 @dataclass(frozen=True)
 class Returned:
-    """What came back of a chunk: its records and the environment that they were made in, or a fault."""
+    """
+    What came back of a chunk or of a build.
+
+    Args:
+        ticket: Of the chunk or the build.
+        finished: The records of a chunk.
+        facts: The environment that they were made in.
+        error: Traceback of a build that failed.
+        fault: Why nothing came back.
+    """
 
     ticket: int
     finished: Sequence[Finished] = ()
     facts: Mapping[str, Any] = field(default_factory=dict)
+    error: str | None = None
     fault: Fault | None = None
 
 
@@ -68,6 +78,9 @@ class Engine(Protocol):
 
     def submit(self, ticket: int, trials: Sequence[Trial]) -> None:
         """Start a chunk; returns at once where the engine has workers of its own."""
+
+    def build(self, ticket: int, trial: Trial) -> None:
+        """Start to build what the trial shares with others; as :meth:`submit`."""
 
     def wait(self, seconds: float) -> list[Returned]:
         """Return what has come back, waiting at most so long for the first."""

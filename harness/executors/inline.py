@@ -8,7 +8,7 @@ from typing import Any
 from harness.environment import environment_id, machine_facts
 from harness.executors.engine import Returned, Running
 from harness.records import Trial
-from harness.trial import execute
+from harness.trial import build_shared, execute
 
 __all__ = ["InlineEngine"]
 
@@ -32,6 +32,10 @@ class InlineEngine:
         """Run the chunk now."""
         finished = [execute(trial, environment=self._environment) for trial in trials]
         self._returned.append(Returned(ticket, finished, self._facts))
+
+    def build(self, ticket: int, trial: Trial) -> None:
+        """Build what the trial shares with others now."""
+        self._returned.append(Returned(ticket, error=build_shared(trial)))
 
     def wait(self, seconds: float) -> list[Returned]:
         """Return what was submitted since the last call."""

@@ -18,7 +18,7 @@ from harness.environment import environment_id, machine_facts
 from harness.errors import BenchError
 from harness.executors.engine import Fault, Returned, Running
 from harness.records import Resources, Trial
-from harness.trial import Finished, execute
+from harness.trial import Finished, build_shared, execute
 
 __all__ = ["RayEngine"]
 
@@ -84,6 +84,19 @@ def run_chunk(ticket: int, trials: Sequence[Trial], monitor: Any, driver_facts: 
     return finished, facts
 
 
+def run_build(ticket: int, trial: Trial, monitor: Any) -> str | None:
+    """Build in a worker what a trial shares with others, and return the traceback where that failed."""
+    monitor.began.remote(ticket, 0, True)
+    error = build_shared(
+        trial,
+        report=lambda step, figures: monitor.stepped.remote(ticket, step, dict(figures)),
+        begin=partial(monitor.began.remote, ticket, 0, False),
+    )
+    monitor.ended.remote(ticket)
+
+    return error
+
+
 class RayEngine:
     """
     Ray, started or joined when the engine is built and left when it is closed.
@@ -131,6 +144,7 @@ class RayEngine:
         if resources.memory_gb:
             options["memory"] = int(resources.memory_gb * 1e9)
         self._run_chunk: Any = ray.remote(**options)(run_chunk)
+        self._run_build: Any = ray.remote(**options)(run_build)
         self._monitor: Any = ray.remote(Monitor).options(num_cpus=0).remote()
         self._tickets: dict[Any, int] = {}
 
@@ -161,6 +175,10 @@ class RayEngine:
         reference = self._run_chunk.remote(ticket, list(trials), self._monitor, self._driver_facts)
         self._tickets[reference] = ticket
 
+    def build(self, ticket: int, trial: Trial) -> None:
+        """Let a worker build what the trial shares with others."""
+        self._tickets[self._run_build.remote(ticket, trial, self._monitor)] = ticket
+
     def wait(self, seconds: float) -> list[Returned]:
         """Return what has come back, waiting at most so long for the first."""
         ready, _ = self._ray.wait(list(self._tickets), num_returns=1, timeout=seconds)
@@ -173,7 +191,7 @@ class RayEngine:
         errors = self._ray.exceptions
         ticket = self._tickets.pop(reference)
         try:
-            finished, facts = self._ray.get(reference)
+            came = self._ray.get(reference)
         except errors.TaskCancelledError:
             fault = Fault("cancelled", "cancelled")
         except errors.OutOfMemoryError as error:
@@ -185,7 +203,7 @@ class RayEngine:
         except errors.RayError as error:
             fault = Fault("died", f"the engine lost the trial: {type(error).__name__}: {error}")
         else:
-            return Returned(ticket, finished, facts)
+            return Returned(ticket, *came) if isinstance(came, tuple) else Returned(ticket, error=came)
         self._monitor.ended.remote(ticket)
 
         return Returned(ticket, fault=fault)

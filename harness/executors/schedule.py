@@ -12,8 +12,9 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
+from harness.artifacts import is_shared_built
 from harness.executors.engine import Engine, Returned, Running
-from harness.records import Record, Trial, cell_of
+from harness.records import Record, Status, Trial, cell_of
 from harness.trial import Finished, RunningTrial, fault_record
 
 __all__ = ["RETRIES", "schedule"]
@@ -35,9 +36,12 @@ class _Attempt:
 
 @dataclass
 class _Chunk:
+    """Trials that travel together; or one trial, whose shared artifact ``builds`` is to be built."""
+
     attempts: list[_Attempt]
     timed_out: int | None = None
     timeout: str = ""
+    builds: str = ""
 
 
 @dataclass
@@ -76,14 +80,29 @@ def schedule(
         wanted: Called before a chunk is sent with its trials; returns those that still need to run (another process may have been faster).
         known_seconds: Mean duration by cell from earlier runs.
     """
-    waiting = deque(_Attempt(trial) for trial in trials)
+    waiting: deque[_Attempt] = deque()
+    behind: dict[
+        str, list[_Attempt]
+    ] = {}  # by the key of the artifact that they wait for: they start when it stands, so that nobody waits on a lock
+    for trial in trials:
+        if trial.artifact is None or is_shared_built(trial):
+            waiting.append(_Attempt(trial))
+        else:
+            behind.setdefault(trial.artifact.key, []).append(_Attempt(trial))
+    builds = deque((key, _Attempt(attempts[0].trial)) for key, attempts in behind.items())
     alone: deque[_Attempt] = deque()  # what a fault has sent back: without company, so that it harms nobody else
     flying: dict[int, _Chunk] = {}
     durations = _Durations(dict(known_seconds or {}))
     ticket = 0
     polled = 0.0
-    while waiting or alone or flying:
-        while len(flying) < engine.slots and (waiting or alone):
+    while waiting or alone or builds or flying:
+        while len(flying) < engine.slots and (waiting or alone or builds):
+            if not waiting and not alone:
+                key, build = builds.popleft()
+                ticket += 1
+                flying[ticket] = _Chunk([build], builds=key)
+                engine.build(ticket, build.trial)
+                continue
             attempts = [alone.popleft()] if alone else _next_chunk(waiting, engine.slots, durations)
             if wanted is not None:
                 keep = {id(trial) for trial in wanted([attempt.trial for attempt in attempts])}
@@ -94,6 +113,15 @@ def schedule(
                 engine.submit(ticket, [attempt.trial for attempt in attempts])
         for returned in engine.wait(POLL_SECONDS):
             chunk = flying.pop(returned.ticket)
+            if chunk.builds:
+                final = _after_build(chunk, returned)
+                if final is None and returned.fault is None:
+                    waiting.extend(behind.pop(chunk.builds))
+                elif final is None:
+                    builds.append((chunk.builds, chunk.attempts[0]))
+                else:
+                    deliver([Finished(fault_record(attempt.trial, *final), None) for attempt in behind.pop(chunk.builds)], None)
+                continue
             if returned.fault is None:
                 for finished in returned.finished:
                     durations.learn(finished.record)
@@ -133,7 +161,8 @@ def _enforce_time(running: Sequence[Running], flying: dict[int, _Chunk], engine:
         limit = LOADING_SECONDS if item.loading else chunk.attempts[item.index].trial.limits.seconds
         if chunk.timed_out is None and item.seconds > limit:
             chunk.timed_out = item.index
-            chunk.timeout = f"the {'import of its code' if item.loading else 'trial'} took longer than its limit of {limit:g} s"
+            what = "import of its code" if item.loading else "build" if chunk.builds else "trial"
+            chunk.timeout = f"the {what} took longer than its limit of {limit:g} s"
             engine.cancel(item.ticket)
 
 
@@ -161,5 +190,23 @@ def _after_fault(chunk: _Chunk, returned: Returned, alone: deque[_Attempt]) -> l
     return records
 
 
+def _after_build(chunk: _Chunk, returned: Returned) -> tuple[Status, str] | None:
+    """Return status and cause of the trials behind a build that failed for good; ``None`` for one that succeeded or is to be tried again."""
+    (attempt,) = chunk.attempts
+    what = f"what these trials share ({attempt.trial.artifact.summary if attempt.trial.artifact is not None else ''}) could not be built"
+    fault = returned.fault
+    if fault is None:
+        return None if returned.error is None else ("failed", f"{what}\n{returned.error}")
+    if chunk.timed_out is not None:
+        return "timeout", f"{what}: {chunk.timeout}"
+    if fault.kind in ("out_of_memory", "error"):
+        return "out_of_memory" if fault.kind == "out_of_memory" else "failed", f"{what}: {fault.message}"
+    attempt.faults += 1
+
+    return None if attempt.faults <= RETRIES else ("crashed", f"{what}: {fault.message}; tried {attempt.faults} times")
+
+
 def _displayed(item: Running, flying: dict[int, _Chunk]) -> RunningTrial:
-    return RunningTrial(flying[item.ticket].attempts[item.index].trial, item.seconds, item.step, dict(item.figures))
+    chunk = flying[item.ticket]
+
+    return RunningTrial(chunk.attempts[item.index].trial, item.seconds, item.step, dict(item.figures), bool(chunk.builds))

@@ -196,4 +196,7 @@ def _in_hand(item: RunningTrial) -> str:
     step = "" if item.step is None else f", step {item.step}"
     values = "".join(f", {name} {value:.3g}" for name, value in item.figures.items())
 
+    if item.builds and item.trial.artifact is not None:
+        return f"  building {item.trial.artifact.summary} of {item.trial.dataset.name}, seed {item.trial.seed}: {item.seconds:.0f} s{step}{values}"
+
     return f"  {item.trial.method.name} on {item.trial.dataset.name}, seed {item.trial.seed}: {item.seconds:.0f} s{step}{values}"
