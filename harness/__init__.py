@@ -3,7 +3,7 @@
 from harness.context import Budget, Run
 from harness.errors import BenchError, DataError, PluginError, TrialDiverged
 from harness.hookspecs import hookimpl
-from harness.specs import Artifact, Dataset, Method, Metric, Paper, RawData, Search, Source, Task
+from harness.specs import Artifact, Dataset, ListedPaper, Method, Metric, Paper, RawData, Search, Source, Task
 
 __all__ = [
     "Artifact",
@@ -11,6 +11,7 @@ __all__ = [
     "Budget",
     "DataError",
     "Dataset",
+    "ListedPaper",
     "Method",
     "Metric",
     "Paper",

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import click
 
     from harness.records import Record
-    from harness.specs import Artifact, Dataset, Method, Metric, RawData, Task
+    from harness.specs import Artifact, Dataset, ListedPaper, Method, Metric, RawData, Task
 
 __all__ = ["hookimpl", "hookspec"]
 
@@ -56,6 +56,11 @@ def bench_methods() -> Iterable[Method]:  # type: ignore[empty-body]  # a hook s
 @hookspec
 def bench_metrics() -> Iterable[Metric]:  # type: ignore[empty-body]  # a hook specification has no body
     """Give the metrics of this plugin. Light: no import of a framework."""
+
+
+@hookspec
+def bench_papers() -> Iterable[ListedPaper]:  # type: ignore[empty-body]  # a hook specification has no body
+    """Give the papers that this plugin's collection is about, those without a method included. Light: no import of a framework."""
 
 
 # Extend

@@ -20,7 +20,7 @@ import pluggy
 
 import harness.hookspecs
 from harness.errors import PluginError, nearest
-from harness.specs import Artifact, Dataset, Method, Metric, RawData, Task
+from harness.specs import Artifact, Dataset, ListedPaper, Method, Metric, RawData, Task
 
 if TYPE_CHECKING:
     import click
@@ -30,7 +30,7 @@ __all__ = ["Plugin", "Registry", "load_registry"]
 ENTRY_POINT_GROUP = "bench"
 BUNDLED = "plugins"
 
-Spec = TypeVar("Spec", Task, Dataset, Method, Metric, RawData, Artifact)
+Spec = TypeVar("Spec", Task, Dataset, Method, Metric, RawData, Artifact, ListedPaper)
 Stored = TypeVar("Stored", RawData, Artifact)
 
 
@@ -85,6 +85,11 @@ class Registry:
     def metrics(self) -> list[Metric]:
         """All metrics, by task and name."""
         return self._specs("bench_metrics", Metric)
+
+    @property
+    def papers(self) -> list[ListedPaper]:
+        """All listed papers, by task and name."""
+        return self._specs("bench_papers", ListedPaper)
 
     @property
     def raw_data(self) -> list[RawData]:
@@ -143,7 +148,11 @@ class Registry:
 
     def provided(self, name: str) -> list[str]:
         """Return what the plugin ``name`` provides, as ``kind name`` lines."""
-        kinds = (
+        return [f"{kind} {spec.name}" for kind, spec in self.specs_of(name)]
+
+    def specs_of(self, name: str) -> list[tuple[str, Any]]:  # Any: one of the specs, which the kind decides
+        """Return the specs that the plugin ``name`` provides, each with its kind."""
+        kinds: tuple[tuple[str, list[Any]], ...] = (
             ("task", self.tasks),
             ("dataset", self.datasets),
             ("method", self.methods),
@@ -153,7 +162,7 @@ class Registry:
         )
 
         return [
-            f"{kind} {spec.name}"
+            (kind, spec)
             for kind, specs in kinds
             for spec in specs
             if self._owners.get((kind, getattr(spec, "task", ""), spec.name)) == name

@@ -1,10 +1,11 @@
-"""What the tests share: a folder of their own, the toy plugin, and the command line in its own process."""
+"""What the tests share: a folder of their own, the toy plugin, the command line in its own process, and an environment with the wheel."""
 
 from __future__ import annotations
 
 import os
 import subprocess
 import sys
+import sysconfig
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import pytest
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # tests run in parallel; read by numpy and torch when they are imported
 
+ROOT = Path(__file__).parent.parent
 TOY = Path(__file__).parent / "harness" / "toy_plugin.py"
 
 
@@ -48,3 +50,64 @@ def bench(tmp_path: Path) -> Bench:
 @pytest.fixture
 def toy() -> Path:
     return TOY
+
+
+@dataclass(frozen=True)
+class Installation:
+    """
+    A virtual environment that holds the wheel.
+
+    What the wheel depends on is borrowed from the running interpreter; with TEST_FULL_INSTALLATION set, pip installs all of it, as it does for a stranger.
+    """
+
+    prefix: Path
+    environment: dict[str, str]
+    full: bool
+
+    def python(self, *arguments: object, folder: Path | None = None, **options: object) -> subprocess.CompletedProcess[str]:
+        command = [str(self.prefix / "bin" / "python"), *map(str, arguments)]
+
+        return subprocess.run(
+            command, cwd=folder or self.prefix, env=self.environment, capture_output=True, text=True, timeout=1800, **options
+        )
+
+    def pip(self, *arguments: object) -> None:
+        done = self.python("-m", "pip", "--disable-pip-version-check", *arguments)
+        assert done.returncode == 0, done.stdout + done.stderr
+
+    def install(self, folder: Path) -> None:
+        """Install a third party's distribution; without an index nothing can be fetched that an isolated or editable build needs."""
+        if self.full:
+            self.pip("install", "--editable", f"{folder}[test]")
+        else:
+            self.pip("install", "--no-index", "--no-deps", "--no-build-isolation", folder)
+
+    def bench(self, folder: Path, *arguments: object) -> subprocess.CompletedProcess[str]:
+        command = [str(self.prefix / "bin" / "bench"), *map(str, arguments)]
+
+        return subprocess.run(command, cwd=folder, env=self.environment, capture_output=True, text=True, timeout=240)
+
+
+@pytest.fixture(scope="session")
+def installation(tmp_path_factory: pytest.TempPathFactory) -> Installation:
+    home = tmp_path_factory.mktemp("installation")
+    build = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(home / "dist"), str(ROOT)]
+    subprocess.run(build, check=True, capture_output=True, timeout=120)
+    prefix = home / "environment"
+    subprocess.run([sys.executable, "-m", "venv", str(prefix)], check=True, capture_output=True, timeout=120)
+    kept = {
+        name: value for name, value in os.environ.items() if not name.startswith(("BENCH_PLUGINS", "COV_", "PYTHON", "RAY_", "VIRTUAL"))
+    }
+    data = os.environ.get("BENCH_DATA_HOME", str(home / "data"))
+    made = Installation(prefix, kept | {"BENCH_DATA_HOME": data, "COLUMNS": "160"}, full="TEST_FULL_INSTALLATION" in os.environ)
+    (wheel,) = (home / "dist").glob("*.whl")
+    if made.full:
+        made.pip("install", "--constraint", ROOT / "constraints.txt", wheel)
+        return made
+    made.pip("install", "--no-index", "--no-deps", wheel)
+    # A path file is read after the environment's own packages are on the path, and path files inside the folder that it names are not read at all:
+    # the borrowed packages come second, and the editable installation of the checkout is not among them.
+    (site_packages,) = prefix.glob("lib/python*/site-packages")
+    (site_packages / "borrowed.pth").write_text(sysconfig.get_path("purelib") + "\n", encoding="utf-8")
+
+    return made

@@ -4,11 +4,6 @@ from __future__ import annotations
 
 import csv
 import json
-import os
-import subprocess
-import sys
-import sysconfig
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -16,53 +11,7 @@ import pytest
 ROOT = Path(__file__).parent.parent
 EXAMPLE = ROOT / "examples" / "weighbridge-mixup"
 
-pytestmark = pytest.mark.slow
-
-
-@dataclass(frozen=True)
-class Installation:
-    """A virtual environment that holds the wheel; everything that the wheel depends on is borrowed from the running interpreter."""
-
-    prefix: Path
-    environment: dict[str, str]
-
-    def python(self, *arguments: object, folder: Path | None = None, **options: object) -> subprocess.CompletedProcess[str]:
-        command = [str(self.prefix / "bin" / "python"), *map(str, arguments)]
-
-        return subprocess.run(
-            command, cwd=folder or self.prefix, env=self.environment, capture_output=True, text=True, timeout=120, **options
-        )
-
-    def pip(self, *arguments: object) -> None:
-        done = self.python("-m", "pip", "--disable-pip-version-check", *arguments)
-        assert done.returncode == 0, done.stdout + done.stderr
-
-    def bench(self, folder: Path, *arguments: object) -> subprocess.CompletedProcess[str]:
-        command = [str(self.prefix / "bin" / "bench"), *map(str, arguments)]
-
-        return subprocess.run(command, cwd=folder, env=self.environment, capture_output=True, text=True, timeout=120)
-
-
-@pytest.fixture(scope="module")
-def installation(tmp_path_factory):
-    home = tmp_path_factory.mktemp("installation")
-    build = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(home / "dist"), str(ROOT)]
-    subprocess.run(build, check=True, capture_output=True, timeout=120)
-    prefix = home / "environment"
-    subprocess.run([sys.executable, "-m", "venv", str(prefix)], check=True, capture_output=True, timeout=120)
-    kept = {
-        name: value for name, value in os.environ.items() if not name.startswith(("BENCH_PLUGINS", "COV_", "PYTHON", "RAY_", "VIRTUAL"))
-    }
-    data = os.environ.get("BENCH_DATA_HOME", str(home / "data"))
-    made = Installation(prefix, kept | {"BENCH_DATA_HOME": data, "COLUMNS": "160"})
-    (wheel,) = (home / "dist").glob("*.whl")
-    made.pip("install", "--no-index", "--no-deps", wheel)
-    # A path file is read after the environment's own packages are on the path, and path files inside the folder that it names are not read at all:
-    # the borrowed packages come second, and the editable installation of the checkout is not among them.
-    (site_packages,) = prefix.glob("lib/python*/site-packages")
-    (site_packages / "borrowed.pth").write_text(sysconfig.get_path("purelib") + "\n", encoding="utf-8")
-
-    return made
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]  # TEST_FULL_INSTALLATION takes minutes
 
 
 @pytest.fixture
@@ -102,14 +51,16 @@ def test_a_third_partys_plugin_is_installed_compared_and_removed_again(installat
     suite = empty_folder / "suite.yaml"
     suite.write_text((EXAMPLE / "suite.yaml").read_text(encoding="utf-8"), encoding="utf-8")
 
-    installation.pip("install", "--no-index", "--no-deps", "--no-build-isolation", EXAMPLE)
+    installation.install(EXAMPLE)
     listed = installation.bench(empty_folder, "plugins")
+    checked = installation.bench(empty_folder, "plugin", "check", "mixup")
     done = installation.bench(empty_folder, "run", suite, "--workers", 2, "--seeds", 2, "--set", "budget.epochs=2")
     installation.pip("uninstall", "--yes", "weighbridge-mixup")
     without = installation.bench(empty_folder, "run", suite)
 
     assert "mixup" in listed.stdout
     assert "weighbridge-mixup 0.1.0" in listed.stdout
+    assert checked.returncode == 0, checked.stdout + checked.stderr
     assert done.returncode == 0, done.stdout + done.stderr
     assert {"cross_entropy", "mixup"} <= {line["method"] for line in board(empty_folder / "results" / "suite-modified")}
     assert without.returncode == 2

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -13,30 +15,38 @@ from harness.errors import BenchError, SuiteError, nearest
 
 if TYPE_CHECKING:
     from harness.registry import Registry
+    from harness.specs import Paper
 
 __all__ = ["command"]
 
-KINDS = ("suites", "tasks", "methods", "datasets", "metrics")
+KINDS = ("suites", "tasks", "methods", "datasets", "metrics", "papers")
 
 
 @click.command(name="list")
 @click.argument("kind", type=click.Choice(KINDS))
 @click.argument("name", required=False)
 @click.option("--task", help="Only those of this task.")
+@click.option("--paper", "with_paper", is_flag=True, help="Say of each method where it was published.")
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
 @plugin_option
-def command(kind: str, name: str | None, task: str | None, as_json: bool, plugins: tuple[str, ...]) -> int:
+def command(kind: str, name: str | None, task: str | None, with_paper: bool, as_json: bool, plugins: tuple[str, ...]) -> int:
     """
     List what there is of a KIND, or describe NAME with its parameters.
 
     \b
     bench list suites
     bench list methods --task noisy_labels
+    bench list methods --task noisy_labels --paper
     bench list methods storm
     bench list datasets digits
+    bench list papers
     """
+    if with_paper and kind != "methods":
+        raise click.UsageError(f"--paper belongs to `bench list methods`, not to `bench list {kind}`")
     if kind == "suites":
         rows = _suites()
+    elif kind == "papers":
+        rows = _papers(Session.open(plugins).registry, task)
     else:
         registry = Session.open(plugins).registry
         if task is not None:
@@ -54,33 +64,124 @@ def command(kind: str, name: str | None, task: str | None, as_json: bool, plugin
         click.echo(json.dumps(rows, indent=1))
     elif name is not None:
         for row in rows:
-            _describe(kind, row)
+            if kind == "papers":
+                _describe_paper(row)
+            else:
+                _describe(kind, row)
+    elif kind == "papers":
+        _show_papers(rows)
     else:
         width = max((len(row["name"]) for row in rows), default=0)
         tasks = max((len(row.get("task", "")) for row in rows), default=0)
         for row in rows:
             scope = f"{row['task']:{tasks}}  " if "task" in row and task is None else ""
-            click.echo(f"{scope}{row['name']:{width}}  {row['summary']}")
+            source = f"\n{'':{len(scope) + width}}  {_cite(row['paper']) if row['paper'] else 'common practice'}" if with_paper else ""
+            click.echo(f"{scope}{row['name']:{width}}  {row['summary']}{source}")
 
     return 0
 
 
-def _suites() -> list[dict[str, Any]]:
+def _suite_files() -> dict[str, tuple[Path, Mapping[str, Any] | str]]:
+    """Return path and content of each suite by name, or what is wrong with it."""
     from harness.suite import suite_folders
     from harness.yamlfile import read_yaml
 
-    found = {}
+    found: dict[str, tuple[Path, Mapping[str, Any] | str]] = {}
     for folder in reversed(suite_folders()):
         for path in sorted(folder.rglob("*.yaml")):
             name = path.relative_to(folder).with_suffix("").as_posix()
             try:
                 content = read_yaml(path).content
-                described = content if isinstance(content, dict) else {"summary": f"{path}: not a suite"}
             except SuiteError as error:  # one broken file must not hide the others
-                described = {"summary": str(error)}
-            found[name] = {"name": name, "path": str(path), **{key: str(described.get(key, "")) for key in ("task", "summary")}}
+                found[name] = (path, str(error))
+            else:
+                found[name] = (path, content if isinstance(content, dict) else f"{path}: not a suite")
 
-    return [found[name] for name in sorted(found)]
+    return found
+
+
+def _suites() -> list[dict[str, Any]]:
+    rows = []
+    for name, (path, content) in sorted(_suite_files().items()):
+        described = {"summary": content} if isinstance(content, str) else content
+        rows.append({"name": name, "path": str(path), **{key: str(described.get(key, "")) for key in ("task", "summary")}})
+
+    return rows
+
+
+def _papers(registry: Registry, task: str | None) -> list[dict[str, Any]]:
+    """Return the listed papers with their state: which methods and suites there are, and how many claims cite them."""
+    known = {paper.task for paper in registry.papers} | {spec.name for spec in registry.tasks}
+    if task is not None and task not in known:
+        raise BenchError(f"no paper of a task '{task}'\n    {nearest(task, known) or '`bench list papers` shows all'}")
+    suites = {name: content for name, (_, content) in sorted(_suite_files().items()) if not isinstance(content, str)}
+
+    rows = []
+    for listed in [paper for paper in registry.papers if task is None or paper.task == task]:
+        methods = [spec for spec in registry.methods if spec.paper is not None and _is_same(spec.paper, listed.paper)]
+        owned = {(spec.task, spec.name) for spec in methods}
+        rows.append(
+            {
+                "name": listed.name,
+                "task": listed.task,
+                **asdict(listed.paper),
+                "asks": listed.asks,
+                "state": "hosted" if methods else "planned",
+                "methods": [spec.name for spec in methods],
+                "suites": [name for name, suite in suites.items() if owned & set(_methods_of(suite))],
+                "claims": sum(_cites(claim, listed.paper) for suite in suites.values() for claim in _dicts(suite.get("claims"))),
+            }
+        )
+
+    return rows
+
+
+def _is_same(one: Paper, other: Paper) -> bool:
+    if one.arxiv is not None and other.arxiv is not None:
+        return one.arxiv == other.arxiv
+
+    return one.title.casefold() == other.title.casefold()
+
+
+def _methods_of(suite: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Give task and name of the methods of a suite that was not checked: an entry is a name, or a mapping with the name among its keys."""
+    methods = suite.get("methods")
+    for entry in methods if isinstance(methods, list) else ():
+        for name in entry if isinstance(entry, dict) else (entry,):
+            yield str(suite.get("task")), str(name)
+
+
+def _cites(claim: Mapping[str, Any], paper: Paper) -> bool:
+    source = str(claim.get("paper", ""))
+
+    return (paper.arxiv is not None and f"arXiv:{paper.arxiv}" in source) or paper.title.casefold() in source.casefold()
+
+
+def _dicts(given: object) -> list[Mapping[str, Any]]:
+    return [entry for entry in given if isinstance(entry, dict)] if isinstance(given, list) else []
+
+
+def _show_papers(rows: list[dict[str, Any]]) -> None:
+    names = max((len(row["name"]) for row in rows), default=0)
+    tasks = max((len(row["task"]) for row in rows), default=0)
+    for row in rows:
+        click.echo(f"{row['state']:7}  {row['task']:{tasks}}  {row['name']:{names}}  {_cite(row)}")
+        if row["methods"]:
+            click.echo(f"{'':{tasks + names + 13}}{len(row['methods'])} methods, {len(row['suites'])} suites, {row['claims']} claims")
+    hosted = sum(row["state"] == "hosted" for row in rows)
+    click.echo(f"\n{len(rows)} papers: {hosted} hosted, {len(rows) - hosted} planned; `bench list papers NAME` says what one asks for")
+
+
+def _describe_paper(row: dict[str, Any]) -> None:
+    click.echo(f"{row['name']}: {_cite(row)}\n  state: {row['state']}\n  task: {row['task']}\n  asks for: {row['asks']}")
+    for key in ("methods", "suites"):
+        if row[key]:
+            click.echo(f"  {key}: {', '.join(row[key])}")
+    click.echo(f"  claims: {row['claims']}")
+
+
+def _cite(paper: Mapping[str, Any]) -> str:
+    return f"{paper['title']} ({paper['year']}{', arXiv:' + paper['arxiv'] if paper['arxiv'] else ''})"
 
 
 def _specs(registry: Registry, kind: str, task: str | None) -> list[dict[str, Any]]:
@@ -99,7 +200,7 @@ def _describe(kind: str, row: dict[str, Any]) -> None:
         if key in ("name", "summary", "raw") or value in (None, "", (), []):
             continue
         if key == "paper":
-            value = f"{value['title']} ({value['year']}{', arXiv:' + value['arxiv'] if value['arxiv'] else ''})"
+            value = _cite(value)
         click.echo(f"  {key}: {value if not isinstance(value, list | tuple) else ', '.join(map(str, value))}")
     if row.get("raw"):
         raw = row["raw"]

@@ -22,7 +22,7 @@ COMMANDS = {
     "leaderboard": "Show or export the leaderboard of a suite, without running anything.",
     "verify": "Say which claims of a suite its records reproduce or contradict.",
     "view": "Show the pages of the results in a browser.",
-    "list": "List suites, tasks, methods, datasets or metrics, or describe one.",
+    "list": "List suites, tasks, methods, datasets, metrics or papers, or describe one.",
     "show": "Show everything about a trial.",
     "why": "Say why a trial would run again.",
     "rerun": "Run a trial again and say whether the same comes out.",

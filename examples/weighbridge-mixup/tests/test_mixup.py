@@ -1,12 +1,12 @@
 """mixup against its closed forms, and its training on a few samples."""
 
 import torch
-from torch.nn.functional import cross_entropy, one_hot
-from weighbridge_mixup.method import Mixup, mixed_cross_entropy, mixed_samples
-
 from harness import Budget, Run
 from harness.tasks.noisy_labels import NoisyLabels, NoisyLabelsProtocol
 from harness.training.classifier import LabelledSet
+from torch.nn.functional import cross_entropy, one_hot
+
+from weighbridge_mixup.method import Mixup, mixed_cross_entropy, mixed_samples
 
 
 def draw(n=12, classes=3):

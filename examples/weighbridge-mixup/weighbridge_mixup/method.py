@@ -7,10 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import torch
 from annotated_types import Gt
+from harness.training.loop import Batch, Step, build_network, fit_epochs
 from torch import Tensor
 from torch.nn.functional import cross_entropy
-
-from harness.training.loop import Batch, Step, build_network, fit_epochs
 
 if TYPE_CHECKING:
     from harness import Run

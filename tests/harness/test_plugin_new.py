@@ -1,0 +1,250 @@
+"""``bench plugin new``: what it writes works at once, for every task, and what it refuses it says how to mend."""
+
+from __future__ import annotations
+
+import ast
+import csv
+import subprocess
+import sys
+import tomllib
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from harness import PluginError, Task
+from harness.cli.plugin_new import NEEDED, render_plugin
+from harness.fingerprint import CodeIndex
+from harness.registry import load_registry
+from harness.testing.methods import CARD_SECTIONS
+
+TASKS = [task for task in load_registry().tasks if task.template]
+NOISY_LABELS = load_registry().task("noisy_labels")
+EXAMPLE = Path(__file__).parents[2] / "examples" / "weighbridge-mixup"
+
+TEMPLATE = """
+{% set summary = "Guesses \\"one half\\"" %}
+{% set what = ["It guesses."] %}
+{% set why = "One half is never far." %}
+{% set hyperparameters = [] %}
+{% set details = "None." %}
+{% set cost = "None." %}
+{% set limits = "None." %}
+{% set budget = "steps: 1" %}
+{% set neighbours = ["constant"] %}
+class {{ class_name }}:
+    pass
+"""
+
+
+@pytest.fixture
+def project(bench):
+    """Write a plugin as a user would, and put it on the path as pip would: its folder, and the entry points of its distribution."""
+
+    def write(task, name="freshly_made"):
+        done = bench("plugin", "new", name, "--task", task.name, "--folder", "made")
+        assert done.returncode == 0, done.stdout + done.stderr
+        folder = bench.folder / "made"
+        project = tomllib.loads((folder / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+        info = folder / f"{project['name'].replace('-', '_')}-{project['version']}.dist-info"
+        info.mkdir()
+        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {project['name']}\nVersion: {project['version']}\n", encoding="utf-8")
+        points = "".join(f"{name} = {target}\n" for name, target in project["entry-points"]["bench"].items())
+        (info / "entry_points.txt").write_text(f"[bench]\n{points}", encoding="utf-8")
+
+        return folder
+
+    return write
+
+
+@pytest.fixture
+def third_party(tmp_path, monkeypatch):
+    """A task of another distribution, with the template that is given."""
+
+    def make(package, template):
+        folder = tmp_path / package
+        folder.mkdir()
+        (folder / "__init__.py").touch()
+        (folder / "method.py.jinja").write_text(template, encoding="utf-8")
+        monkeypatch.syspath_prepend(tmp_path)
+
+        return Task("theirs", "x:X", "", ("guess",), (), ("steps",), example="numbers", template=f"{package}:method.py.jinja")
+
+    return make
+
+
+@pytest.mark.parametrize("task", TASKS, ids=lambda task: task.name)
+@pytest.mark.parametrize("name", ["x", "freshly_made", "a_name_that_is_as_long_as_a_name_may_be"])
+def test_what_is_written_is_formatted_and_free_of_lint(project, task, name):
+    folder = project(task, name)
+
+    for command in (["check"], ["format", "--check"]):
+        done = subprocess.run([sys.executable, "-m", "ruff", *command, "--no-cache", str(folder)], capture_output=True, text=True)
+        assert done.returncode == 0, done.stdout
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("task", TASKS, ids=lambda task: task.name)
+def test_the_tests_of_a_new_plugin_pass_as_they_are(bench, project, task):
+    folder = project(task)
+    environment = bench.environment | {"PYTHONPATH": str(folder)}
+
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"],
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=240,
+    )
+
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("task", TASKS, ids=lambda task: task.name)
+def test_the_suite_of_a_new_plugin_ranks_it_among_its_neighbours(bench, project, task):
+    folder = project(task)
+
+    done = bench("run", folder / "suite.yaml", "--executor", "inline", PYTHONPATH=str(folder))
+
+    assert done.returncode == 0, done.stdout + done.stderr
+    with (bench.folder / "results/suite/leaderboard.csv").open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert {row["statuses"] for row in rows} == {"ok:3"}
+    assert {row["method"] for row in rows} > {"freshly_made"}
+
+
+@pytest.mark.parametrize("task", TASKS, ids=lambda task: task.name)
+def test_the_card_of_a_new_plugin_has_every_section(task):
+    card = render_plugin("tempered", task)["README.md"]
+
+    assert [line.removeprefix("## ") for line in card.splitlines() if line.startswith("## ")] == list(CARD_SECTIONS)
+
+
+@pytest.mark.parametrize("task", TASKS, ids=lambda task: task.name)
+def test_a_new_plugin_describes_itself_without_a_heavy_import(task):
+    tree = ast.parse(render_plugin("tempered", task)["weighbridge_tempered/__init__.py"])
+
+    imported = {node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
+    assert imported == {"harness"}
+    assert not any(isinstance(node, ast.Import) for node in ast.walk(tree))
+
+
+def test_the_next_commands_are_said(bench):
+    done = bench("plugin", "new", "tempered", "--task", "noisy_labels")
+
+    assert done.returncode == 0, done.stderr
+    assert "cd weighbridge-tempered && pip install -e '.[test]'" in done.stdout
+    assert "bench run suite.yaml" in done.stdout
+    assert "LICENSE" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("name", "nearest"), [("Tempered-CE", "tempered_ce"), ("2fast", "fast"), ("MixUp", "mix_up"), ("a" * 41, "a" * 40)]
+)
+def test_a_name_that_is_not_snake_case_is_refused_with_one_that_is(bench, name, nearest):
+    done = bench("plugin", "new", name, "--task", "noisy_labels")
+
+    assert done.returncode == 2
+    assert f"did you mean '{nearest}'?" in done.stderr
+    assert not list(bench.folder.iterdir())
+
+
+@pytest.mark.parametrize(("name", "kind"), [("storm", "plugin"), ("gce", "method")])
+def test_a_name_that_is_taken_is_refused(bench, name, kind):
+    done = bench("plugin", "new", name, "--task", "noisy_labels")
+
+    assert done.returncode == 2
+    assert f"there is a {kind} '{name}' already" in done.stderr
+
+
+def test_a_folder_with_something_in_it_is_left_alone(bench):
+    folder = bench.folder / "weighbridge-tempered"
+    folder.mkdir()
+    (folder / "mine.txt").write_text("mine", encoding="utf-8")
+
+    done = bench("plugin", "new", "tempered", "--task", "noisy_labels")
+
+    assert done.returncode == 2
+    assert "'weighbridge-tempered' exists and is not an empty folder" in done.stderr
+    assert [path.name for path in folder.iterdir()] == ["mine.txt"]
+
+
+def test_an_unknown_task_names_the_nearest(bench):
+    done = bench("plugin", "new", "tempered", "--task", "noisy_label")
+
+    assert done.returncode == 2
+    assert "did you mean 'noisy_labels'?" in done.stderr
+
+
+def test_a_task_without_a_template_says_so(bench, toy):
+    done = bench("plugin", "new", "tempered", "--task", "toy", "--plugin", toy)
+
+    assert done.returncode == 2
+    assert "task 'toy' has no template of a method" in done.stderr
+
+
+def test_a_class_is_named_apart_from_what_the_template_uses():
+    method = render_plugin("batch", NOISY_LABELS)["weighbridge_batch/method.py"]
+
+    assert "class BatchMethod:" in method
+
+
+def test_the_task_of_another_distribution_brings_its_own_template(third_party):
+    files = render_plugin("halving", third_party("their_tasks", TEMPLATE))
+
+    assert files["weighbridge_halving/method.py"].strip() == "class Halving:\n    pass"
+    assert 'summary="Guesses \\"one half\\""' in files["weighbridge_halving/__init__.py"]
+    assert "Paper" not in files["weighbridge_halving/__init__.py"]
+    assert tomllib.loads(files["pyproject.toml"])["project"]["description"] == 'halving for weighbridge: Guesses "one half"'
+    assert "tests/test_halving.py" not in files
+
+
+@pytest.mark.parametrize("key", NEEDED)
+def test_a_template_that_lacks_a_value_is_told_which(third_party, key):
+    lines = [line for line in TEMPLATE.splitlines(keepends=True) if not line.startswith(f"{{% set {key} ")]
+
+    with pytest.raises(PluginError, match=f"does not set '{key}'"):
+        render_plugin("halving", third_party(f"lacking_{key}", "".join(lines)))
+
+
+def test_a_template_with_an_unknown_word_is_an_error_and_writes_nothing(third_party):
+    with pytest.raises(PluginError, match="'nobody' is undefined"):
+        render_plugin("halving", third_party("undefined_tasks", TEMPLATE + "{{ nobody }}\n"))
+
+
+def test_a_template_that_is_not_there_is_an_error():
+    with pytest.raises(PluginError, match=r"no file 'templates/none\.py\.jinja'"):
+        render_plugin("halving", replace(NOISY_LABELS, template="harness.tasks:templates/none.py.jinja"))
+
+
+def test_a_template_is_no_part_of_the_code_that_decides_a_trial():
+    closure = CodeIndex(load_registry().roots).closure(NOISY_LABELS.entry)
+
+    assert "harness.tasks.noisy_labels" in closure
+    assert not any("jinja" in name for name in closure)
+
+
+def test_the_example_has_the_files_of_a_new_plugin():
+    made = render_plugin("mixup", NOISY_LABELS)
+    ignored = {line.strip("/") for line in made[".gitignore"].splitlines()}
+    found = [path.relative_to(EXAMPLE) for path in EXAMPLE.rglob("*") if path.is_file()]
+
+    assert {path.as_posix() for path in found if not ignored & set(path.parts)} == set(made)
+
+
+@pytest.mark.parametrize("name", [".gitignore", ".github/workflows/test.yml", "tests/test_conformance.py"])
+def test_the_example_and_a_new_plugin_say_the_same_where_nothing_is_their_own(name):
+    assert (EXAMPLE / name).read_text(encoding="utf-8") == render_plugin("mixup", NOISY_LABELS)[name]
+
+
+def test_the_example_is_packaged_as_a_new_plugin():
+    made, example = (
+        tomllib.loads(text)
+        for text in (render_plugin("mixup", NOISY_LABELS)["pyproject.toml"], (EXAMPLE / "pyproject.toml").read_text(encoding="utf-8"))
+    )
+
+    for content in (made, example):
+        del content["project"]["description"]
+    assert example == made
