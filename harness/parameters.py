@@ -6,10 +6,11 @@ import dataclasses
 import functools
 import json
 import math
+import re
 import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, TypedDict
+from typing import TYPE_CHECKING, Any, Protocol, TypedDict, get_args
 
 from harness.errors import BenchError, PluginError, nearest
 from harness.records import digest
@@ -160,10 +161,18 @@ def describe(spec: Entered) -> list[tuple[str, str, str]]:
     rows = []
     for field in dataclasses.fields(_dataclass(cls)):
         default = field.default_factory() if field.default_factory is not dataclasses.MISSING else field.default
-        kind = field.type if isinstance(field.type, str) else getattr(field.type, "__name__", str(field.type))
+        kind = field.type if isinstance(field.type, str) else _spelled(field.type)
         rows.append((field.name, kind, "required" if default is dataclasses.MISSING else repr(default)))
 
     return rows
+
+
+def _spelled(kind: Any) -> str:  # Any: a type, a union or an annotated one
+    """Spell a type as its author wrote it, without the modules of its parts."""
+    if isinstance(kind, type) and not get_args(kind):
+        return kind.__name__
+
+    return re.sub(r"\b(?:[a-zA-Z_]\w*\.)+(?=[A-Za-z_])", "", str(kind))
 
 
 @functools.cache

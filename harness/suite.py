@@ -452,8 +452,9 @@ class _Checker:
         budget = parsed.budget.model_dump(exclude_none=True)
         for key in budget:
             if key not in task.budget:
-                raise self.file.error(("budget", key), f"task '{task.name}' has no budget '{key}'; it understands {', '.join(task.budget)}")
-        if not budget:
+                known = f"it understands {', '.join(task.budget)}" if task.budget else "its methods need none"
+                raise self.file.error(("budget", key), f"task '{task.name}' has no budget '{key}'; {known}")
+        if not budget and task.budget:
             raise self.file.error((), f"the key 'budget' is missing; task '{task.name}' understands {', '.join(task.budget)}")
         datasets = list(self._dataset_cells(task, parsed))
         methods = list(self._method_cells(task, parsed))
