@@ -1,7 +1,7 @@
 """Weighbridge: one harness, shared benchmarks, one plugin a paper. These are the names that a plugin author imports."""
 
 from harness.context import Budget, Run
-from harness.errors import BenchError, DataError, PluginError, TrialDiverged
+from harness.errors import BenchError, DataError, PluginError, TrialDiverged, TrialUnsupported
 from harness.hookspecs import hookimpl
 from harness.specs import Artifact, Dataset, ListedPaper, Method, Metric, Paper, RawData, Search, Source, Task
 
@@ -22,5 +22,6 @@ __all__ = [
     "Source",
     "Task",
     "TrialDiverged",
+    "TrialUnsupported",
     "hookimpl",
 ]

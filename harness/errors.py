@@ -12,6 +12,7 @@ __all__ = [
     "StoreError",
     "SuiteError",
     "TrialDiverged",
+    "TrialUnsupported",
     "nearest",
 ]
 
@@ -40,6 +41,14 @@ class StoreError(BenchError):
 
 class TrialDiverged(Exception):
     """Raised by a method whose loss or weights are no longer finite; the record gets the status ``diverged``."""
+
+
+class TrialUnsupported(Exception):
+    """
+    Raised by a method that cannot treat such data at all (five classes where it is about two); its text says why.
+
+    The record gets the status ``unsupported``, which is told apart from a failure and is no reason for the exit code 1.
+    """
 
 
 def nearest(word: str, allowed: Iterable[str]) -> str:

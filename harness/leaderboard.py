@@ -290,9 +290,16 @@ class Leaderboard:
         return next(overall for overall in self.overall if overall.metric == metric)
 
     @property
-    def failed(self) -> int:
+    def lacking(self) -> int:
         """Trials with a record whose status is not ok, or without a record."""
         return sum(row.total - row.ok for row in self.rows)
+
+    @property
+    def failed(self) -> int:
+        """The same without those of methods that cannot treat such data, which say so by the status ``unsupported``."""
+        main = self.metrics[0].name
+
+        return self.lacking - sum(cell.statuses.get("unsupported", 0) for cell in self.cells if cell.metric == main)
 
     def to_json(self) -> dict[str, Any]:
         """Return the leaderboard as JSON holds it."""

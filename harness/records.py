@@ -32,7 +32,7 @@ __all__ = [
 
 RECORD_FORMAT = 1
 
-Status = Literal["ok", "failed", "diverged", "timeout", "out_of_memory", "crashed"]
+Status = Literal["ok", "failed", "diverged", "timeout", "out_of_memory", "crashed", "unsupported"]
 
 Parameters = Mapping[str, Any]  # Any: hyperparameters are whatever JSON holds
 

@@ -18,7 +18,7 @@ from typing import Any
 
 from harness.artifacts import obtain_shared
 from harness.context import Budget, Reporter, Run
-from harness.errors import TrialDiverged
+from harness.errors import TrialDiverged, TrialUnsupported
 from harness.outcomes import pack_outcome, unpack_outcome
 from harness.parameters import build
 from harness.records import Costs, Measure, Record, Status, Trial, trial_id, trial_key
@@ -288,10 +288,13 @@ def _process_state(trial: Trial) -> Iterator[None]:
     environment, folder = dict(os.environ), Path.cwd()
     python_state, numpy_state = random.getstate(), np.random.get_state()
     seed_numpy_and_python(trial.seed)
-    with _torch_state(trial) if "torch" in sys.modules else contextlib.nullcontext():
+    had_torch = "torch" in sys.modules
+    with _torch_state(trial) if had_torch else contextlib.nullcontext():
         try:
             yield
         finally:
+            if not had_torch and "torch" in sys.modules:
+                _restore_torch_defaults()  # imported on the way: there is no state to go back to but that of a fresh import
             random.setstate(python_state)
             np.random.set_state(numpy_state)
             if dict(os.environ) != environment:
@@ -320,6 +323,14 @@ def _torch_state(trial: Trial) -> Iterator[None]:
         torch.set_grad_enabled(grad)
         torch.random.set_rng_state(state)
         cudnn.benchmark, cudnn.deterministic = flags
+
+
+def _restore_torch_defaults() -> None:
+    torch = sys.modules["torch"]
+    torch.set_default_dtype(torch.float32)
+    torch.set_default_device(None)
+    torch.set_grad_enabled(True)
+    torch.backends.cudnn.benchmark = torch.backends.cudnn.deterministic = False
 
 
 @contextlib.contextmanager
@@ -387,6 +398,8 @@ def _status_kb(name: str) -> int | None:
 def _status_of(error: BaseException) -> Status:
     if isinstance(error, TrialDiverged):
         return "diverged"
+    if isinstance(error, TrialUnsupported):
+        return "unsupported"
     torch = sys.modules.get("torch")
     if isinstance(error, MemoryError) or (torch is not None and isinstance(error, torch.OutOfMemoryError)):
         return "out_of_memory"

@@ -339,4 +339,4 @@ def failures(board: Leaderboard) -> str:
         if counts:
             parts.append(f"{row.label} ({', '.join(f'{amount} {status}' for status, amount in sorted(counts.items()))})")
 
-    return f"{count(board.failed, 'trial')} without a result: {'; '.join(parts)}." if parts else ""
+    return f"{count(board.lacking, 'trial')} without a result: {'; '.join(parts)}." if parts else ""

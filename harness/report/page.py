@@ -506,7 +506,7 @@ def _provenance(evidence: Evidence) -> Provenance:
         ("seeds", f"{len(board.seeds)}: {seeds}"),
         ("budget", ", ".join(f"{key} {value}" for key, value in suite.budget.items())),
         ("limits of a trial", f"{suite.limits.seconds:g} s, {suite.limits.memory_gb:g} GB"),
-        ("trials", f"{len(evidence.plan.planned)} asked for, {len(records)} with a record, {board.failed} without a result"),
+        ("trials", f"{len(evidence.plan.planned)} asked for, {len(records)} with a record, {board.lacking} without a result"),
         ("started", f"{started[0][:19]} to {started[-1][:19]} UTC" if started else figures.NOTHING),
         ("made by other code or data than today's", figures.count(board.stale, "record")),
         ("hash of all inputs", board.inputs[:16]),
@@ -677,7 +677,7 @@ def _indexed(folder: Path, results: Path) -> Indexed:
     unit = f", {main.unit}" if main.unit else ""
 
     return Indexed(
-        name, link, board.summary, size, board.failed, winners, f"{main.name}{unit}", list(claims.counts().items()) if claims else [], ""
+        name, link, board.summary, size, board.lacking, winners, f"{main.name}{unit}", list(claims.counts().items()) if claims else [], ""
     )
 
 

@@ -45,7 +45,7 @@ def print_leaderboard(board: Leaderboard, console: Console, metric: str | None =
     privileged = [f"{row.label} ({', '.join(row.privileges)})" for row in board.rows if row.privileges]
     if privileged:
         console.print(Text(f"† needs more than its neighbours: {'; '.join(privileged)}.", style="dim"))
-    if board.failed:
+    if board.lacking:
         console.print(Text(f"{figures.failures(board)} `bench show` tells why.", style="yellow"))
     if board.stale:
         console.print(

@@ -544,3 +544,14 @@ def test_two_plugin_files_of_one_name_are_told_apart(bench, toy, tmp_path):
 
 def test_debug_shows_the_traceback(bench):
     assert "Traceback" in bench("--debug", "run", "nowhere").stderr
+
+
+def test_a_method_that_cannot_treat_the_data_is_told_apart_and_is_no_failure(bench, toy):
+    suite = bench.suite("task: toy\nbudget: {steps: 1}\nseeds: 2\ndatasets: [numbers]\nmethods: [constant, choosy]\n")
+
+    done = bench("run", suite, "--plugin", toy, "--executor", "inline")
+
+    assert done.returncode == 0, done.stderr
+    assert "2 trials without a result: choosy (2 unsupported)." in done.stdout
+    board = json.loads((bench.folder / "results" / "suite" / "leaderboard.json").read_text())
+    assert [row["mean_ranks"]["closeness"] for row in board["rows"]] == [1.0, None]

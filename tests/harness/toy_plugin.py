@@ -9,7 +9,7 @@ from typing import Annotated, ClassVar, Literal
 import numpy as np
 from annotated_types import Ge, Gt, Le
 
-from harness import Dataset, Method, Metric, Task, hookimpl
+from harness import Dataset, Method, Metric, Task, TrialUnsupported, hookimpl
 
 
 @hookimpl
@@ -41,6 +41,7 @@ def bench_methods():
         ("printing", "Printing"),
         ("drawing_from_torch", "DrawingFromTorch"),
         ("dying_for_seed", "DyingForSeed"),
+        ("choosy", "Choosy"),
     ):
         yield Method(name, "toy", f"toy_plugin:{entry}", f"The {name} one")
 
@@ -105,6 +106,12 @@ class Noisy:
 class Raising:
     def guess(self, run):
         raise ValueError("this method always fails")
+
+
+@dataclass
+class Choosy:
+    def guess(self, run):
+        raise TrialUnsupported("this method is about even numbers")
 
 
 @dataclass
