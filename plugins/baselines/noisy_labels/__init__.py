@@ -10,7 +10,7 @@ def bench_methods():
         name="cross_entropy",
         task="noisy_labels",
         entry=f"{__name__}.cross_entropy:CrossEntropy",
-        summary="Cross entropy on the labels as given: no treatment",
+        summary="Cross entropy on the labels as given: common practice, no treatment",
     )
     yield Method(
         name="label_smoothing",
@@ -37,7 +37,7 @@ def bench_methods():
         name="small_loss",
         task="noisy_labels",
         entry=f"{__name__}.small_loss:SmallLoss",
-        summary="Trains on the samples of smallest loss in each batch",
+        summary="Trains on the samples of smallest loss in each batch: common practice",
         privileges=("noise_rate",),
     )
     yield Method(

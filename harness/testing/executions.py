@@ -1,0 +1,334 @@
+"""
+The trials that checks look at, executed in worker processes as a run would, each once.
+
+A method that hangs, dies or leaves disorder behind does so in a process that can be killed, never in the one that checks. The workers are forked from a
+server that has imported the task, so that a dozen checks of a method do not import a framework a dozen times.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import multiprocessing
+import os
+import signal
+import sys
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+from harness.errors import BenchError, DataError
+from harness.parameters import resolve
+from harness.records import Limits, Measure, Part, Status, Trial, digest
+from harness.testing.errors import CheckSkipped, ConformanceError
+from harness.trial import Finished, execute, fault_record
+
+if TYPE_CHECKING:
+    from multiprocessing.connection import Connection
+    from multiprocessing.process import BaseProcess
+
+    from harness.registry import Plugin, Registry
+    from harness.specs import Dataset, Method, Task
+
+__all__ = ["SECONDS", "Executions", "Place", "Subject"]
+
+Place = Literal["used", "again", "fresh"]
+
+SECONDS = 60.0  # a bundled method takes at most one; a machine under load, a first import of torch included, has time to spare
+PROBES = "harness.testing.probes"
+WITHOUT_CUDA = {"CUDA_VISIBLE_DEVICES": ""}
+
+
+@dataclass(frozen=True)
+class Subject:
+    """
+    What a check looks at.
+
+    Args:
+        kind: ``plugin``, ``method``, ``dataset``, ``metric``, ``task``, ``rawdata`` or ``artifact``.
+        name: Of the spec, or of the plugin.
+        spec: The spec; the plugin itself where the kind is ``plugin``.
+        plugin: The plugin that provides it.
+        registry: Everything that is loaded.
+        executions: Runs trials.
+    """
+
+    kind: str
+    name: str
+    spec: Any  # Any: one of the specs, which the check's kind decides
+    plugin: Plugin
+    registry: Registry
+    executions: Executions
+
+
+class Executions:
+    """
+    Runs the trials of checks, each at most once.
+
+    Args:
+        registry: What is loaded.
+        seconds: What one trial may take before its worker is killed.
+    """
+
+    def __init__(self, registry: Registry, seconds: float = SECONDS) -> None:
+        self._registry = registry
+        self._seconds = seconds
+        self._known: dict[tuple[str, Place], Finished] = {}
+        self._prepared: dict[str, str | None] = {}
+        self._worker: _Worker | None = None
+
+    def example(self, task: Task) -> Dataset:
+        """
+        Return the data set that stands for a task: its example, or one that needs no public data.
+
+        Raises:
+            CheckSkipped: It has neither.
+        """
+        with contextlib.suppress(BenchError):
+            if task.example:
+                return self._registry.dataset(task.name, task.example)
+        for dataset in self._registry.datasets:
+            if dataset.task == task.name and not dataset.parts:
+                return dataset
+        raise CheckSkipped(f"task '{task.name}' has no example data set")
+
+    def prepare(self, dataset: Dataset) -> None:
+        """
+        Fetch or build what a data set is made of.
+
+        Raises:
+            CheckSkipped: It cannot be had here.
+        """
+        if dataset.name not in self._prepared:
+            self._prepared[dataset.name] = _reason_why_not(dataset)
+        reason = self._prepared[dataset.name]
+        if reason is not None:
+            raise CheckSkipped(reason)
+
+    def trial_of(
+        self,
+        method: Method,
+        *,
+        seed: int = 0,
+        budget: int = 1,
+        alteration: str | None = None,
+        watched: bool = False,
+    ) -> Trial:
+        """
+        Describe a method with its defaults on the example of its task; the metrics of the task are computed where the data are as they are.
+
+        Args:
+            method: Which.
+            seed: Of the trial.
+            budget: The value of every key of the task's budget.
+            alteration: What is done to the data (:class:`harness.testing.probes.AlteredData`).
+            watched: Whether the outcome is what the method left changed in the process.
+        """
+        task = self._registry.task(method.task)
+        dataset = self.example(task)
+        self.prepare(dataset)
+        protocol = self.part(task)
+        data = self.part(dataset)
+        if alteration is not None:
+            data = _stand_in(
+                "AlteredData",
+                entry=data.entry,
+                parameters=data.parameters,
+                alteration=alteration,
+                task_entry=protocol.entry,
+                task_parameters=protocol.parameters,
+                privileges=list(method.privileges),
+            )
+        measures = [spec for spec in self._registry.metrics if spec.task == task.name and spec.name in task.metrics]
+
+        return self.trial(
+            task=_stand_in("WatchedTask", entry=protocol.entry, parameters=protocol.parameters) if watched else protocol,
+            dataset=data,
+            method=self.part(method),
+            budget=dict.fromkeys(task.budget, budget),
+            seed=seed,
+            metrics=()
+            if watched or alteration is not None
+            else tuple(Measure(spec.name, spec.entry, "", spec.bounds) for spec in measures),
+        )
+
+    def part(self, spec: Method | Dataset | Task) -> Part:
+        """Describe a method, data set or task with its default parameters."""
+        extra, distribution = getattr(spec, "extra", None), getattr(spec, "distribution", "weighbridge")
+
+        return Part(spec.name, spec.entry, resolve(spec, {}, extra, distribution), "", "", getattr(spec, "privileges", ()))
+
+    def trial(
+        self,
+        task: Part,
+        dataset: Part,
+        method: Part | None = None,
+        budget: Mapping[str, int] | None = None,
+        seed: int = 0,
+        metrics: tuple[Measure, ...] = (),
+    ) -> Trial:
+        """Describe a trial of whatever parts; without a method, of one that does nothing."""
+        return Trial(
+            task=task,
+            dataset=dataset,
+            method=method or _stand_in("Nothing"),
+            budget=budget or {},
+            seed=seed,
+            metrics=metrics,
+            limits=Limits(seconds=self._seconds),
+            paths=tuple(self._registry.paths),
+        )
+
+    def finish(self, trial: Trial, place: Place = "used") -> Finished:
+        """
+        Execute a trial in a worker, or return how it ended there before.
+
+        Args:
+            trial: Which.
+            place: ``used`` is a process that has run other trials; ``again`` is the same one, after it has run this one too; ``fresh`` is a process that
+                has run nothing and sees no GPU.
+        """
+        key = digest(asdict(trial)), place
+        if key not in self._known:
+            if place == "again":
+                self.finish(trial)
+            if place == "fresh":
+                worker = _Worker(self._preload(), WITHOUT_CUDA)
+                self._known[key] = worker.execute(trial, self._seconds)
+                worker.close()
+            else:
+                if self._worker is None or not self._worker.is_alive:
+                    self._worker = _Worker(self._preload(), {})
+                self._known[key] = self._worker.execute(trial, self._seconds)
+
+        return self._known[key]
+
+    def _preload(self) -> list[str]:
+        """Name what the server of the workers imports: the tasks that are in use, their metrics, and what torch's first optimiser would (1.4 s)."""
+        tasks = [task for task in self._registry.tasks if _module_of(task.entry) in sys.modules]
+        measured = [metric.entry for task in tasks for metric in self._registry.metrics if metric.task == task.name]
+        late = ["torch._dynamo"] if "torch" in sys.modules else []
+
+        return list(dict.fromkeys(["harness.trial", *(_module_of(entry) for entry in [*(task.entry for task in tasks), *measured]), *late]))
+
+    def facts(self, trial: Trial, place: Place = "used") -> dict[str, Any]:  # Any: whatever JSON holds
+        """
+        Execute a trial whose task is a stand-in and return what it found.
+
+        Raises:
+            ConformanceError: It did not end well; the text is its error.
+        """
+        from harness.outcomes import unpack_outcome
+        from harness.testing.probes import Facts, read_facts
+
+        finished = self.finish(trial, place)
+        if finished.record.status != "ok" or finished.outcome is None:
+            raise ConformanceError(error_of(finished))
+
+        return read_facts(unpack_outcome(Facts, finished.outcome))
+
+    def watch_data(self, dataset: Dataset, seed: int = 0) -> Trial:
+        """Describe a trial that loads a data set and says what it is and what loading it changed."""
+        self.prepare(dataset)
+        part = self.part(dataset)
+
+        return self.trial(_stand_in("DataFacts"), _stand_in("WatchedData", entry=part.entry, parameters=part.parameters), seed=seed)
+
+    def examine(self, task: Task) -> Trial:
+        """Describe a trial that tries the verbs of a protocol that only the harness calls."""
+        dataset = self.example(task)
+        self.prepare(dataset)
+        part = self.part(task)
+        names = [name for name, _ in task.privileges]
+        stand_in = _stand_in("ExaminedTask", entry=part.entry, parameters=part.parameters, privileges=names)
+
+        return self.trial(stand_in, self.part(dataset))
+
+    def judge(self, method: Method, metric: str, others: tuple[str, ...]) -> Trial:
+        """Describe a trial of a method on whose outcome a metric is evaluated twice."""
+        plain = self.trial_of(method)
+        stand_in = _stand_in("JudgedTask", entry=plain.task.entry, parameters=plain.task.parameters, metric=metric, others=list(others))
+
+        return self.trial(stand_in, plain.dataset, plain.method, dict(plain.budget))
+
+
+def error_of(finished: Finished) -> str:
+    """Return what went wrong in a trial: its status and the last lines of its traceback."""
+    lines = (finished.record.error or "").strip().splitlines()
+
+    return f"{finished.record.status}: " + "\n".join(lines[-4:])
+
+
+def _module_of(entry: str) -> str:
+    return entry.partition(":")[0]
+
+
+def _stand_in(name: str, **parameters: Any) -> Part:  # Any: whatever JSON holds
+    return Part(name, f"{PROBES}:{name}", parameters, "")
+
+
+def _reason_why_not(dataset: Dataset) -> str | None:
+    from harness.artifacts import obtain
+    from harness.data import fetch
+
+    try:
+        for raw in dataset.raw:
+            fetch(raw)
+        for artifact in dataset.artifacts:
+            obtain(artifact)
+    except DataError as error:
+        return str(error)
+
+    return None
+
+
+class _Worker:
+    """A process that executes trials until it is killed or its parent ends."""
+
+    def __init__(self, preload: list[str], environment: dict[str, str]) -> None:
+        context = multiprocessing.get_context("forkserver")
+        context.set_forkserver_preload(preload)  # before the server starts; without effect later
+        self._connection, theirs = context.Pipe()
+        self._process: BaseProcess = context.Process(target=_serve, args=(theirs, environment), daemon=True)
+        self._process.start()
+        theirs.close()
+
+    @property
+    def is_alive(self) -> bool:
+        return self._process.is_alive()
+
+    def execute(self, trial: Trial, seconds: float) -> Finished:
+        """Send a trial and wait; a worker that is late is killed, and the record says so."""
+        try:
+            self._connection.send(trial)
+            if self._connection.poll(seconds):
+                finished: Finished = self._connection.recv()
+                return finished
+            status: Status = "timeout"
+            error = f"no end after {seconds:g} seconds"
+        except (EOFError, OSError):
+            self._process.join(seconds)
+            status, error = "crashed", f"the worker died with exit code {self._process.exitcode}"
+        self._process.kill()
+        self.close()
+
+        return Finished(fault_record(trial, status, error), None)
+
+    def close(self) -> None:
+        self._connection.close()
+        self._process.join()
+
+
+def _serve(connection: Connection, environment: dict[str, str]) -> None:
+    """Execute what comes in until nothing more can come."""
+    os.environ.update(environment)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to see
+    quiet = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(quiet, 1)  # what a method prints is not part of a report
+    while True:
+        try:
+            trial = connection.recv()
+        except (EOFError, OSError):
+            return
+        gc.collect()  # what an earlier trial left in reference cycles is not for this one to find
+        connection.send(execute(trial))

@@ -1,0 +1,200 @@
+"""The checks of a plugin, each a callable, and what comes of calling them."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import TYPE_CHECKING, Literal
+
+from harness.errors import BenchError, PluginError, nearest
+from harness.testing.errors import CheckSkipped, ConformanceError
+from harness.testing.executions import SECONDS, Executions, Subject
+
+if TYPE_CHECKING:
+    from harness.registry import Plugin, Registry
+
+__all__ = ["Check", "ExpectedFailures", "Result", "all_checks", "checks_of", "run_checks"]
+
+ExpectedFailures = Mapping[str, Mapping[str, str]]
+State = Literal["passed", "failed", "expected", "unexpected", "skipped"]
+
+# Kind of a subject: the module of its checks and the name of their tuple there.
+MODULES = {
+    "plugin": ("plugins", "CHECKS"),
+    "task": ("tasks", "CHECKS"),
+    "dataset": ("datasets", "CHECKS"),
+    "method": ("methods", "CHECKS"),
+    "metric": ("metrics", "CHECKS"),
+    "rawdata": ("plugins", "PART_CHECKS"),
+    "artifact": ("plugins", "PART_CHECKS"),
+}
+
+
+@dataclass(frozen=True)
+class Check:
+    """
+    One check of one subject. Calling it returns nothing or raises.
+
+    Args:
+        name: Of the check.
+        subject: What it looks at.
+        function: The check; its docstring says what it asserts, why, and how to mend it.
+        expected: Why it is known to fail, or ``None``.
+    """
+
+    name: str
+    subject: Subject
+    function: Callable[[Subject], None]
+    expected: str | None = None
+
+    @property
+    def id(self) -> str:
+        """``plugin-subject-check``, the subject's kind left out."""
+        return f"{self.subject.plugin.name}-{self.subject.name}-{self.name}"
+
+    def __call__(self) -> None:
+        """
+        Make the check.
+
+        Raises:
+            ConformanceError: It fails, expected or not.
+            CheckSkipped: It cannot be made here.
+        """
+        try:
+            self.function(self.subject)
+        except BenchError as error:
+            raise ConformanceError(str(error)) from error
+
+
+@dataclass(frozen=True)
+class Result:
+    """
+    What came of a check.
+
+    Args:
+        id: Of the check.
+        plugin: Its name.
+        kind: Of the subject.
+        subject: Its name.
+        check: Its name.
+        state: ``expected`` is a failure that was declared; ``unexpected`` one that was declared and did not happen.
+        message: What was found and how to mend it, why it was skipped, or the declared reason.
+        seconds: That it took.
+    """
+
+    id: str
+    plugin: str
+    kind: str
+    subject: str
+    check: str
+    state: State
+    message: str
+    seconds: float
+
+    @property
+    def is_sound(self) -> bool:
+        """Whether nothing is to be done about it."""
+        return self.state not in ("failed", "unexpected")
+
+
+def all_checks(kind: str) -> tuple[Callable[[Subject], None], ...]:
+    """Return the checks of a kind of subject (a key of :data:`MODULES`); the docstring of each says what it asserts, why, and how to mend it."""
+    module, name = MODULES[kind]
+    checks: tuple[Callable[[Subject], None], ...] = getattr(importlib.import_module(f"harness.testing.{module}"), name)
+
+    return checks
+
+
+def checks_of(
+    names: Iterable[str], registry: Registry, expected_failures: ExpectedFailures | None = None, seconds: float | None = None
+) -> list[Check]:
+    """
+    Return the checks of plugins and of all that they provide.
+
+    Args:
+        names: As `bench plugins` shows them.
+        registry: Where they are loaded.
+        expected_failures: Reasons by subject and check, beside those that the attribute ``expected_failures`` of a plugin's module declares.
+        seconds: What one trial of a check may take.
+
+    Raises:
+        PluginError: There is no such plugin, it is broken, or an exception is declared for something that does not exist.
+    """
+    executions = Executions(registry, SECONDS if seconds is None else seconds)
+    checks: list[Check] = []
+    for name in names:
+        plugin = _plugin(name, registry)
+        checks += _with_declared(
+            _all_of(plugin, registry, executions), getattr(sys.modules[plugin.module], "expected_failures", {}), plugin.name
+        )
+
+    return _with_declared(checks, expected_failures or {}, "expected_failures")
+
+
+def run_checks(checks: Iterable[Check]) -> Iterator[Result]:
+    """Make one check after the other and say what came of each."""
+    for check in checks:
+        begin = time.perf_counter()
+        subject = check.subject
+        result = partial(Result, check.id, subject.plugin.name, subject.kind, subject.name, check.name)
+        state: State = "passed" if check.expected is None else "unexpected"
+        message = "" if check.expected is None else f"it passes, but is declared to fail ({check.expected}); remove the declaration"
+        try:
+            check()
+        except CheckSkipped as error:
+            state, message = "skipped", str(error)
+        except ConformanceError as error:
+            state, message = ("failed", str(error)) if check.expected is None else ("expected", check.expected)
+        except Exception as error:  # a plugin's code, in a check that did not foresee it
+            state, message = "failed", f"{type(error).__name__}: {error}"
+        yield result(state, message, time.perf_counter() - begin)
+
+
+def _plugin(name: str, registry: Registry) -> Plugin:
+    for plugin in registry.plugins:
+        if plugin.name == name:
+            if plugin.error is not None:
+                raise PluginError(
+                    f"plugin '{name}' is broken: {plugin.error.rstrip().splitlines()[-1]}\n    `bench plugins` shows the traceback"
+                )
+            return plugin
+    hint = nearest(name, [plugin.name for plugin in registry.plugins])
+    raise PluginError(f"no plugin '{name}'\n    {hint + '   ' if hint else ''}`bench plugins` shows all {len(registry.plugins)}")
+
+
+def _all_of(plugin: Plugin, registry: Registry, executions: Executions) -> list[Check]:
+    subjects = [Subject("plugin", plugin.name, plugin, plugin, registry, executions)]
+    subjects += [Subject(kind, spec.name, spec, plugin, registry, executions) for kind, spec in registry.specs_of(plugin.name)]
+    _plugin(plugin.name, registry)  # a hook may have failed when it was asked
+
+    return [
+        Check(function.__name__, subject, function)
+        for subject in subjects
+        if subject.kind in MODULES
+        for function in all_checks(subject.kind)
+    ]
+
+
+def _with_declared(checks: list[Check], declared: ExpectedFailures, where: str) -> list[Check]:
+    """
+    Note the declared exceptions.
+
+    Raises:
+        PluginError: One is for something that does not exist, or has no reason.
+    """
+    known = {(check.subject.name, check.name) for check in checks}
+    for subject, reasons in declared.items():
+        for name, reason in reasons.items():
+            if (subject, name) not in known:
+                hint = nearest(name, [check for owner, check in known if owner == subject]) or nearest(
+                    subject, [owner for owner, _ in known]
+                )
+                raise PluginError(f"'{where}' declares a failure of check '{name}' of '{subject}', and there is no such check\n    {hint}")
+            if not reason.strip():
+                raise PluginError(f"'{where}' declares a failure of check '{name}' of '{subject}' without a reason; say why")
+
+    return [replace(check, expected=declared.get(check.subject.name, {}).get(check.name, check.expected)) for check in checks]

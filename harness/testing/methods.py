@@ -1,0 +1,388 @@
+"""Checks of methods. Each runs the method with its defaults and the smallest budget on the example data set of its task."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib
+import importlib.metadata
+import re
+from pathlib import Path
+from typing import Any
+
+from harness.records import Record
+from harness.specs import Method, load_entry
+from harness.testing import parameters
+from harness.testing.errors import CheckSkipped, ConformanceError
+from harness.testing.executions import Place, Subject, error_of
+from harness.testing.parameters import load_class
+from harness.trial import Finished
+from harness.trust import compare_records
+
+__all__ = ["CARD_SECTIONS", "CHECKS"]
+
+CARD_SECTIONS = (
+    "What it is",
+    "How to run it",
+    "Hyperparameters",
+    "Details",
+    "What it costs over its baseline",
+    "What our suite found",
+    "Limits",
+    "Citation",
+)
+FAMILY_SECTIONS = ("Limits",)
+COMMON_PRACTICE = "common practice"
+ARXIV = re.compile(r"\d{4}\.\d{4,5}|[a-z-]+(\.[A-Z]{2})?/\d{7}")
+
+
+def verbs_are_there(subject: Subject) -> None:
+    """
+    The class has the verbs of its task.
+
+    Why: the protocol calls them.
+    Mend: write the missing method; `bench list tasks TASK` shows the verbs, the protocol's module what they take and return.
+    """
+    cls = load_class(subject)
+    verbs = subject.registry.task(subject.spec.task).verbs
+    missing = [verb for verb in verbs if not callable(getattr(cls, verb, None))]
+    if missing:
+        raise ConformanceError(f"'{cls.__qualname__}' has no '{missing[0]}'; a method of task '{subject.spec.task}' has {', '.join(verbs)}")
+
+
+def privileges_are_known(subject: Subject) -> None:
+    """
+    Every privilege that the spec asks for is one of its task.
+
+    Why: the protocol grants what it knows by name, so a misspelt privilege is silently none.
+    Mend: take a name that `bench list tasks TASK` shows.
+    """
+    known = [name for name, _ in subject.registry.task(subject.spec.task).privileges]
+    unknown = [name for name in subject.spec.privileges if name not in known]
+    if unknown:
+        raise ConformanceError(f"task '{subject.spec.task}' has no privilege '{unknown[0]}'; it knows {', '.join(known) or 'none'}")
+
+
+def runs_in_a_worker(subject: Subject) -> None:
+    """
+    A worker process, which knows of the plugin only what a trial names, runs the method to its end.
+
+    Why: a run sends trials to processes and machines that never called the plugin's hooks.
+    Mend: reach everything from the module of the entry; set nothing up in a hook or in the interpreter that starts the run.
+    """
+    finished = _run(subject)
+    if finished.record.status == "unsupported":
+        raise CheckSkipped(f"it does not treat the example data set of its task: {error_of(finished)}")
+    if finished.record.status != "ok":
+        raise ConformanceError(
+            f"the trial ended as {error_of(finished)}\n    a worker imports the module of the entry and no other code of the plugin"
+        )
+
+
+def runs_without_cuda(subject: Subject) -> None:
+    """
+    The method runs in a process that sees no GPU.
+
+    Why: most readers try a method on a laptop first.
+    Mend: put networks and tensors on ``run.device`` instead of naming a device.
+    """
+    finished = _run(subject, "fresh")
+    if finished.record.status == "unsupported":
+        raise CheckSkipped("it does not treat the example data set of its task, see runs_in_a_worker")
+    if finished.record.status != "ok":
+        raise ConformanceError(f"without a GPU the trial ended as {error_of(finished)}\n    put tensors on run.device, name no device")
+
+
+def same_seed_same_result(subject: Subject) -> None:
+    """
+    The same trial gives the same record and the same outcome, bit for bit, in a fresh process and in one that ran others before.
+
+    Why: a key stands for one result, and `bench audit` recomputes it.
+    Mend: take random numbers from ``run.rng("name")`` or ``run.torch_rng("name")``, and keep nothing in the module between trials.
+    """
+    first = _sound(subject, _run(subject))
+    for other, where in ((_run(subject, "fresh"), "in a fresh process"), (_run(subject, "again"), "the second time in a process")):
+        lines = compare_records(first.record, other.record).lines()
+        if first.outcome != other.outcome:
+            lines.append("the outcome differs")
+        if lines:
+            raise ConformanceError(
+                f"the same trial ends differently {where} ({lines[0]}); take random numbers from run.rng(...) and run.torch_rng(...), and keep nothing "
+                f"in the module between trials"
+            )
+
+
+def other_seed_other_result(subject: Subject) -> None:
+    """
+    Another seed gives another outcome.
+
+    Why: intervals over seeds say nothing if the seed decides nothing, or if the method draws from a seed of its own.
+    Mend: take random numbers from ``run.rng`` and ``run.torch_rng``; no ``default_rng(0)``, no ``manual_seed(0)``.
+    """
+    first, other = _sound(subject, _run(subject)), _run(subject, seed=1)
+    if other.record.status != "ok":
+        raise ConformanceError(f"with another seed the trial ended as {error_of(other)}")
+    if first.outcome is not None and first.outcome == other.outcome:
+        raise ConformanceError(
+            "seeds 0 and 1 give the same outcome; take random numbers from run.rng(...) and run.torch_rng(...), not from a fixed seed"
+        )
+
+
+def hidden_labels_change_nothing(subject: Subject) -> None:
+    """
+    What the method predicts does not depend on labels that it must not see.
+
+    The protocol puts those labels in random order (``shuffle_hidden``) before anybody sees the data, so it does not matter by which way a method gets at them:
+    an object that it is given, a frame of the call stack, the garbage collector.
+
+    Why: a method that saw the answers wins every comparison.
+    Mend: use nothing but the arguments of the verb; ask for a privilege where the task has one.
+    """
+    first, shuffled = _sound(subject, _run(subject)), _run(subject, alteration="hidden")
+    if shuffled.record.status != "ok":
+        raise ConformanceError(f"with hidden labels in random order the trial ended as {error_of(shuffled)}\n    it must not see them")
+    if first.outcome is None:
+        raise CheckSkipped("its outcome cannot be compared, see outcome_is_kept")
+    if first.outcome != shuffled.outcome or first.record.curves != shuffled.record.curves:
+        changed = ", ".join(_changed_arrays(subject, first, shuffled)) or "a logged curve"
+        raise ConformanceError(
+            f"hidden labels (test or clean ones) in random order change its outcome ({changed}); it looks at labels that a method must not see: "
+            f"use the arguments of the verb alone, or ask for a privilege"
+        )
+
+
+def process_is_left_as_found(subject: Subject) -> None:
+    """
+    Generators, torch's default dtype, device, threads and grad mode, environment and working directory are as before when the method returns.
+
+    Drawing from torch's global generator is what dropout does and is allowed; seeding it is not.
+
+    Why: the next method in the same process must not be decided by this one. The harness tidies up, other users of the code do not.
+    Mend: pass generators and dtypes along; where a setting must change, put it back in ``finally``.
+    """
+    _sound(subject, _run(subject))
+    changed = _facts(subject, subject.executions.trial_of(subject.spec, watched=True))["changed"]
+    if changed:
+        raise ConformanceError(
+            f"after it returned, these were not as before: {', '.join(changed)}; use generators and settings of your own, or put them back"
+        )
+
+
+def budget_is_honoured(subject: Subject) -> None:
+    """
+    With twice the budget the samples that the method counts grow by half at least; one that counts none gives the same outcome.
+
+    By half, not to the double, leaves room for a fixed cost (a last pass over the training set) beside what the budget pays for.
+
+    Why: quality stands beside cost on the leaderboard, and a method that trains as long as it likes wins by it.
+    Mend: train for what ``run.budget`` grants and no longer, and call ``run.count(forward=..., backward=...)`` for every batch.
+    """
+    if not subject.registry.task(subject.spec.task).budget:
+        raise CheckSkipped("the task does without a budget")
+    small, large = _sound(subject, _run(subject)), _run(subject, budget=2)
+    if large.record.status != "ok":
+        raise ConformanceError(f"with twice the budget the trial ended as {error_of(large)}")
+    before, after = _samples(small.record), _samples(large.record)
+    if before == after == 0:
+        if small.outcome != large.outcome:
+            raise ConformanceError(
+                "its outcome depends on the budget, so it trains, but it counts no samples; call run.count(forward=..., backward=...)"
+            )
+    elif after < 1.5 * before:
+        raise ConformanceError(
+            f"it counts {before:,} samples with the smallest budget and {after:,} with twice as much; train for what run.budget grants, and count every batch"
+        )
+
+
+def nan_input_ends(subject: Subject) -> None:
+    """
+    Data full of NaN end in an error or in a finite outcome, in time.
+
+    Why: such data come, and a trial that hangs or passes NaN on as a result costs more than one that fails.
+    Mend: bound every ``while`` loop; log the loss with ``run.log``, which refuses what is not finite.
+    """
+    finished = _altered(subject, "nan")
+    if finished.record.status == "ok" and finished.outcome is not None:
+        bad = [name for name, array in _outcome_arrays(subject, finished).items() if array.dtype.kind == "f" and not _is_finite(array)]
+        if bad:
+            raise ConformanceError(
+                f"with NaN input the trial ends well, and '{bad[0]}' of the outcome is not finite; log the loss, or raise TrialDiverged"
+            )
+
+
+def empty_data_ends(subject: Subject) -> None:
+    """
+    A data set without samples ends in an error or an outcome, in time.
+
+    Why: a filter that leaves nothing is a common mistake; the record should say so.
+    Mend: bound every ``while`` loop by the budget, not by what the data give.
+    """
+    _altered(subject, "empty")
+
+
+def outcome_is_kept(subject: Subject) -> None:
+    """
+    The outcome becomes bytes and back again.
+
+    Why: outcomes are kept so that a metric can be added without training again.
+    Mend: return what the protocol asks for: arrays of numbers, no objects and no text; one above 16 MB is a declared exception.
+    """
+    from harness.outcomes import pack_outcome, unpack_outcome
+
+    finished = _sound(subject, _run(subject))
+    if finished.outcome is None:
+        raise ConformanceError("its outcome cannot be kept: a dataclass of numpy arrays of numbers, below 16 MB, is needed")
+    outcome_type = load_entry(subject.registry.task(subject.spec.task).entry).outcome_type
+    if pack_outcome(unpack_outcome(outcome_type, finished.outcome)) != finished.outcome:
+        raise ConformanceError(f"its outcome comes back from bytes as another one; '{outcome_type.__qualname__}' must be a plain dataclass")
+
+
+def card_is_complete(subject: Subject) -> None:
+    """
+    A card, ``README.md``, says what the method is and where it fails, and names every hyperparameter.
+
+    The card of one technique has the sections {sections}, in this order.
+    A card that several methods share has a row ``| `name` | ...`` for each of them, and the section Limits.
+    It stands in the folder of the plugin's package, or beside the ``pyproject.toml`` above it, or is the description of the installed distribution.
+
+    Why: a row of a leaderboard is worth what a reader can find out about it.
+    Mend: write the missing section; the cards that `bench plugin new` writes have them all.
+    """
+    text = _card(subject)
+    headings = [line.removeprefix("## ").strip() for line in text.splitlines() if line.startswith("## ")]
+    shared = re.search(rf"^\| *`{re.escape(subject.name)}`", text, re.MULTILINE) is not None and "Hyperparameters" not in headings
+    wanted = FAMILY_SECTIONS if shared else CARD_SECTIONS
+    missing = [section for section in wanted if section not in headings]
+    if missing:
+        raise ConformanceError(
+            f"the card has no section '## {missing[0]}' (missing: {', '.join(missing)}); write it, in the order of the checklist"
+        )
+    if [heading for heading in headings if heading in wanted] != list(wanted):
+        raise ConformanceError(f"the sections of the card are out of order; they are {', '.join(wanted)}")
+    fields = [field.name for field in dataclasses.fields(load_class(subject)) if field.init]
+    unnamed = [name for name in fields if f"`{name}`" not in text and f"`{name}:" not in text]
+    if unnamed:
+        raise ConformanceError(f"the card does not name the hyperparameter `{unnamed[0]}`; add it to the table of hyperparameters")
+
+
+def source_is_cited(subject: Subject) -> None:
+    """
+    The spec names the paper by title, year and arXiv number or address; or the summary, the class or the card says that it is common practice.
+
+    Why: credit, and a way to check.
+    Mend: give the spec a ``Paper``, or write "common practice" into the docstring of the class.
+    """
+    paper = subject.spec.paper
+    if paper is None:
+        texts = [subject.spec.summary, load_class(subject).__doc__ or ""]
+        if not any(COMMON_PRACTICE in text.lower() for text in texts):
+            raise ConformanceError(
+                "no source: give the spec a Paper, or say in its summary or in the docstring of the class that it is common practice"
+            )
+        return
+    if not paper.title.strip() or not 1800 <= paper.year <= 2200 or not (paper.arxiv or paper.url):
+        raise ConformanceError("its Paper needs a title, a year, and an arXiv number or an address (url)")
+    if paper.arxiv is not None and ARXIV.fullmatch(paper.arxiv) is None:
+        raise ConformanceError(f"'{paper.arxiv}' is not an arXiv number such as 1805.07836; leave out 'arXiv:' and the version")
+
+
+def _run(subject: Subject, place: Place = "used", **changes: Any) -> Finished:  # Any: the arguments of Executions.trial_of
+    return subject.executions.finish(subject.executions.trial_of(_method(subject), **changes), place)
+
+
+def _method(subject: Subject) -> Method:
+    spec: Method = subject.spec
+    load_class(subject)
+
+    return spec
+
+
+def _sound(subject: Subject, finished: Finished) -> Finished:
+    if finished.record.status != "ok":
+        raise CheckSkipped(f"it does not run, see runs_in_a_worker ({finished.record.status})")
+
+    return finished
+
+
+def _facts(subject: Subject, trial: Any) -> dict[str, Any]:
+    return subject.executions.facts(trial)
+
+
+def _altered(subject: Subject, alteration: str) -> Finished:
+    _sound(subject, _run(subject))
+    finished = _run(subject, alteration=alteration)
+    if "NothingToAlter" in (finished.record.error or ""):
+        raise CheckSkipped(error_of(finished).splitlines()[-1])
+    if finished.record.status in ("timeout", "crashed"):
+        what = "NaN input" if alteration == "nan" else "an empty data set"
+        raise ConformanceError(
+            f"with {what} the trial ended as {error_of(finished)}; bound every loop, and raise an error that says what is wrong"
+        )
+
+    return finished
+
+
+def _samples(record: Record) -> int:
+    return 0 if record.costs is None else record.costs.samples_forward + record.costs.samples_backward
+
+
+def _outcome_arrays(subject: Subject, finished: Finished) -> dict[str, Any]:
+    from harness.outcomes import unpack_outcome
+    from harness.testing.probes import arrays_of
+
+    outcome_type = load_entry(subject.registry.task(subject.spec.task).entry).outcome_type
+
+    return dict(arrays_of(unpack_outcome(outcome_type, finished.outcome or b""), ""))
+
+
+def _changed_arrays(subject: Subject, first: Finished, other: Finished) -> list[str]:
+    if first.outcome is None or other.outcome is None:
+        return []
+    before, after = _outcome_arrays(subject, first), _outcome_arrays(subject, other)
+
+    return [name for name in before if name not in after or before[name].tobytes() != after[name].tobytes()]
+
+
+def _is_finite(array: Any) -> bool:
+    import numpy as np
+
+    return bool(np.isfinite(array).all())
+
+
+def _card(subject: Subject) -> str:
+    module = importlib.import_module(subject.plugin.module)
+    if not hasattr(module, "__path__"):
+        raise CheckSkipped("a plugin in one file has no card yet; it gets one as a distribution (`bench plugin new`)")
+    folder = Path(module.__path__[0])
+    places = [folder / "README.md"]
+    if (folder.parent / "pyproject.toml").is_file() and subject.plugin.source != "bundled":
+        places.append(folder.parent / "README.md")
+    for place in places:
+        if place.is_file():
+            return place.read_text(encoding="utf-8")
+    if subject.plugin.version:
+        described = importlib.metadata.metadata(subject.plugin.source).get_payload()  # type: ignore[attr-defined]  # an email.message.Message
+        if isinstance(described, str) and described.strip():
+            return described
+    raise ConformanceError(f"there is no card; write {places[-1].name} beside the code, with the sections {', '.join(CARD_SECTIONS)}")
+
+
+if card_is_complete.__doc__ is not None:  # python -OO leaves none
+    card_is_complete.__doc__ = card_is_complete.__doc__.format(sections=", ".join(CARD_SECTIONS))
+
+CHECKS = (
+    *parameters.CHECKS,
+    verbs_are_there,
+    privileges_are_known,
+    runs_in_a_worker,
+    runs_without_cuda,
+    same_seed_same_result,
+    other_seed_other_result,
+    hidden_labels_change_nothing,
+    process_is_left_as_found,
+    budget_is_honoured,
+    nan_input_ends,
+    empty_data_ends,
+    outcome_is_kept,
+    card_is_complete,
+    source_is_cited,
+)

@@ -1,0 +1,238 @@
+"""The conformance kit: every check catches its mutant and lets the sound one pass; exceptions are declared; the command and the decorator say the same."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from harness.errors import PluginError
+from harness.registry import load_registry
+from harness.testing import CheckSkipped, ConformanceError
+from harness.testing.kit import MODULES, all_checks, checks_of, run_checks
+
+MUTANTS = Path(__file__).parent / "mutants.py"
+SECONDS = 5  # that a mutant which hangs may take; a sound trial takes a hundredth
+
+_spec = importlib.util.spec_from_file_location("mutants_table", MUTANTS)
+table = importlib.util.module_from_spec(_spec)
+sys.modules["mutants_table"] = table
+_spec.loader.exec_module(table)
+
+CASES = [
+    *(("method", name, *case) for name, case in table.METHODS.items()),
+    *(("method", name, "source_is_cited", word) for name, word in table.UNCITED.items()),
+    *(("dataset", name, *case) for name, case in table.DATASETS.items()),
+    *(("metric", name, *case) for name, case in table.METRICS.items()),
+    *(("task", name, *case) for name, case in table.TASKS.items()),
+    *(("task", name, check, word) for name, (_, check, word) in table.TASK_SPECS.items()),
+]
+
+PACKAGE = """
+from harness import Method, Paper, hookimpl
+
+
+@hookimpl
+def bench_methods():
+    yield Method("carded", "sound", "carded.method:Carded", "A method with a card", Paper("A title", 2020, arxiv="2001.00001"))
+"""
+METHOD = """
+from dataclasses import dataclass
+from typing import Annotated
+
+from annotated_types import Gt
+
+
+@dataclass
+class Carded:
+    steepness: Annotated[float, Gt(0)] = 2.0
+
+    def guess(self, view, run):
+        return view.test_x[:, 0]
+"""
+SECTIONS = (
+    "What it is",
+    "How to run it",
+    "Hyperparameters",
+    "Details",
+    "What it costs over its baseline",
+    "What our suite found",
+    "Limits",
+)
+CARD = "# Carded\n\n" + "".join(f"## {section}\n\n`steepness`\n\n" for section in (*SECTIONS, "Citation"))
+
+
+@pytest.fixture(scope="module")
+def checks():
+    return {(check.subject.kind, check.subject.name, check.name): check for check in mutants_checks()}
+
+
+def mutants_checks(**options):
+    return checks_of(["mutants"], load_registry([str(MUTANTS)]), seconds=SECONDS, **options)
+
+
+def carded(folder, card, name="carded"):
+    """Write a package with a card and return the check of it."""
+    package = folder / name
+    package.mkdir()
+    (package / "__init__.py").write_text(PACKAGE.replace("carded", name))
+    (package / "method.py").write_text(METHOD)
+    if card is not None:
+        (package / "README.md").write_text(card)
+    registry = load_registry([str(MUTANTS), str(package)])
+
+    return next(check for check in checks_of([name], registry) if check.name == "card_is_complete")
+
+
+@pytest.mark.parametrize(("kind", "mutant", "check", "word"), CASES, ids=[f"{case[1]}-{case[2]}" for case in CASES])
+def test_a_check_catches_its_mutant_and_says_how_to_mend_it(checks, kind, mutant, check, word):
+    with pytest.raises(ConformanceError) as caught:
+        checks[kind, mutant, check]()
+
+    assert word in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("kind", "name"),
+    [("plugin", "mutants"), ("method", "sound_method"), ("dataset", "sound_data"), ("metric", "sound_metric"), ("task", "sound")],
+)
+def test_the_sound_one_passes_every_check(checks, kind, name):
+    results = list(run_checks(check for (of, subject, _), check in checks.items() if (of, subject) == (kind, name)))
+
+    assert [result.check for result in results] == [function.__name__ for function in all_checks(kind)]
+    assert {result.check: result.message for result in results if result.state not in ("passed", "skipped")} == {}
+    assert [result.check for result in results if result.state == "skipped"] == (["card_is_complete"] if kind == "method" else [])
+
+
+def test_every_check_has_a_mutant():
+    caught = {(kind, check) for kind, _, check, _ in CASES}
+    elsewhere = {("plugin", "imports_are_light"), ("method", "card_is_complete")}  # mutants in files of their own, below
+    shared = {("task", "fields_are_described"), ("task", "numbers_have_bounds")}  # the functions are those of methods and data sets
+    kinds = set(MODULES) - {"rawdata", "artifact"}  # their one check is one of data sets
+
+    assert {(kind, function.__name__) for kind in kinds for function in all_checks(kind)} == caught | elsewhere | shared
+
+
+@pytest.mark.parametrize("kind", MODULES)
+def test_every_check_says_what_it_asserts_why_and_how_to_mend_it(kind):
+    for function in all_checks(kind):
+        assert "\n\n    Why: " in function.__doc__, function.__name__
+        assert "\n    Mend: " in function.__doc__, function.__name__
+
+
+def test_a_method_that_does_not_run_fails_one_check_and_the_others_say_which(checks):
+    with pytest.raises(CheckSkipped, match="runs_in_a_worker"):
+        checks["method", "SetUpByItsHook", "other_seed_other_result"]()
+
+
+def test_a_plugin_that_imports_a_framework_is_caught(tmp_path):
+    plugin = tmp_path / "weighty.py"
+    plugin.write_text("from harness import hookimpl\n\n@hookimpl\ndef bench_methods():\n    import matplotlib\n    return []\n")
+    check = checks_of(["weighty"], load_registry([str(plugin)]))[0]
+
+    with pytest.raises(ConformanceError, match="imports matplotlib; move that code"):
+        check()
+
+
+@pytest.mark.parametrize(
+    ("card", "message"),
+    [
+        (None, "there is no card"),
+        (CARD.replace("## Limits", "## Strengths"), "no section '## Limits'"),
+        (CARD.replace("## Details", "## X").replace("## Limits", "## Details").replace("## X", "## Limits"), "out of order"),
+        (CARD.replace("steepness", "slope"), "hyperparameter `steepness`"),
+    ],
+    ids=["none", "section", "order", "hyperparameter"],
+)
+def test_an_incomplete_card_is_caught(tmp_path, request, card, message):
+    check = carded(tmp_path, card, f"carded_{request.node.callspec.id}")
+
+    with pytest.raises(ConformanceError, match=message):
+        check()
+
+
+def test_a_complete_card_and_a_row_of_a_shared_card_pass(tmp_path):
+    carded(tmp_path, CARD, "carded_whole")()
+    carded(tmp_path, "# Several\n\n| `carded_shared` | `steepness` (2) |\n\n## Limits\n", "carded_shared")()
+
+
+def test_a_declared_failure_is_expected_and_one_that_passes_is_not():
+    declared = {"Seeded": {"other_seed_other_result": "it is a constant", "source_is_cited": "wrongly declared"}}
+    checks = [check for check in mutants_checks(expected_failures=declared) if check.subject.name == "Seeded" and check.expected]
+
+    results = {result.check: result for result in run_checks(checks)}
+
+    assert (results["other_seed_other_result"].state, results["other_seed_other_result"].message) == ("expected", "it is a constant")
+    assert results["source_is_cited"].state == "unexpected"
+    assert "remove the declaration" in results["source_is_cited"].message
+
+
+@pytest.mark.parametrize(
+    ("declared", "message"),
+    [
+        ({"Seeded": {"other_seed_other_resutl": "why"}}, "did you mean 'other_seed_other_result'"),
+        ({"Seeded": {"other_seed_other_result": " "}}, "say why"),
+    ],
+)
+def test_a_declaration_must_name_a_check_and_a_reason(declared, message):
+    with pytest.raises(PluginError, match=message):
+        mutants_checks(expected_failures=declared)
+
+
+def test_the_decorator_runs_the_checks_and_marks_what_is_declared(tmp_path, bench):
+    (tmp_path / "weighed.py").write_text(
+        "from harness import Metric, hookimpl\n\n\n@hookimpl\ndef bench_metrics():\n"
+        "    yield Metric('length', 'noisy_labels', 'weighed:length', 'A length', bounds=(1, 0))\n\n\n"
+        "def length(outcome, data):\n    return 0.5\n"
+    )
+    (tmp_path / "test_conformance.py").write_text(
+        "from harness.registry import load_registry\nfrom harness.testing import as_parameters\nfrom harness.testing.kit import checks_of\n"
+        "import pytest\n\nDECLARED = {'length': {'spec_is_sane': 'upside down'}}\n"
+        "CHECKS = [check for check in checks_of(['weighed'], load_registry(['weighed.py']), DECLARED) if 'figure' not in check.name]\n\n\n"
+        "@pytest.mark.parametrize('check', as_parameters(CHECKS))\ndef test_the_plugin_conforms(check):\n    check()\n"
+    )
+
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-p", "no:randomly", "-v", "-k", "sane or function or light", "test_conformance.py"],
+        cwd=tmp_path,
+        env=bench.environment | {"BENCH_PLUGINS": "tasks"},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+
+    assert "[weighed-length-spec_is_sane] XFAIL (upside down)" in done.stdout
+    assert "2 passed" in done.stdout
+
+
+def test_an_unknown_plugin_names_the_nearest_and_exits_with_2(bench, toy):
+    done = bench("plugin", "check", "toy_plugn", "--plugin", toy)
+
+    assert done.returncode == 2
+    assert "did you mean 'toy_plugin'?" in done.stderr
+
+
+def test_an_unknown_check_names_the_nearest_and_exits_with_2(bench):
+    done = bench("plugin", "check", "mutants", "--plugin", MUTANTS, "--only", "same_seed_same_resutl")
+
+    assert done.returncode == 2
+    assert "did you mean 'same_seed_same_result'?" in done.stderr
+
+
+def test_the_command_shows_what_failed_and_exits_with_1(bench):
+    done = bench("plugin", "check", "mutants", "--plugin", MUTANTS, "--only", "source_is_cited", "--only", "verbs_are_there")
+
+    assert done.returncode == 1
+    assert "method Verbless\n  FAILED    verbs_are_there\n            'Verbless' has no 'guess'" in done.stdout
+
+
+def test_the_command_gives_json_of_passed_checks_and_exits_with_0(bench):
+    done = bench("plugin", "check", "mutants", "--plugin", MUTANTS, "--only", "imports_are_light", "--json")
+
+    (result,) = json.loads(done.stdout)
+    assert done.returncode == 0
+    assert (result["id"], result["state"], result["kind"]) == ("mutants-mutants-imports_are_light", "passed", "plugin")
