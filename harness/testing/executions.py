@@ -14,12 +14,13 @@ import os
 import signal
 import sys
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from harness.errors import BenchError, DataError
+from harness.fingerprint import CodeIndex
 from harness.parameters import resolve
-from harness.records import Limits, Measure, Part, Status, Trial, digest
+from harness.records import Limits, Measure, Part, Status, Trial, artifact_of, digest
 from harness.testing.errors import CheckSkipped, ConformanceError
 from harness.trial import Finished, execute, fault_record
 
@@ -72,6 +73,7 @@ class Executions:
 
     def __init__(self, registry: Registry, seconds: float = SECONDS) -> None:
         self._registry = registry
+        self._code = CodeIndex(registry.roots, registry.paths)
         self._seconds = seconds
         self._known: dict[tuple[str, Place], Finished] = {}
         self._prepared: dict[str, str | None] = {}
@@ -141,7 +143,7 @@ class Executions:
             )
         measures = [spec for spec in self._registry.metrics if spec.task == task.name and spec.name in task.metrics]
 
-        return self.trial(
+        trial = self.trial(
             task=_stand_in("WatchedTask", entry=protocol.entry, parameters=protocol.parameters) if watched else protocol,
             dataset=data,
             method=self.part(method),
@@ -151,6 +153,22 @@ class Executions:
             if watched or alteration is not None
             else tuple(Measure(spec.name, spec.entry, "", spec.bounds) for spec in measures),
         )
+
+        return self._sharing(trial, task, dataset)
+
+    def _sharing(self, trial: Trial, task: Task, dataset: Dataset) -> Trial:
+        """Let a trial share what all trials with its data and seed share; a stand-in for the task shares it with the task itself."""
+        if not task.artifact:
+            return trial
+        protocol = self.part(task)
+        # A part of a check has no hash of its code, and what is built outlives the check.
+        own = replace(protocol, code=self._code.code_hash(task.entry))
+        known_by = replace(trial, task=own, dataset=replace(trial.dataset, code=self._code.code_hash(dataset.entry)))
+        artifact = artifact_of(known_by, task.artifact, task.artifact_parameters)
+        if trial.task.entry != task.entry:
+            artifact = replace(artifact, parameters={**trial.task.parameters, "parameters": dict(artifact.parameters)})
+
+        return replace(trial, task=replace(trial.task, name=task.name), artifact=artifact)
 
     def part(self, spec: Method | Dataset | Task) -> Part:
         """Describe a method, data set or task with its default parameters."""
@@ -249,7 +267,9 @@ class Executions:
         plain = self.trial_of(method)
         stand_in = _stand_in("JudgedTask", entry=plain.task.entry, parameters=plain.task.parameters, metric=metric, others=list(others))
 
-        return self.trial(stand_in, plain.dataset, plain.method, dict(plain.budget))
+        task = self._registry.task(method.task)
+
+        return self._sharing(self.trial(stand_in, plain.dataset, plain.method, dict(plain.budget)), task, self.example(task))
 
 
 def error_of(finished: Finished) -> str:

@@ -129,13 +129,22 @@ class DataFacts:
 
 
 @dataclass
-class WatchedTask:
-    """A protocol, with a look at the process before and after a method met the data."""
+class _StandInTask:
+    """Stands where a trial needs a protocol; what trials share is built by the real one."""
 
     outcome_type: ClassVar[type] = Facts
 
     entry: str
     parameters: dict[str, Any]
+
+    def build_artifact(self, data: object, run: Run, folder: Path) -> None:
+        """Let the real protocol build it."""
+        build(self.entry, self.parameters).build_artifact(data, run, folder)
+
+
+@dataclass
+class WatchedTask(_StandInTask):
+    """A protocol, with a look at the process before and after a method met the data."""
 
     def confront(self, method: object, data: object, run: Run, privileges: tuple[str, ...]) -> Facts:
         """Let the real protocol confront between two looks, since the trial itself tidies up afterwards."""
@@ -147,13 +156,9 @@ class WatchedTask:
 
 
 @dataclass
-class JudgedTask:
+class JudgedTask(_StandInTask):
     """A protocol, and a metric that is evaluated twice on its outcome."""
 
-    outcome_type: ClassVar[type] = Facts
-
-    entry: str
-    parameters: dict[str, Any]
     metric: str
     others: tuple[str, ...]
 

@@ -160,3 +160,10 @@ def test_nothing_half_built_is_left(bench, run):
     run(SUITE + "protocol: {way: raising}\n", "--executor", "inline")
 
     assert [path.name for path in (bench.folder / "home" / "artifacts").iterdir() if path.is_dir()] == []
+
+
+def test_the_conformance_kit_lets_trials_share_it_too(bench, run):
+    done = bench("plugin", "check", "sharing_plugin", "--plugin", PLUGIN, "--only", "same_seed_same_result")
+
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert [line.split()[0] for line in built(bench)] == ["0"]
