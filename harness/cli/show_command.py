@@ -44,7 +44,8 @@ def command(trial: str, as_json: bool, results: Path, store: str | None) -> int:
     for kind in ("task", "dataset", "method"):
         part = question[kind]
         click.echo(f"  {kind}: {part['name']}  {json.dumps(part['parameters'])}")
-    click.echo(f"  budget: {json.dumps(question['budget'])}, seed {question['seed']}")
+    scored = "; scored on validation data, for tuning" if question.get("scored_on") == "validation" else ""
+    click.echo(f"  budget: {json.dumps(question['budget'])}, seed {question['seed']}{scored}")
     for name, value in record.metrics.items():
         click.echo(f"  {name}: {'–' if value is None else f'{value:.6g}'}")
     if record.costs is not None:
