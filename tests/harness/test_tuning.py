@@ -337,7 +337,7 @@ def test_a_trial_of_the_tuning_runs_again_to_the_same(bench):
     listed = [json.loads(line) for line in (bench.folder / "results" / "suite" / "records.jsonl").read_text().splitlines()]
     trial = next(item["trial"] for item in listed if item.get("question", {}).get("scored_on") == "validation")
 
-    shown = bench("show", trial, "--plugin", TUNABLE)
+    shown = bench("show", trial)
     again = bench("rerun", trial, "--plugin", TUNABLE)
 
     assert "scored on validation data, for tuning" in shown.stdout
