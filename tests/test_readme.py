@@ -55,3 +55,14 @@ def test_the_leaderboard_of_the_readme_is_the_one_of_the_committed_records(bench
     assert done.returncode == 0, done.stderr
     assert shown == printed
     assert len(shown) == 33
+
+
+def test_the_tuned_leaderboard_of_the_readme_is_the_one_of_the_committed_records(bench):
+    options = ("--datasets", "wiki_topics", "--results", ROOT / "results", "--store", "nowhere.db")
+
+    done = bench("leaderboard", "noisy_labels_tuned", *options)
+
+    shown = [line.rstrip() for line in README.partition("## What tuning changes")[2].splitlines() if "│" in line]
+    assert done.returncode == 0, done.stderr
+    assert shown == [line.rstrip() for line in done.stdout.splitlines() if "│" in line]
+    assert len(shown) == 11
