@@ -184,9 +184,10 @@ def _remarks(claim: JudgedClaim) -> list[str]:
 
 
 def _notes(board: ClaimBoard) -> list[str]:
-    budget = ", ".join(f"{key} {value:g}" for key, value in board.budget.items())
+    spent = ", ".join(f"{key} {value:g}" for key, value in board.budget.items())
+    budget = f"a budget of {spent} a trial, " if spent else ""
     notes = [
-        f"Scope: {board.task}, a budget of {budget} a trial, {figures.count(len(board.seeds), 'seed')}, the data sets named; a verdict says nothing about others.",
+        f"Scope: {board.task}, {budget}{figures.count(len(board.seeds), 'seed')}, the data sets named; a verdict says nothing about others.",
         "Effect: the larger side less the smaller one, averaged over the data sets, then over the seeds; its interval (Student's t over the seeds) is its own, "
         "not corrected for the number of claims. Reproduced: the interval lies above what it has to exceed; contradicted: below; inconclusive: neither. "
         "Would do: an estimate of the seeds that would settle it, if mean and scatter stay as they are.",
