@@ -50,6 +50,7 @@ ENVIRONMENT = {
 # What of the library a plugin author calls, beyond `harness` itself: by module, a title and the names, all where there is none.
 TOOLKIT = {
     "harness.tasks.noisy_labels": ("The containers and the protocol of the task `noisy_labels`", ""),
+    "harness.tasks.rare_events": ("The containers and the protocol of the task `rare_events`", ""),
     "harness.training.classifier": ("What classifiers are to the harness", ""),
     "harness.training.recipe": ("Model and optimiser, as the suite sets them", ""),
     "harness.training.loop": ("Training loops", ""),

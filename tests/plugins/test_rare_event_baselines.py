@@ -260,12 +260,21 @@ def test_isotonic_calibration_brings_the_mean_forecast_to_the_share_of_the_rare_
     assert forecast.mean() == pytest.approx(data.is_rare.mean(), rel=0.15)
 
 
-def test_fewer_rare_samples_than_folds_cannot_be_calibrated():
-    data = make_data(100)
-    few = OrdinalTraining(data.x, np.where(np.arange(100) < 3, 3, np.minimum(data.y, 2)), 4, data.columns)
+def with_rare(data, count):
+    y = np.where(np.arange(len(data.y)) < count, data.n_classes - 1, np.minimum(data.y, data.n_classes - 2))
 
-    with pytest.raises(ValueError, match="3 samples of the rare class cannot be calibrated in 5 folds"):
-        fit(GradientBoosting(), few)
+    return OrdinalTraining(data.x, y, data.n_classes, data.columns)
+
+
+def test_with_fewer_rare_samples_than_folds_each_is_left_out_once():
+    model = fit(GradientBoosting(), with_rare(make_data(200), 3))
+
+    assert len(model.classifier.calibrated_classifiers_) == 3
+
+
+def test_a_single_rare_sample_cannot_be_calibrated():
+    with pytest.raises(ValueError, match="1 sample of the rare class cannot be left out and learnt from; set 'calibration: none'"):
+        fit(GradientBoosting(), with_rare(make_data(200), 1))
 
 
 # All of them

@@ -44,7 +44,7 @@ class GradientBoosting:
         learning_rate: Of each.
         n_leaves: Of a tree, at most.
         calibration: How the scores of the held-out folds become probabilities: a step function, a sigmoid, or as they are.
-        n_folds: Of the calibration; the mean of the folds' models predicts.
+        n_folds: Of the calibration, or as many as there are rare samples, if fewer; the mean of the folds' models predicts.
     """
 
     n_trees: Annotated[int, Ge(1), Search(50, 400, log=True)] = 100
@@ -58,7 +58,7 @@ class GradientBoosting:
         Fit one model a fold, or a single one without calibration.
 
         Raises:
-            ValueError: There are fewer rare samples than folds.
+            ValueError: There is but one rare sample to calibrate with.
         """
         from lightgbm import LGBMClassifier
         from sklearn.calibration import CalibratedClassifierCV
@@ -76,8 +76,9 @@ class GradientBoosting:
         )
         if self.calibration == "none":
             return BoostedModel(trees.fit(data.x, t))
-        if t.sum() < self.n_folds:
-            raise ValueError(f"{int(t.sum())} samples of the rare class cannot be calibrated in {self.n_folds} folds; lower 'n_folds'")
-        folds = StratifiedKFold(self.n_folds, shuffle=True, random_state=int(run.rng("folds").integers(2**31)))
+        n_folds = min(self.n_folds, int(t.sum()))
+        if n_folds < 2:
+            raise ValueError(f"{n_folds} sample of the rare class cannot be left out and learnt from; set 'calibration: none'")
+        folds = StratifiedKFold(n_folds, shuffle=True, random_state=int(run.rng("folds").integers(2**31)))
 
         return BoostedModel(CalibratedClassifierCV(trees, method=self.calibration, cv=folds).fit(data.x, t))
