@@ -103,11 +103,16 @@ def cli(debug: bool) -> None:
         os.environ["BENCH_DEBUG"] = "1"
 
 
+def _interrupt(*_: object) -> NoReturn:
+    """End as Ctrl-C does, also where a shell started us in the background and Ctrl-C is ignored."""
+    raise KeyboardInterrupt
+
+
 def main() -> NoReturn:
     """Run the command line, and end with one of :data:`EXIT_CODES`."""
     # Ten thousand records are some million objects and no cycles: collecting at Python's own pace takes a quarter of the time of a leaderboard.
     gc.set_threshold(50_000, 20, 20)
-    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
+    signal.signal(signal.SIGTERM, _interrupt)
     try:
         code = cli.main(standalone_mode=False)
     except BenchError as error:

@@ -170,10 +170,16 @@ def _finished(bench):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("wanted", [signal.SIGINT, signal.SIGTERM])
-def test_an_interrupt_keeps_what_is_finished_and_says_how_to_go_on(bench, toy, wanted):
+@pytest.mark.parametrize(
+    ("wanted", "in_the_background"),
+    [(signal.SIGINT, False), (signal.SIGTERM, False), (signal.SIGTERM, True)],
+    ids=["SIGINT", "SIGTERM", "SIGTERM in the background"],
+)
+def test_an_interrupt_keeps_what_is_finished_and_says_how_to_go_on(bench, toy, wanted, in_the_background):
     suite = bench.suite(SUITE % (40, "[{constant: {seconds: 0.3}}]", 30))
     command = bench.command("run", suite, "--plugin", toy, "--workers", 2)
+    if in_the_background:  # a shell that runs a script starts what it sends there with Ctrl-C ignored
+        command = ["sh", "-c", 'trap "" INT; exec "$@"', "sh", *command]
     with subprocess.Popen(
         command, cwd=bench.folder, env=bench.environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as process:
