@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import sysconfig
@@ -14,6 +15,9 @@ import pytest
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # tests run in parallel; read by numpy and torch when they are imported
 
 ROOT = Path(__file__).parent.parent
+# A shell that runs a script in the background lets what it starts ignore Ctrl-C, and processes inherit that; some tests send it.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+
 TOY = Path(__file__).parent / "harness" / "toy_plugin.py"
 
 
