@@ -87,14 +87,18 @@ def test_singular_features_span_scores_of_their_rank_and_have_the_mean_square_on
     torch.testing.assert_close((features.item**2).mean(dim=0), torch.ones(4))
 
 
-def test_low_rank_predictions_are_logistic_in_scores_of_that_rank():
+def test_low_rank_predictions_are_those_of_the_nearest_log_odds_of_that_rank():
     rng = np.random.default_rng(0)
-    scores = rng.normal(size=(30, 2)) @ rng.normal(size=(2, 20)) + 5
+    log_odds = rng.normal(size=(30, 4)) @ rng.normal(size=(4, 20))
+    noise = rng.normal(size=(30, 20))
+    noise -= (
+        log_odds @ np.linalg.pinv(log_odds) @ noise
+    )  # orthogonal to the rows and columns that are kept, and small: it is what is cut off
+    noise -= noise @ np.linalg.pinv(log_odds) @ log_odds
 
-    found = low_rank_predictions(scores)
+    found = low_rank_predictions(1 / (1 + np.exp(-(log_odds + 1e-3 * noise))))
 
-    logits = np.log(found / (1 - found))
-    np.testing.assert_allclose(logits, (scores - scores.mean()) / scores.std(), atol=1e-9)
+    np.testing.assert_allclose(np.log(found / (1 - found)), log_odds, atol=1e-9)
 
 
 @pytest.mark.parametrize(

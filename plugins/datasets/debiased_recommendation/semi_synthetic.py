@@ -72,7 +72,7 @@ class MnarSettings:
             n_items=rating.shape[1],
             propensities=torch.from_numpy(truth.propensity[draw.observed]).float(),
             features=singular_features(scores),
-            everywhere=Everywhere(draw.label, _fixed_predictions(truth, scores)),
+            everywhere=Everywhere(draw.label, _fixed_predictions(truth)),
         )
 
 
@@ -87,20 +87,19 @@ def singular_features(scores: Floats, count: int = FEATURES) -> Features:
     return Features(*sides)
 
 
-def low_rank_predictions(scores: Floats, rank: int = FEATURES) -> Floats:
-    """Predict the logistic function of the scores' best approximation of a rank, standardised."""
-    left, values, right = np.linalg.svd(scores - scores.mean(), full_matrices=False)
-    approximation = (left[:, :rank] * values[:rank]) @ right[:rank]
+def low_rank_predictions(probability: Floats, rank: int = FEATURES) -> Floats:
+    """Predict the logistic function of the best approximation of a rank to the true log-odds."""
+    left, values, right = np.linalg.svd(np.log(probability / (1 - probability)), full_matrices=False)
 
-    return 1 / (1 + np.exp(-approximation / approximation.std()))
+    return 1 / (1 + np.exp(-(left[:, :rank] * values[:rank]) @ right[:rank]))
 
 
-def _fixed_predictions(truth: mnar.Truth, scores: Floats) -> dict[str, Floats]:
+def _fixed_predictions(truth: mnar.Truth) -> dict[str, Floats]:
     return {
         "skew": mnar.skewed_predictions(truth.probability, np.random.default_rng(NOISE_SEED)),
         "rotate": mnar.rotated_predictions(truth.rating),
         "coarse": mnar.coarse_predictions(truth.probability),
-        "low_rank": low_rank_predictions(scores),
+        "low_rank": low_rank_predictions(truth.probability),
     }
 
 

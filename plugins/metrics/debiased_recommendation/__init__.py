@@ -9,7 +9,7 @@ STUDIED = {
     "skew": "the true probability with noise",
     "rotate": "the probability of the next lower rating",
     "coarse": "two values, turned round",
-    "low_rank": "a logistic score of low rank",
+    "low_rank": "the logistic function of the true log-odds, approximated at rank 4",
 }
 
 
