@@ -119,7 +119,8 @@ class Cell:
         samples_forward: Samples that went through a network.
         samples_backward: Samples that were differentiated through.
         machines: Kinds of hardware that these trials ran on; with more than one, the medians of seconds mix them.
-        cost_ratio: Median wall time relative to the baseline's, over the seeds (three at least) that both finished on the same hardware.
+        cost_ratio: Median wall time relative to the baseline's, over the seeds (three at least) that both finished on the same hardware, at once or not.
+        seeds_at_once: How many seeds ran as one program at most, of which each trial's seconds are a share.
     """
 
     dataset: str
@@ -150,6 +151,7 @@ class Cell:
     samples_backward: float | None
     machines: int
     cost_ratio: float | None
+    seeds_at_once: int = 1
 
 
 @dataclass(frozen=True)
@@ -495,7 +497,8 @@ class _Table:
             if value is not None:
                 self.figures(name)[row, column] = value
         if record.costs is not None and record.status == "ok":
-            self._costs[row].append((column, record.costs, hardware.get(record.environment, record.environment)))
+            manner = "seeds at once" if record.costs.seeds_at_once > 1 else "one by one"  # costs of the two are not compared
+            self._costs[row].append((column, record.costs, f"{hardware.get(record.environment, record.environment)}, {manner}"))
 
     def figures(self, metric: str) -> NDArray[np.float64]:
         import numpy as np
@@ -522,6 +525,7 @@ class _Table:
             "samples_forward": middle(lambda costs: costs.samples_forward),
             "samples_backward": middle(lambda costs: costs.samples_backward),
             "machines": len({machine for _, _, machine in self._costs[row]}),
+            "seeds_at_once": max((costs.seeds_at_once for costs in own), default=1),
             "cost_ratio": self._cost_ratio(row, baseline),
         }
 

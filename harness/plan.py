@@ -7,13 +7,25 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from harness.artifacts import contents_of
-from harness.records import Measure, Part, Record, Resources, Trial, artifact_of, cell_of, trial_id, trial_key
+from harness.records import (
+    Measure,
+    Part,
+    Record,
+    Resources,
+    SeedsAtOnce,
+    Trial,
+    artifact_of,
+    cell_of,
+    seeds_at_once_change,
+    trial_id,
+    trial_key,
+)
 from harness.suite import Configuration
 
 if TYPE_CHECKING:
     from harness.fingerprint import CodeIndex
     from harness.registry import Registry
-    from harness.specs import Metric, Task
+    from harness.specs import Method, Metric, Task
     from harness.store import Store
     from harness.suite import DatasetCell, MethodCell, Suite
 
@@ -105,7 +117,8 @@ def make_plan(suite: Suite, code: CodeIndex, store: Store | None, paths: Iterabl
         for column in suite.datasets:
             for row in suite.methods:
                 chosen = suite.chosen.get((column.label, row.label)) or Configuration({}, column.task, row.method)
-                trial = replace(common, task=chosen.task, dataset=column.dataset, method=chosen.method, seed=seed)
+                at_once = _seeds_at_once(row.spec, code) if suite.seeds_at_once else None
+                trial = replace(common, task=chosen.task, dataset=column.dataset, method=chosen.method, seed=seed, seeds_at_once=at_once)
                 planned.append(_planned(suite.task, column, row, trial))
 
     return _looked_up(suite, planned, code, store, trust_cache)
@@ -149,6 +162,10 @@ def _common(suite: Suite, metrics: Iterable[Metric], code: CodeIndex, paths: Ite
     )
 
 
+def _seeds_at_once(method: Method, code: CodeIndex) -> SeedsAtOnce | None:
+    return SeedsAtOnce(method.seeds_at_once, code.code_hash(method.seeds_at_once)) if method.seeds_at_once else None
+
+
 def _planned(task: Task, column: DatasetCell, row: MethodCell, trial: Trial) -> Planned:
     return Planned(column.label, row.label, _with_artifact(task, trial), trial_key(trial), trial_id(trial))
 
@@ -174,7 +191,8 @@ def _looked_up(suite: Suite, planned: Sequence[Planned], code: CodeIndex, store:
     to_rescore = tuple(item for item in lacking if known[item.key].key in kept)
     for key in outdated:
         del known[key]
-    entries = {part.entry: part.code for item in planned for part in (item.trial.task, item.trial.dataset, item.trial.method)}
+    parts = [(item.trial.task, item.trial.dataset, item.trial.method, item.trial.seeds_at_once) for item in planned]
+    entries = {part.entry: part.code for trial_parts in parts for part in trial_parts if part is not None}
 
     return Plan(
         suite=suite,
@@ -223,6 +241,7 @@ def trial_of(record: Record, registry: Registry, code: CodeIndex, metrics: Itera
         resources=resources or Resources(),
         paths=tuple(registry.paths),
         scored_on=question.get("scored_on", "test"),
+        seeds_at_once=_seeds_at_once(method, code) if "seeds_at_once" in record.circumstances else None,
     )
 
     return _with_artifact(task, trial)
@@ -259,5 +278,7 @@ def changed_parts(old: Record, trial: Trial, store: Store | None, code: CodeInde
         lines.append(f"dataset '{trial.dataset.name}': the bytes of its raw data changed")
     if list(old.circumstances.get("method_privileges", [])) != now["method_privileges"]:
         lines.append(f"method '{trial.method.name}': its privileges changed")
+    if old.circumstances.get("seeds_at_once") != now.get("seeds_at_once"):
+        lines.append(f"method '{trial.method.name}': {seeds_at_once_change(old.circumstances, now)}")
 
     return lines

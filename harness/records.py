@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, get_args
 
@@ -19,6 +19,7 @@ __all__ = [
     "Part",
     "Record",
     "Resources",
+    "SeedsAtOnce",
     "SharedArtifact",
     "Status",
     "Trial",
@@ -26,6 +27,8 @@ __all__ = [
     "canonical_json",
     "cell_of",
     "digest",
+    "is_one_program",
+    "seeds_at_once_change",
     "trial_id",
     "trial_key",
 ]
@@ -113,6 +116,14 @@ class SharedArtifact:
 
 
 @dataclass(frozen=True)
+class SeedsAtOnce:
+    """The function that trains the seeds of a cell as one program: its entry as in the method's spec, and the hash of its code."""
+
+    entry: str
+    code: str
+
+
+@dataclass(frozen=True)
 class Trial:
     """
     One method on one data set with one seed, ready to be sent to a worker.
@@ -125,6 +136,7 @@ class Trial:
         seed: Of the named streams.
         scored_on: ``validation`` for a trial of tuning, which never meets the test data.
         artifact: What it shares with others; not part of the key, since task, data and seed decide it.
+        seeds_at_once: Where the seeds of a cell are to run as one program; its code is part of the key, since sums are rounded in another order.
         metrics: The metrics to compute; not part of the key, since outcomes are kept.
         limits: Not part of the key.
         resources: Not part of the key.
@@ -142,6 +154,7 @@ class Trial:
     paths: tuple[str, ...] = ()
     scored_on: Literal["test", "validation"] = "test"
     artifact: SharedArtifact | None = None
+    seeds_at_once: SeedsAtOnce | None = None
 
     def question(self) -> dict[str, Any]:
         """Return what the trial was asked to do, whatever the code and the bytes."""
@@ -162,6 +175,7 @@ class Trial:
             "dataset_content": self.dataset.content,
             "method_code": self.method.code,
             "method_privileges": list(self.method.privileges),
+            **({"seeds_at_once": self.seeds_at_once.code} if self.seeds_at_once is not None else {}),
         }
 
 
@@ -177,6 +191,7 @@ class Costs:
         peak_gpu_bytes: Highest memory that torch allocated on the GPU; ``None`` without one.
         samples_forward: Samples that went through a network, as the method counts them.
         samples_backward: Samples that were differentiated through.
+        seeds_at_once: How many seeds ran as one program; seconds are a share of the program's then, and peaks are the program's.
     """
 
     wall_seconds: float
@@ -185,6 +200,7 @@ class Costs:
     peak_gpu_bytes: int | None
     samples_forward: int
     samples_backward: int
+    seeds_at_once: int = 1
 
 
 @dataclass(frozen=True)
@@ -286,6 +302,23 @@ def _check(record: Record) -> None:
     for field_name in ("metric_code", "witnesses"):
         if not all(isinstance(value, str) for value in getattr(record, field_name).values()):
             raise ValueError(f"its {field_name} are not all text")
+
+
+def is_one_program(trials: Sequence[Trial]) -> bool:
+    """Whether trials that travel together are seeds that run as one program."""
+    return len(trials) > 1 and trials[0].seeds_at_once is not None
+
+
+def seeds_at_once_change(before: Parameters, after: Parameters) -> str:
+    """Say what differs between the circumstances of two records in how seeds are run."""
+    if "seeds_at_once" in before and "seeds_at_once" in after:
+        return "the code that trains its seeds as one program"
+
+    return f"its seeds ran {_manner(before)}, now {_manner(after)}"
+
+
+def _manner(circumstances: Parameters) -> str:
+    return "as one program" if "seeds_at_once" in circumstances else "one by one"
 
 
 def cell_of(question: Parameters) -> str:

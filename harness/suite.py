@@ -140,6 +140,9 @@ class _SuiteFile(_Strict):
     tuning: _Tuning | None = Field(
         None, description="Choose hyperparameters on validation data first, with the same budget for every method: {configs: 8, seeds: 1}."
     )
+    seeds_at_once: bool = Field(
+        False, description="Run the seeds of a cell as one program, for the methods that can; their costs are shares, and marked."
+    )
     claims: list[_Claim] = Field(default_factory=list, description="Statements of papers that `bench verify` judges by the records.")
     limits: _Limits = Field(
         default_factory=lambda: _Limits(seconds=3600.0, memory_gb=8.0), description="What ends a trial as `timeout` or `out_of_memory`."
@@ -252,6 +255,7 @@ class Suite:
     limits: Limits
     resources: Resources
     claims: tuple[Claim, ...] = ()
+    seeds_at_once: bool = False
     tuning: Tuning | None = None
     chosen: Mapping[tuple[str, str], Configuration] = field(default_factory=dict)
     tuned: tuple[Tuned, ...] = ()
@@ -489,6 +493,7 @@ class _Checker:
             limits=Limits(**parsed.limits.model_dump()),
             resources=Resources(**parsed.resources.model_dump()),
             claims=tuple(_asked(claim, {cell.label for cell in columns}, {cell.label for cell in rows}) for claim in claims),
+            seeds_at_once=parsed.seeds_at_once,
             tuning=tuning,
         )
 

@@ -10,13 +10,13 @@ import resource
 import sys
 import time
 import traceback
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from harness.artifacts import obtain_shared
+from harness.artifacts import Shared, obtain_shared
 from harness.context import Budget, Reporter, Run
 from harness.errors import TrialDiverged, TrialUnsupported
 from harness.outcomes import pack_outcome, unpack_outcome
@@ -25,7 +25,7 @@ from harness.records import Costs, Measure, Record, Status, Trial, trial_id, tri
 from harness.specs import load_entry
 from harness.streams import seed_numpy_and_python, seed_torch
 
-__all__ = ["Finished", "RunningTrial", "build_shared", "execute", "fault_record", "rescore"]
+__all__ = ["Finished", "RunningTrial", "build_shared", "execute", "execute_at_once", "fault_record", "rescore"]
 
 Metric = Callable[[Any, Any], float | None]
 
@@ -105,15 +105,13 @@ def execute(trial: Trial, report: Reporter | None = None, environment: str = "",
         _prepare_imports(trial)
         loaded = _load(trial)
         device = _device(trial)
-        shared = obtain_shared(trial, lambda folder: _build_shared(trial, loaded, device, report, folder))
+        folder = _shared_folder(trial, loaded, device, report)
         if begin is not None:
             begin()
         had_torch = "torch" in sys.modules
         for _ in range(2):
             meter = _Meter(device)
-            run = Run(seed=trial.seed, budget=Budget(**trial.budget), device=device, report=report, artifact=shared and shared.folder)
-            if shared is not None:
-                run.witness("artifact", list(bytes.fromhex(shared.content)))
+            run = _new_run(trial, device, report, folder)
             with _process_state(trial), _memory_limit(trial):
                 meter.start()
                 data = loaded.data(trial, run)
@@ -134,6 +132,98 @@ def execute(trial: Trial, report: Reporter | None = None, environment: str = "",
     scored = replace(_scored(record, trial, scores), curves=run.curves, witnesses=run.witnesses, costs=costs)
 
     return Finished(scored, pack_outcome(outcome))
+
+
+def execute_at_once(
+    trials: Sequence[Trial], report: Reporter | None = None, environment: str = "", begin: Callable[[], None] | None = None
+) -> list[Finished]:
+    """
+    Run the seeds of one cell as one program (:attr:`harness.specs.Method.seeds_at_once`) and return their records; seconds are divided among them.
+
+    Where the program fails, for whatever reason, the seeds run one by one, so that each has the record of its own fate.
+
+    Args:
+        trials: Of one cell.
+        report: As in :func:`execute`, for the first seed.
+        environment: As in :func:`execute`.
+        begin: As in :func:`execute`.
+    """
+    first, n = trials[0], len(trials)
+    if first.seeds_at_once is None:
+        raise ValueError(f"the method '{first.method.name}' is not asked to train its seeds at once")
+    try:
+        _prepare_imports(first)
+        loaded = _load(first)
+        fit_at_once = load_entry(first.seeds_at_once.entry)
+        device = _device(first)
+        folders = [_shared_folder(trial, loaded, device, report) for trial in trials]
+        if begin is not None:
+            begin()
+        with _process_state(first), _memory_limit(first, n):
+            meter = _Meter(device)
+            meter.start()
+            runs = [
+                _new_run(trial, device, report if trial is first else None, folder) for trial, folder in zip(trials, folders, strict=True)
+            ]
+            data = [loaded.data(trial, run) for trial, run in zip(trials, runs, strict=True)]
+            views = [
+                _seen(loaded.protocol, one, _new_run(trial, device, None, folder), first)
+                for trial, one, folder in zip(trials, data, folders, strict=True)
+            ]
+            fitted = fit_at_once(loaded.method, views, runs)
+            outcomes = [
+                loaded.protocol.confront(_Ready(result), one, run, first.method.privileges)
+                for result, one, run in zip(fitted, data, runs, strict=True)
+            ]
+            scores = [_score(loaded.metrics, outcome, one) for outcome, one in zip(outcomes, data, strict=True)]
+            costs = [meter.stop(run) for run in runs]
+    except KeyboardInterrupt:
+        raise
+    except BaseException:  # foreign code; its error is in the record of the seed that raises it alone
+        return [execute(trial, report, environment, begin) for trial in trials]
+
+    wall, cpu = costs[-1].wall_seconds / n, costs[-1].cpu_seconds / n
+    finished = []
+    for trial, run, outcome, score, cost in zip(trials, runs, outcomes, scores, costs, strict=True):
+        record = _scored(_new_record(trial, environment), trial, score)
+        shared = replace(cost, wall_seconds=wall, cpu_seconds=cpu, seeds_at_once=n)
+        finished.append(Finished(replace(record, curves=run.curves, witnesses=run.witnesses, costs=shared), pack_outcome(outcome)))
+
+    return finished
+
+
+class _Seen(Exception):
+    """What a protocol shows to a method."""
+
+    def __init__(self, view: Any) -> None:
+        super().__init__("a method's view")
+        self.view = view
+
+
+class _Looking:
+    """A method that only looks."""
+
+    def fit(self, data: Any, run: Run) -> Any:
+        raise _Seen(data)
+
+
+@dataclass(frozen=True)
+class _Ready:
+    """A method that was fitted before."""
+
+    fitted: Any
+
+    def fit(self, data: Any, run: Run) -> Any:
+        return self.fitted
+
+
+def _seen(protocol: Any, data: Any, run: Run, trial: Trial) -> Any:
+    """Return what the protocol shows to a method's ``fit``."""
+    try:
+        protocol.confront(_Looking(), data, run, trial.method.privileges)
+    except _Seen as seen:
+        return seen.view
+    raise TypeError(f"the protocol of '{trial.task.name}' never calls 'fit': its seeds cannot be trained at once")
 
 
 def build_shared(trial: Trial, report: Reporter | None = None, begin: Callable[[], None] | None = None) -> str | None:
@@ -158,6 +248,19 @@ def build_shared(trial: Trial, report: Reporter | None = None, begin: Callable[[
         return _traceback_of(error)
 
     return None
+
+
+def _shared_folder(trial: Trial, loaded: _Loaded, device: str, report: Reporter | None) -> Shared | None:
+    """Return where the artifact lies that the trial shares with others, built here if no cache has it; ``None`` where its task has none."""
+    return obtain_shared(trial, lambda folder: _build_shared(trial, loaded, device, report, folder))
+
+
+def _new_run(trial: Trial, device: str, report: Reporter | None, shared: Shared | None) -> Run:
+    run = Run(seed=trial.seed, budget=Budget(**trial.budget), device=device, report=report, artifact=shared and shared.folder)
+    if shared is not None:
+        run.witness("artifact", list(bytes.fromhex(shared.content)))
+
+    return run
 
 
 def _build_shared(trial: Trial, loaded: _Loaded, device: str, report: Reporter | None, folder: Path) -> None:
@@ -334,9 +437,9 @@ def _restore_torch_defaults() -> None:
 
 
 @contextlib.contextmanager
-def _memory_limit(trial: Trial) -> Iterator[None]:
+def _memory_limit(trial: Trial, n: int = 1) -> Iterator[None]:
     """
-    Let allocations fail beyond the limit, counted from what the process holds at the start.
+    Let allocations fail beyond the limit, or ``n`` times it, counted from what the process holds at the start.
 
     The kernel counts private writable memory (RLIMIT_DATA), so the failed allocation is an exception in the method and the worker lives on.
     """
@@ -345,7 +448,7 @@ def _memory_limit(trial: Trial) -> Iterator[None]:
     if held is None:
         yield
         return
-    wanted = held * 1024 + int(trial.limits.memory_gb * 1e9)
+    wanted = held * 1024 + int(n * trial.limits.memory_gb * 1e9)
     resource.setrlimit(resource.RLIMIT_DATA, (wanted if hard == resource.RLIM_INFINITY else min(wanted, hard), hard))
     try:
         yield

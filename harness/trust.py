@@ -13,9 +13,10 @@ from statistics import fmean
 from typing import Any, Literal
 
 from harness.environment import HARDWARE
-from harness.records import Record, canonical_json, digest
+from harness.records import Record, canonical_json, digest, seeds_at_once_change
 
 __all__ = [
+    "SEEDS_AT_ONCE_TOLERANCE",
     "CellChange",
     "Difference",
     "MetricChange",
@@ -42,6 +43,9 @@ NOTHING = "nothing"  # what a record moved by where nothing that is recorded cha
 
 RELATIVE = 1e-9  # figures of a leaderboard that are closer are equal: versions of numpy and scipy add up in different orders
 ABSOLUTE = 1e-12
+SEEDS_AT_ONCE_TOLERANCE = (
+    2e-3  # between a trial alone and as one of several seeds at once: sums are rounded in another order, and a prediction may tip over
+)
 
 
 @dataclass(frozen=True)
@@ -211,7 +215,7 @@ class Threshold:
         return sign * change.mean >= abs(self.limit) - ABSOLUTE  # a difference of 0.70 and 0.71 is not quite 0.01
 
 
-def compare_records(before: Record, after: Record, metrics: Collection[str] | None = None) -> Difference:
+def compare_records(before: Record, after: Record, metrics: Collection[str] | None = None, tolerance: float = 0.0) -> Difference:
     """
     Compare what must be equal when the same trial runs again: status, metrics, curves and witnesses, not costs, times or tracebacks.
 
@@ -219,11 +223,14 @@ def compare_records(before: Record, after: Record, metrics: Collection[str] | No
         before: A record.
         after: Another of the same trial.
         metrics: Names of the metrics to compare, where one that a record lacks is a missing figure; by default those that both records have.
+        tolerance: Two figures are equal if they differ by no more than this share of the larger, or of 1.
     """
     names = [name for name in before.metrics if name in after.metrics] if metrics is None else metrics
     figures = {name: (before.metrics.get(name), after.metrics.get(name)) for name in names}
-    moved = {name: values for name, values in figures.items() if values[0] != values[1]}
-    curves = [name for name in _names(before.curves, after.curves) if _points(before, name) != _points(after, name)]
+    moved = {name: values for name, values in figures.items() if not _is_equal(*values, tolerance)}
+    curves = [
+        name for name in _names(before.curves, after.curves) if not _are_equal(_points(before, name), _points(after, name), tolerance)
+    ]
     gaps = [abs(one - other) for one, other in moved.values() if one is not None and other is not None]
     for name in curves:
         gaps += [abs(one[1] - other[1]) for one, other in zip(_points(before, name), _points(after, name), strict=False)]
@@ -236,6 +243,19 @@ def compare_records(before: Record, after: Record, metrics: Collection[str] | No
             name for name in _names(before.witnesses, after.witnesses) if before.witnesses.get(name) != after.witnesses.get(name)
         ),
         largest=max(gaps, default=None),
+    )
+
+
+def _is_equal(one: float | None, other: float | None, tolerance: float) -> bool:
+    if one is None or other is None:
+        return one is other
+
+    return abs(one - other) <= tolerance * max(1.0, abs(one), abs(other))
+
+
+def _are_equal(one: Sequence[tuple[int, float]], other: Sequence[tuple[int, float]], tolerance: float) -> bool:
+    return [step for step, _ in one] == [step for step, _ in other] and all(
+        _is_equal(figure, figure_there, tolerance) for (_, figure), (_, figure_there) in zip(one, other, strict=True)
     )
 
 
@@ -306,6 +326,8 @@ def _code_reasons(before: Record, after: Record, modules_of: ModulesOf) -> Itera
         yield Reason("code", f"{part}: {', '.join(changed)}" if changed else f"{part}: {old} -> {new}")
     if list(before.circumstances.get("method_privileges", [])) != list(after.circumstances.get("method_privileges", [])):
         yield Reason("code", "method: its privileges")
+    if before.circumstances.get("seeds_at_once") != after.circumstances.get("seeds_at_once"):
+        yield Reason("code", f"method: {seeds_at_once_change(before.circumstances, after.circumstances)}")
     both = before.metric_code.keys() & after.metric_code.keys()
     changed = sorted(name for name in both if before.metric_code[name] != after.metric_code[name])
     if changed:

@@ -115,7 +115,7 @@ def repeat(session: Session, trial: Trial, record: Record, facts: Mapping[str, A
     from harness.environment import git_facts, machine_facts
     from harness.executors.drive import obtain_parts
     from harness.trial import execute
-    from harness.trust import compare_records, explain
+    from harness.trust import SEEDS_AT_ONCE_TOLERANCE, compare_records, explain
 
     obtain_parts([session.registry.dataset(trial.task.name, trial.dataset.name)], say)
     with redirect_stdout(sys.stderr):
@@ -127,7 +127,8 @@ def repeat(session: Session, trial: Trial, record: Record, facts: Mapping[str, A
         "threads": max(1, int(trial.resources.cpu)),
         "device": "cuda" if trial.resources.gpu else "cpu",
     }
-    difference = compare_records(record, again, names)
+    together = 1 if record.costs is None else record.costs.seeds_at_once
+    difference = compare_records(record, again, names, SEEDS_AT_ONCE_TOLERANCE if together > 1 else 0.0)
     counts = ((len(names), "metric"), (len(again.curves), "curve"), (len(again.witnesses), "hash"))
 
     return Repeated(
@@ -135,6 +136,7 @@ def repeat(session: Session, trial: Trial, record: Record, facts: Mapping[str, A
         reasons=explain(record, again, facts, today),
         scope=", ".join(
             [f"status {again.status}", *(f"{n} {word}{'' if n == 1 else 'es' if word == 'hash' else 's'}" for n, word in counts)]
-        ),
+        )
+        + (f"; within {SEEDS_AT_ONCE_TOLERANCE:g}, since it was one of {together} seeds at once" if together > 1 else ""),
         error=again.error if difference.status is not None else None,
     )

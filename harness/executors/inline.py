@@ -7,8 +7,8 @@ from typing import Any
 
 from harness.environment import environment_id, machine_facts
 from harness.executors.engine import Returned, Running
-from harness.records import Trial
-from harness.trial import build_shared, execute
+from harness.records import Trial, is_one_program
+from harness.trial import build_shared, execute, execute_at_once
 
 __all__ = ["InlineEngine"]
 
@@ -30,7 +30,10 @@ class InlineEngine:
 
     def submit(self, ticket: int, trials: Sequence[Trial]) -> None:
         """Run the chunk now."""
-        finished = [execute(trial, environment=self._environment) for trial in trials]
+        if is_one_program(trials):
+            finished = execute_at_once(trials, environment=self._environment)
+        else:
+            finished = [execute(trial, environment=self._environment) for trial in trials]
         self._returned.append(Returned(ticket, finished, self._facts))
 
     def build(self, ticket: int, trial: Trial) -> None:

@@ -17,8 +17,8 @@ from typing import Any
 from harness.environment import environment_id, machine_facts
 from harness.errors import BenchError
 from harness.executors.engine import Fault, Returned, Running
-from harness.records import Resources, Trial
-from harness.trial import Finished, build_shared, execute
+from harness.records import Resources, Trial, is_one_program
+from harness.trial import Finished, build_shared, execute, execute_at_once
 
 __all__ = ["RayEngine"]
 
@@ -68,6 +68,15 @@ def run_chunk(ticket: int, trials: Sequence[Trial], monitor: Any, driver_facts: 
     """Run a chunk in a worker and return its records and the worker's environment facts."""
     facts = {**machine_facts(), **driver_facts}
     environment = environment_id(facts)
+    if is_one_program(trials):
+        finished = execute_at_once(
+            trials,
+            report=lambda step, figures: monitor.stepped.remote(ticket, step, dict(figures)),
+            environment=environment,
+            begin=partial(monitor.began.remote, ticket, 0, False),
+        )
+        monitor.ended.remote(ticket)
+        return finished, facts
     finished = []
     for index, trial in enumerate(trials):
         monitor.began.remote(ticket, index, True)

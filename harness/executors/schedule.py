@@ -2,7 +2,7 @@
 The scheduling that every engine shares: chunks, back-pressure, limits of time, retries.
 
 At most ``engine.slots`` chunks are in flight, so a queue of any length costs the driver no more than its list. Trials that are expected to be short
-travel together, because a round trip to a worker costs a millisecond or two.
+travel together, because a round trip to a worker costs a millisecond or two; so do seeds that run as one program.
 """
 
 from __future__ import annotations
@@ -10,11 +10,11 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from harness.artifacts import is_shared_built
 from harness.executors.engine import Engine, Returned, Running
-from harness.records import Record, Status, Trial, cell_of
+from harness.records import Record, Status, Trial, canonical_json, cell_of, is_one_program
 from harness.trial import Finished, RunningTrial, fault_record
 
 __all__ = ["RETRIES", "schedule"]
@@ -32,6 +32,20 @@ LOADING_SECONDS = 600.0  # for the import of a trial's code, which its own limit
 class _Attempt:
     trial: Trial
     faults: int = 0
+
+
+@dataclass
+class _Unit:
+    """
+    What starts together: one trial, or the seeds of a cell that run as one program.
+
+    Args:
+        attempts: Their trials.
+        missing: Keys of the artifacts that have to be built first.
+    """
+
+    attempts: list[_Attempt]
+    missing: set[str]
 
 
 @dataclass
@@ -80,16 +94,15 @@ def schedule(
         wanted: Called before a chunk is sent with its trials; returns those that still need to run (another process may have been faster).
         known_seconds: Mean duration by cell from earlier runs.
     """
-    waiting: deque[_Attempt] = deque()
-    behind: dict[
-        str, list[_Attempt]
-    ] = {}  # by the key of the artifact that they wait for: they start when it stands, so that nobody waits on a lock
-    for trial in trials:
-        if trial.artifact is None or is_shared_built(trial):
-            waiting.append(_Attempt(trial))
-        else:
-            behind.setdefault(trial.artifact.key, []).append(_Attempt(trial))
-    builds = deque((key, _Attempt(attempts[0].trial)) for key, attempts in behind.items())
+    waiting: deque[_Unit] = deque()
+    behind: list[_Unit] = []  # they start when the artifacts that they wait for stand, so that nobody waits on a lock
+    to_build: dict[str, Trial] = {}
+    for unit in _units(trials):
+        (behind if unit.missing else waiting).append(unit)
+        for attempt in unit.attempts:
+            if attempt.trial.artifact is not None and attempt.trial.artifact.key in unit.missing:
+                to_build.setdefault(attempt.trial.artifact.key, attempt.trial)
+    builds = deque((key, _Attempt(trial)) for key, trial in to_build.items())
     alone: deque[_Attempt] = deque()  # what a fault has sent back: without company, so that it harms nobody else
     flying: dict[int, _Chunk] = {}
     durations = _Durations(dict(known_seconds or {}))
@@ -115,12 +128,16 @@ def schedule(
             chunk = flying.pop(returned.ticket)
             if chunk.builds:
                 final = _after_build(chunk, returned)
-                if final is None and returned.fault is None:
-                    waiting.extend(behind.pop(chunk.builds))
-                elif final is None:
+                if final is None and returned.fault is not None:
                     builds.append((chunk.builds, chunk.attempts[0]))
-                else:
-                    deliver([Finished(fault_record(attempt.trial, *final), None) for attempt in behind.pop(chunk.builds)], None)
+                    continue
+                lost = [] if final is None else _without(behind, chunk.builds)
+                for unit in behind:
+                    unit.missing.discard(chunk.builds)
+                waiting.extend(unit for unit in behind if not unit.missing and unit.attempts)
+                behind = [unit for unit in behind if unit.missing]
+                if final is not None:
+                    deliver([Finished(fault_record(trial, *final), None) for trial in lost], None)
                 continue
             if returned.fault is None:
                 for finished in returned.finished:
@@ -137,20 +154,45 @@ def schedule(
             tick([_displayed(item, flying) for item in running])
 
 
-def _next_chunk(waiting: deque[_Attempt], slots: int, durations: _Durations) -> list[_Attempt]:
-    """Take the next trial, and with it as many of its short neighbours as make a worthwhile chunk."""
-    first = waiting.popleft()
-    seconds = durations.expect(first.trial)
-    attempts = [first]
+def _units(trials: Sequence[Trial]) -> list[_Unit]:
+    """Put the seeds of a cell that run as one program together, where the first of them stands."""
+    units: dict[object, _Unit] = {}
+    for position, trial in enumerate(trials):
+        together = None if trial.seeds_at_once is None else replace(trial, seed=0, artifact=None)
+        identity = position if together is None else canonical_json([together.question(), together.circumstances()])
+        unit = units.setdefault(identity, _Unit([], set()))
+        unit.attempts.append(_Attempt(trial))
+        if trial.artifact is not None and not is_shared_built(trial):
+            unit.missing.add(trial.artifact.key)
+
+    return list(units.values())
+
+
+def _without(behind: Sequence[_Unit], key: str) -> list[Trial]:
+    """Take the trials that wait for an artifact out of their units and return them."""
+    lost = []
+    for unit in behind:
+        lost += [attempt.trial for attempt in unit.attempts if attempt.trial.artifact is not None and attempt.trial.artifact.key == key]
+        unit.attempts = [attempt for attempt in unit.attempts if attempt.trial.artifact is None or attempt.trial.artifact.key != key]
+
+    return lost
+
+
+def _next_chunk(waiting: deque[_Unit], slots: int, durations: _Durations) -> list[_Attempt]:
+    """Take the next unit, and with a short trial as many of its short neighbours as make a worthwhile chunk."""
+    attempts = list(waiting.popleft().attempts)
+    if attempts[0].trial.seeds_at_once is not None:
+        return attempts
+    seconds = durations.expect(attempts[0].trial)
     if seconds >= SHORT_SECONDS:
         return attempts
     most = min(CHUNK_TRIALS, 1 + len(waiting) // (slots * CHUNKS_PER_SLOT))
-    while waiting and len(attempts) < most:
-        following = durations.expect(waiting[0].trial)
+    while waiting and len(attempts) < most and waiting[0].attempts[0].trial.seeds_at_once is None:
+        following = durations.expect(waiting[0].attempts[0].trial)
         if following >= SHORT_SECONDS or seconds + following > CHUNK_SECONDS:
             break
         seconds += following
-        attempts.append(waiting.popleft())
+        attempts += waiting.popleft().attempts
 
     return attempts
 
@@ -158,7 +200,8 @@ def _next_chunk(waiting: deque[_Attempt], slots: int, durations: _Durations) -> 
 def _enforce_time(running: Sequence[Running], flying: dict[int, _Chunk], engine: Engine) -> None:
     for item in running:
         chunk = flying[item.ticket]
-        limit = LOADING_SECONDS if item.loading else chunk.attempts[item.index].trial.limits.seconds
+        trials = [attempt.trial for attempt in chunk.attempts]
+        limit = LOADING_SECONDS if item.loading else trials[item.index].limits.seconds * (len(trials) if is_one_program(trials) else 1)
         if chunk.timed_out is None and item.seconds > limit:
             chunk.timed_out = item.index
             what = "import of its code" if item.loading else "build" if chunk.builds else "trial"
@@ -170,6 +213,9 @@ def _after_fault(chunk: _Chunk, returned: Returned, alone: deque[_Attempt]) -> l
     """Turn a fault into records where it is final, and send the other trials back."""
     fault = returned.fault
     if fault is None:
+        return []
+    if is_one_program([attempt.trial for attempt in chunk.attempts]):
+        alone.extend(chunk.attempts)  # which of the seeds was it?
         return []
     records = []
     for index, attempt in enumerate(chunk.attempts):

@@ -168,13 +168,20 @@ def _together(board: Leaderboard, metric: MetricInfo) -> str:
 
 def _details_legend(board: Leaderboard) -> str:
     mixed = any(cell.machines > 1 for cell in board.cells)
-    machines = " ‡: over trials on several kinds of hardware, so that the seconds are no comparison." if mixed else ""
+    machines = (
+        " ‡: over trials on several kinds of hardware, or some alone and some at once, so that the seconds are no comparison."
+        if mixed
+        else ""
+    )
+
+    shared = any(cell.seeds_at_once > 1 for cell in board.cells)
+    at_once = " §: a share of a program that trained several seeds at once; memory is the program's." if shared else ""
 
     return (
         f"Δ: paired difference to {escape(board.baseline)} with its 95 % interval (Student's t). p: paired t test; Wilcoxon: signed-rank test, for comparison; "
         "both corrected by Holm over all comparisons of the metric. Wins: share of seeds on which the method beats the baseline, a tie counting half; "
         "P(better): the same over all pairs of seeds. Time, CPU and memory: medians over the trials that ended ok; the ratio of costs is taken on the same "
-        f"seeds and hardware alone. A method without a rank lacks a result; nothing is imputed.{machines}"
+        f"seeds and hardware alone. A method without a rank lacks a result; nothing is imputed.{machines}{at_once}"
     )
 
 
@@ -201,7 +208,7 @@ def _details(board: Leaderboard, dataset: str) -> str:
                 figures.probability(cell.win_rate),
                 figures.probability(cell.improvement_probability),
                 rank,
-                figures.seconds(cell.wall_seconds) + ("‡" if cell.machines > 1 else ""),
+                figures.seconds(cell.wall_seconds) + ("‡" if cell.machines > 1 else "") + ("§" if cell.seeds_at_once > 1 else ""),
                 figures.seconds(cell.cpu_seconds),
                 figures.megabytes(cell.peak_rss_bytes),
                 figures.ratio(cell.cost_ratio),
