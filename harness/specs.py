@@ -58,8 +58,8 @@ class Method:
         privileges: What the method needs beyond its neighbours, in the words of its task (a clean validation set, the noise rate); the leaderboard marks them.
         extra: The optional dependency group of the distribution that the entry needs, named when its import fails.
         distribution: The distribution that ``extra`` belongs to.
-        seeds_at_once: ``"package.module:function"`` for a method of a task whose one verb is ``fit``, which can train several seeds as one program:
-            ``function(method, views, runs)`` takes what ``fit`` takes, for each seed, and returns a list of what ``fit`` returns. A suite asks for it.
+        seeds_at_once: ``"package.module:function"`` for a method of a task with one verb, called once, that can train several seeds as one program:
+            ``function(method, views, runs)`` takes what the verb takes, for each seed, and returns a list of what the verb returns. A suite asks for it.
     """
 
     name: str

@@ -25,7 +25,7 @@ from harness.records import Costs, Measure, Record, Status, Trial, trial_id, tri
 from harness.specs import load_entry
 from harness.streams import seed_numpy_and_python, seed_torch
 
-__all__ = ["Finished", "RunningTrial", "build_shared", "execute", "execute_at_once", "fault_record", "rescore"]
+__all__ = ["Finished", "RunningTrial", "build_shared", "execute", "execute_at_once", "fault_record", "rescore", "run_program"]
 
 Metric = Callable[[Any, Any], float | None]
 
@@ -138,9 +138,31 @@ def execute_at_once(
     trials: Sequence[Trial], report: Reporter | None = None, environment: str = "", begin: Callable[[], None] | None = None
 ) -> list[Finished]:
     """
-    Run the seeds of one cell as one program (:attr:`harness.specs.Method.seeds_at_once`) and return their records; seconds are divided among them.
+    Run the seeds of one cell as one program and return their records.
 
     Where the program fails, for whatever reason, the seeds run one by one, so that each has the record of its own fate.
+
+    Args:
+        trials: As in :func:`run_program`, as are the others.
+        report: See there.
+        environment: See there.
+        begin: See there.
+    """
+    try:
+        return run_program(trials, report, environment, begin)
+    except KeyboardInterrupt:
+        raise
+    except BaseException:  # foreign code; its error is in the record of the seed that raises it alone
+        return [execute(trial, report, environment, begin) for trial in trials]
+
+
+def run_program(
+    trials: Sequence[Trial], report: Reporter | None = None, environment: str = "", begin: Callable[[], None] | None = None
+) -> list[Finished]:
+    """
+    Run the seeds of one cell as one program (:attr:`harness.specs.Method.seeds_at_once`) and return their records; seconds are divided among them.
+
+    Whatever the method's code raises passes through.
 
     Args:
         trials: Of one cell.
@@ -151,36 +173,29 @@ def execute_at_once(
     first, n = trials[0], len(trials)
     if first.seeds_at_once is None:
         raise ValueError(f"the method '{first.method.name}' is not asked to train its seeds at once")
-    try:
-        _prepare_imports(first)
-        loaded = _load(first)
-        fit_at_once = load_entry(first.seeds_at_once.entry)
-        device = _device(first)
-        folders = [_shared_folder(trial, loaded, device, report) for trial in trials]
-        if begin is not None:
-            begin()
-        with _process_state(first), _memory_limit(first, n):
-            meter = _Meter(device)
-            meter.start()
-            runs = [
-                _new_run(trial, device, report if trial is first else None, folder) for trial, folder in zip(trials, folders, strict=True)
-            ]
-            data = [loaded.data(trial, run) for trial, run in zip(trials, runs, strict=True)]
-            views = [
-                _seen(loaded.protocol, one, _new_run(trial, device, None, folder), first)
-                for trial, one, folder in zip(trials, data, folders, strict=True)
-            ]
-            fitted = fit_at_once(loaded.method, views, runs)
-            outcomes = [
-                loaded.protocol.confront(_Ready(result), one, run, first.method.privileges)
-                for result, one, run in zip(fitted, data, runs, strict=True)
-            ]
-            scores = [_score(loaded.metrics, outcome, one) for outcome, one in zip(outcomes, data, strict=True)]
-            costs = [meter.stop(run) for run in runs]
-    except KeyboardInterrupt:
-        raise
-    except BaseException:  # foreign code; its error is in the record of the seed that raises it alone
-        return [execute(trial, report, environment, begin) for trial in trials]
+    _prepare_imports(first)
+    loaded = _load(first)
+    fit_at_once = load_entry(first.seeds_at_once.entry)
+    device = _device(first)
+    folders = [_shared_folder(trial, loaded, device, report) for trial in trials]
+    if begin is not None:
+        begin()
+    with _process_state(first), _memory_limit(first, n):
+        meter = _Meter(device)
+        meter.start()
+        runs = [_new_run(trial, device, report if trial is first else None, folder) for trial, folder in zip(trials, folders, strict=True)]
+        data = [loaded.data(trial, run) for trial, run in zip(trials, runs, strict=True)]
+        views = [
+            _seen(loaded.protocol, one, _new_run(trial, device, None, folder), first)
+            for trial, one, folder in zip(trials, data, folders, strict=True)
+        ]
+        fitted = fit_at_once(loaded.method, views, runs)
+        outcomes = [
+            loaded.protocol.confront(_Ready(result), one, run, first.method.privileges)
+            for result, one, run in zip(fitted, data, runs, strict=True)
+        ]
+        scores = [_score(loaded.metrics, outcome, one) for outcome, one in zip(outcomes, data, strict=True)]
+        costs = [meter.stop(run) for run in runs]
 
     wall, cpu = costs[-1].wall_seconds / n, costs[-1].cpu_seconds / n
     finished = []
@@ -201,29 +216,32 @@ class _Seen(Exception):
 
 
 class _Looking:
-    """A method that only looks."""
+    """A method, whatever its verb is called, that only looks."""
 
-    def fit(self, data: Any, run: Run) -> Any:
-        raise _Seen(data)
+    def __getattr__(self, verb: str) -> Callable[[Any, Run], Any]:
+        def look(data: Any, run: Run) -> Any:
+            raise _Seen(data)
+
+        return look
 
 
 @dataclass(frozen=True)
 class _Ready:
-    """A method that was fitted before."""
+    """A method, whatever its verb is called, whose answer is there already."""
 
-    fitted: Any
+    answer: Any
 
-    def fit(self, data: Any, run: Run) -> Any:
-        return self.fitted
+    def __getattr__(self, verb: str) -> Callable[[Any, Run], Any]:
+        return lambda data, run: self.answer
 
 
 def _seen(protocol: Any, data: Any, run: Run, trial: Trial) -> Any:
-    """Return what the protocol shows to a method's ``fit``."""
+    """Return what the protocol shows to a method."""
     try:
         protocol.confront(_Looking(), data, run, trial.method.privileges)
     except _Seen as seen:
         return seen.view
-    raise TypeError(f"the protocol of '{trial.task.name}' never calls 'fit': its seeds cannot be trained at once")
+    raise TypeError(f"the protocol of '{trial.task.name}' asks its method nothing: seeds cannot be trained at once")
 
 
 def build_shared(trial: Trial, report: Reporter | None = None, begin: Callable[[], None] | None = None) -> str | None:

@@ -13,7 +13,7 @@ import multiprocessing
 import os
 import signal
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -22,7 +22,7 @@ from harness.fingerprint import CodeIndex
 from harness.parameters import resolve
 from harness.records import Limits, Measure, Part, Status, Trial, artifact_of, digest
 from harness.testing.errors import CheckSkipped, ConformanceError
-from harness.trial import Finished, execute, fault_record
+from harness.trial import Finished, execute, fault_record, run_program
 
 if TYPE_CHECKING:
     from multiprocessing.connection import Connection
@@ -221,6 +221,23 @@ class Executions:
 
         return self._known[key]
 
+    def finish_together(self, trials: Sequence[Trial]) -> list[Finished]:
+        """
+        Execute the seeds of a cell as one program in a worker that has run other trials.
+
+        Raises:
+            ConformanceError: The program fails; the text is its error.
+        """
+        for trial in trials:
+            self.finish(trial)  # starts the worker, and gives what the program is compared with
+        if self._worker is None:
+            raise ConformanceError("the trials that come before the program end without a worker")
+        came = self._worker.execute_together(trials, self._seconds)
+        if isinstance(came, str):
+            raise ConformanceError(came)
+
+        return came
+
     def _preload(self) -> list[str]:
         """Name what the server of the workers imports: the tasks that are in use, their metrics, and what torch's first optimiser would (1.4 s)."""
         tasks = [task for task in self._registry.tasks if _module_of(task.entry) in sys.modules]
@@ -334,6 +351,22 @@ class _Worker:
 
         return Finished(fault_record(trial, status, error), None)
 
+    def execute_together(self, trials: Sequence[Trial], seconds: float) -> list[Finished] | str:
+        """Send the seeds of a cell and wait; a string says why there are no records."""
+        try:
+            self._connection.send(tuple(trials))
+            if self._connection.poll(seconds * len(trials)):
+                came: list[Finished] | str = self._connection.recv()
+                return came
+            error = f"no end after {seconds * len(trials):g} seconds"
+        except (EOFError, OSError):
+            self._process.join(seconds)
+            error = f"the worker died with exit code {self._process.exitcode}"
+        self._process.kill()
+        self.close()
+
+        return error
+
     def close(self) -> None:
         self._connection.close()
         self._process.join()
@@ -351,4 +384,10 @@ def _serve(connection: Connection, environment: dict[str, str]) -> None:
         except (EOFError, OSError):
             return
         gc.collect()  # what an earlier trial left in reference cycles is not for this one to find
+        if isinstance(trial, tuple):
+            try:
+                connection.send(run_program(trial))
+            except Exception as error:  # a plugin's code
+                connection.send(f"{type(error).__name__}: {error}")
+            continue
         connection.send(execute(trial))

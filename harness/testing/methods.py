@@ -6,17 +6,18 @@ import dataclasses
 import importlib
 import importlib.metadata
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from harness.records import Record
+from harness.records import Record, SeedsAtOnce
 from harness.specs import Method, load_entry
 from harness.testing import parameters
 from harness.testing.errors import CheckSkipped, ConformanceError
 from harness.testing.executions import Place, Subject, error_of
 from harness.testing.parameters import load_class
 from harness.trial import Finished
-from harness.trust import compare_records
+from harness.trust import SEEDS_AT_ONCE_TOLERANCE, compare_records
 
 __all__ = ["CARD_SECTIONS", "CHECKS"]
 
@@ -191,6 +192,27 @@ def budget_is_honoured(subject: Subject) -> None:
         raise ConformanceError(
             f"it counts {before:,} samples with the smallest budget and {after:,} with twice as much; train for what run.budget grants, and count every batch"
         )
+
+
+def seeds_at_once_agree(subject: Subject) -> None:
+    """
+    Two seeds that are trained as one program give the records that they give one by one, up to the rounding of sums in another order.
+
+    Why: the suite that asks for it compares them with methods whose seeds run one by one.
+    Mend: give each seed its own streams, count the passes of each, and do for one seed what ``fit`` does.
+    """
+    spec = _method(subject)
+    if not spec.seeds_at_once:
+        raise CheckSkipped("the spec names no 'seeds_at_once'")
+    together = SeedsAtOnce(spec.seeds_at_once, "")
+    trials = [replace(subject.executions.trial_of(spec, seed=seed), seeds_at_once=together) for seed in range(2)]
+    single = [_sound(subject, subject.executions.finish(trial)).record for trial in trials]
+    for one, other in zip(single, subject.executions.finish_together(trials), strict=True):
+        lines = compare_records(one, other.record, tolerance=SEEDS_AT_ONCE_TOLERANCE).lines()
+        if _samples(one) != _samples(other.record):
+            lines.append(f"{_samples(one)} samples are counted, not {_samples(other.record)}")
+        if lines:
+            raise ConformanceError(f"seed {one.question['seed']} alone and as one of two at once: {lines[0]}")
 
 
 def nan_input_ends(subject: Subject) -> None:
@@ -380,6 +402,7 @@ CHECKS = (
     hidden_labels_change_nothing,
     process_is_left_as_found,
     budget_is_honoured,
+    seeds_at_once_agree,
     nan_input_ends,
     empty_data_ends,
     outcome_is_kept,

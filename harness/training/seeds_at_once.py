@@ -8,7 +8,6 @@ sums in another order.
 
 from __future__ import annotations
 
-import copy
 import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
@@ -16,60 +15,22 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call, stack_module_state
 from torch.optim import Optimizer
 
 from harness.errors import TrialDiverged
 from harness.training.fitting import Batch, Loss, Trained, TrainingView, epoch_batches, labels_loss, predict_logits, steps_of_an_epoch
 from harness.training.networks import Network, Output
+from harness.training.stacking import Stacked
 from harness.training.weight_watch import turns
 
 if TYPE_CHECKING:
     from harness.context import Run
 
-__all__ = ["StackedNetworks", "fit_networks"]
+__all__ = ["fit_networks"]
+
+PREFIX = "network."  # of the names of what :class:`_Outputs` holds
 
 OptimizerFactory = Callable[[Network, Mapping[str, Tensor]], Optimizer]
-
-
-class StackedNetworks:
-    """
-    Networks of one architecture, whose parameters and buffers are stacked along a first axis.
-
-    Args:
-        networks: In training mode; taken as the initial values.
-
-    Attributes:
-        parameters: ``(S, ...)`` by name, leaves that an optimiser may train.
-        buffers: ``(S, ...)`` by name; those of a batch normalisation are updated in place.
-    """
-
-    def __init__(self, networks: Sequence[Network]) -> None:
-        self.networks = list(networks)
-        self.parameters, self.buffers = stack_module_state(self.networks)
-        self._skeleton = _Outputs(copy.deepcopy(networks[0]))
-        self._hidden = [
-            f"stages.{name}.weight" for name, module in networks[0].stages.named_modules() if isinstance(module, nn.Linear | nn.Conv2d)
-        ]
-
-    def outputs(self, parameters: Mapping[str, Tensor], buffers: Mapping[str, Tensor], x: Tensor) -> Output:
-        """Map one network's batch to its output; to be called under :func:`torch.vmap`."""
-        state = {f"network.{name}": value for name, value in {**parameters, **buffers}.items()}
-        output: Output = functional_call(self._skeleton, state, (x,))
-
-        return output
-
-    def hidden_weights(self) -> list[Tensor]:
-        """Return the weights of the linear and convolutional layers before the head, ``(S, ...)`` each, detached copies."""
-        return [self.parameters[name].detach().clone() for name in self._hidden]
-
-    @torch.no_grad()
-    def write_back(self) -> list[Network]:
-        """Copy the stacked values into the networks and return them."""
-        for s, network in enumerate(self.networks):
-            network.load_state_dict({name: value[s] for name, value in {**self.parameters, **self.buffers}.items()})
-
-        return self.networks
 
 
 def fit_networks(
@@ -105,11 +66,14 @@ def fit_networks(
     orders, draws = [run.torch_rng("batches") for run in runs], [run.torch_rng("augmentation") for run in runs]
     for network in networks:
         network.train()
-    stacked = StackedNetworks(networks)
-    stacked_teachers = None if teachers is None else _Frozen(teachers)
-    optimizer = build_optimizer(networks[0], stacked.parameters)
+    stacked = Stacked([_Outputs(network) for network in networks])
+    stacked_teachers = None if teachers is None else Stacked([_Outputs(teacher) for teacher in teachers])
+    optimizer = build_optimizer(networks[0], {name.removeprefix(PREFIX): value for name, value in stacked.parameters.items()})
+    hidden = [
+        f"{PREFIX}stages.{name}.weight" for name, module in networks[0].stages.named_modules() if isinstance(module, nn.Linear | nn.Conv2d)
+    ]
     schedule = recipe.build_schedule(optimizer, epochs * steps)
-    weights = stacked.hidden_weights()
+    weights = _copies(stacked, hidden)
     norms, effective, accuracies = [_norms(weights, len(runs))], [], []
     for epoch in range(epochs):
         turned, losses = [], []
@@ -119,7 +83,7 @@ def fit_networks(
             x = recipe.augment(all_x[seeds, place].flatten(0, 1), *draws)
             x = x.view(*place.shape, *x.shape[1:])
             progress = (epoch * steps + step) / (epochs * steps)
-            taught = None if stacked_teachers is None else stacked_teachers.outputs(x)
+            taught = None if stacked_teachers is None else _all_outputs(stacked_teachers, x)
             values = _losses(stacked, loss, epoch, progress, place, x, all_y[seeds, place], taught)
             optimizer.zero_grad()
             values.sum().backward()  # type: ignore[no-untyped-call]  # the gradient of a seed's parameters is that of its own loss
@@ -127,7 +91,7 @@ def fit_networks(
             schedule.step()
             for run in runs:
                 run.count(forward=recipe.batch_size * (1 if teachers is None else 2), backward=recipe.batch_size)
-            before, weights = weights, stacked.hidden_weights()
+            before, weights = weights, _copies(stacked, hidden)
             turned.append(turns(before, weights, seeds=True) if weights else torch.zeros(len(runs)))
             losses.append(values.detach())
 
@@ -136,8 +100,8 @@ def fit_networks(
             raise TrialDiverged(f"the mean training losses are {mean_loss} in epoch {epoch}")
         norms.append(_norms(weights, len(runs)))
         effective.append(torch.stack(turned).mean(dim=0).tolist())
-        trained = stacked.write_back()
-        accuracies.append([_accuracy(network, view) for network, view in zip(trained, data, strict=True)])
+        stacked.write_back()
+        accuracies.append([_accuracy(network, view) for network, view in zip(networks, data, strict=True)])
         for s, run in enumerate(runs):
             run.log(
                 epoch,
@@ -155,7 +119,7 @@ def fit_networks(
             weight_norms=np.array(norms)[:, s],
             effective_steps=np.array(effective)[:, s],
         )
-        for s, network in enumerate(stacked.write_back())
+        for s, network in enumerate(networks)
     ]
 
 
@@ -170,29 +134,27 @@ class _Outputs(nn.Module):
         return self.network.outputs(x)
 
 
-class _Frozen:
-    """Teachers at once."""
+@torch.no_grad()
+def _all_outputs(stacked: Stacked, x: Tensor) -> Output:
+    """Map ``(S, B, ...)`` to outputs with the same first axis."""
+    output: Output = torch.vmap(stacked.call)(stacked.parameters, stacked.buffers, x)
 
-    def __init__(self, teachers: Sequence[Network]) -> None:
-        self._stacked = StackedNetworks(teachers)
+    return output
 
-    @torch.no_grad()
-    def outputs(self, x: Tensor) -> Output:
-        """Map ``(S, B, ...)`` to outputs with the same first axis."""
-        output: Output = torch.vmap(self._stacked.outputs)(self._stacked.parameters, self._stacked.buffers, x)
 
-        return output
+def _copies(stacked: Stacked, names: Sequence[str]) -> list[Tensor]:
+    return [stacked.parameters[name].detach().clone() for name in names]
 
 
 def _losses(
-    stacked: StackedNetworks, loss: Loss, epoch: int, progress: float, index: Tensor, x: Tensor, y: Tensor, taught: Output | None
+    stacked: Stacked, loss: Loss, epoch: int, progress: float, index: Tensor, x: Tensor, y: Tensor, taught: Output | None
 ) -> Tensor:
     """Return the loss of each seed, ``(S,)``."""
 
     def one(
         parameters: Mapping[str, Tensor], buffers: Mapping[str, Tensor], index: Tensor, x: Tensor, y: Tensor, taught: Output | None
     ) -> Tensor:
-        return loss(stacked.outputs(parameters, buffers, x), Batch(epoch, progress, index, x, y, taught))
+        return loss(stacked.call(parameters, buffers, x), Batch(epoch, progress, index, x, y, taught))
 
     values: Tensor = torch.vmap(one, in_dims=(0, 0, 0, 0, 0, None if taught is None else 0))(
         stacked.parameters, stacked.buffers, index, x, y, taught

@@ -52,6 +52,11 @@ METHODS = {
     "DyingOfHunger": ("empty_data_ends", "exit code 9"),
     "Talking": ("outcome_is_kept", "arrays of numbers"),
 }
+TOGETHER = {
+    "same_guess_for_all": ("seeds_at_once_agree", "alone and as one of two at once"),
+    "counting_for_one": ("seeds_at_once_agree", "samples are counted"),
+    "failing_together": ("seeds_at_once_agree", "too many seeds"),
+}
 UNCITED = {"Uncited": "Paper", "Misquoted": "arXiv"}
 DATASETS = {
     "RequiredParameter": ("defaults_are_valid", "default"),
@@ -130,10 +135,12 @@ def bench_datasets():
 @hookimpl
 def bench_methods():
     SetUpByItsHook.ready = True
-    yield Method("sound_method", "sound", "mutants:Sound", "Follows the first input", paper=PAPER)
+    yield Method("sound_method", "sound", "mutants:Sound", "Follows the first input", paper=PAPER, seeds_at_once="mutants:guess_together")
     yield Method("sound_method", "for_metrics", "mutants:Sound", "Follows the first input", paper=PAPER)
     for name in METHODS:
         yield Method(name, "sound", f"mutants:{name}", "A mutant", PAPER, privileges=("everything",) if name == "Presumptuous" else ())
+    for name in TOGETHER:
+        yield Method(name, "sound", "mutants:Sound", "A mutant", PAPER, seeds_at_once=f"mutants:{name}")
     yield Method("Uncited", "sound", "mutants:Sound", "A mutant")
     yield Method("Misquoted", "sound", "mutants:Sound", "A mutant", paper=replace(PAPER, arxiv="arXiv:2001.00001v2"))
 
@@ -230,7 +237,23 @@ def hits(outcome, data):
     return None if len(data.test_y) == 0 else float(np.mean((outcome.prediction > 0) == data.test_y))
 
 
+def guess_together(method, views, runs):
+    return [method.guess(view, run) for view, run in zip(views, runs, strict=True)]
+
+
 # Methods
+
+
+def same_guess_for_all(method, views, runs):
+    return [guess_together(method, views, runs)[0]] * len(views)
+
+
+def counting_for_one(method, views, runs):
+    return guess_together(method, views, [runs[0]] * len(runs))
+
+
+def failing_together(method, views, runs):
+    raise ValueError("too many seeds")
 
 
 @dataclass

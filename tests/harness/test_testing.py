@@ -25,6 +25,7 @@ _spec.loader.exec_module(table)
 
 CASES = [
     *(("method", name, *case) for name, case in table.METHODS.items()),
+    *(("method", name, *case) for name, case in table.TOGETHER.items()),
     *(("method", name, "source_is_cited", word) for name, word in table.UNCITED.items()),
     *(("dataset", name, *case) for name, case in table.DATASETS.items()),
     *(("metric", name, *case) for name, case in table.METRICS.items()),

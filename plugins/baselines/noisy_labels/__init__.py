@@ -10,12 +10,14 @@ def bench_methods():
         name="cross_entropy",
         task="noisy_labels",
         entry=f"{__name__}.cross_entropy:CrossEntropy",
+        seeds_at_once=f"{__name__}.seeds_at_once:fit_cross_entropy",
         summary="Cross entropy on the labels as given: common practice, no treatment",
     )
     yield Method(
         name="label_smoothing",
         task="noisy_labels",
         entry=f"{__name__}.label_smoothing:LabelSmoothing",
+        seeds_at_once=f"{__name__}.seeds_at_once:fit_label_smoothing",
         summary="Cross entropy to targets that keep a share for every class",
         paper=Paper("Rethinking the Inception Architecture for Computer Vision", year=2016, arxiv="1512.00567"),
     )
@@ -23,6 +25,7 @@ def bench_methods():
         name="gce",
         task="noisy_labels",
         entry=f"{__name__}.gce:GCE",
+        seeds_at_once=f"{__name__}.seeds_at_once:fit_gce",
         summary="Generalised cross entropy, between cross entropy and mean absolute error",
         paper=Paper("Generalized Cross Entropy Loss for Training Deep Neural Networks with Noisy Labels", year=2018, arxiv="1805.07836"),
     )
