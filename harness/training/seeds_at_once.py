@@ -18,10 +18,10 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from harness.errors import TrialDiverged
-from harness.training.fitting import Batch, Loss, Trained, TrainingView, epoch_batches, labels_loss, predict_logits, steps_of_an_epoch
+from harness.training.fitting import PREDICT_BATCH, Batch, Loss, Trained, TrainingView, epoch_batches, labels_loss, steps_of_an_epoch
 from harness.training.networks import Network, Output
 from harness.training.stacking import Stacked
-from harness.training.weight_watch import turns
+from harness.training.weight_watch import directions, turns
 
 if TYPE_CHECKING:
     from harness.context import Run
@@ -61,8 +61,9 @@ def fit_networks(
     if len({len(part) for part in sets}) > 1:
         raise ValueError(f"seeds that are trained at once need training sets of one size, got {[len(part) for part in sets]}")
     n, steps = len(sets[0]), steps_of_an_epoch(len(sets[0]), recipe.batch_size)
-    all_x, all_y = torch.stack([part.x for part in sets]), torch.stack([part.y for part in sets])
-    seeds = torch.arange(len(sets), device=device)[:, None]
+    all_x, all_y = torch.cat([part.x for part in sets]), torch.cat([part.y for part in sets])
+    starts = n * torch.arange(len(sets))[:, None]
+    valid_x, valid_y = (torch.stack([getattr(view.valid, name) for view in data]).to(device) for name in ("x", "y"))
     orders, draws = [run.torch_rng("batches") for run in runs], [run.torch_rng("augmentation") for run in runs]
     for network in networks:
         network.train()
@@ -73,35 +74,35 @@ def fit_networks(
         f"{PREFIX}stages.{name}.weight" for name, module in networks[0].stages.named_modules() if isinstance(module, nn.Linear | nn.Conv2d)
     ]
     schedule = recipe.build_schedule(optimizer, epochs * steps)
-    weights = _copies(stacked, hidden)
-    norms, effective, accuracies = [_norms(weights, len(runs))], [], []
+    pointing = directions([stacked.parameters[name].detach() for name in hidden], seeds=True)
+    norms, effective, accuracies = [_norms(stacked, hidden, len(runs))], [], []
     for epoch in range(epochs):
         turned, losses = [], []
         indices = zip(*(epoch_batches(n, recipe.batch_size, order, run) for order, run in zip(orders, runs, strict=True)), strict=True)
         for step, index in enumerate(indices):
-            place = torch.stack(index).to(device)
-            x = recipe.augment(all_x[seeds, place].flatten(0, 1), *draws)
-            x = x.view(*place.shape, *x.shape[1:])
+            place = torch.stack(index)
+            rows = (starts + place).flatten().to(device)
+            x = recipe.augment(all_x.index_select(0, rows), *draws)
+            x, y, place = x.view(*place.shape, *x.shape[1:]), all_y.index_select(0, rows).view(place.shape), place.to(device)
             progress = (epoch * steps + step) / (epochs * steps)
             taught = None if stacked_teachers is None else _all_outputs(stacked_teachers, x)
-            values = _losses(stacked, loss, epoch, progress, place, x, all_y[seeds, place], taught)
+            values = _losses(stacked, loss, epoch, progress, place, x, y, taught)
             optimizer.zero_grad()
             values.sum().backward()  # type: ignore[no-untyped-call]  # the gradient of a seed's parameters is that of its own loss
             optimizer.step()
             schedule.step()
             for run in runs:
                 run.count(forward=recipe.batch_size * (1 if teachers is None else 2), backward=recipe.batch_size)
-            before, weights = weights, _copies(stacked, hidden)
-            turned.append(turns(before, weights, seeds=True) if weights else torch.zeros(len(runs)))
+            before, pointing = pointing, directions([stacked.parameters[name].detach() for name in hidden], seeds=True)
+            turned.append(turns(before, pointing) if pointing else torch.zeros(len(runs)))
             losses.append(values.detach())
 
         mean_loss = torch.stack(losses).mean(dim=0).tolist()
         if not all(math.isfinite(value) for value in mean_loss):
             raise TrialDiverged(f"the mean training losses are {mean_loss} in epoch {epoch}")
-        norms.append(_norms(weights, len(runs)))
+        norms.append(_norms(stacked, hidden, len(runs)))
         effective.append(torch.stack(turned).mean(dim=0).tolist())
-        stacked.write_back()
-        accuracies.append([_accuracy(network, view) for network, view in zip(networks, data, strict=True)])
+        accuracies.append(_accuracies(stacked, valid_x, valid_y))
         for s, run in enumerate(runs):
             run.log(
                 epoch,
@@ -110,6 +111,8 @@ def fit_networks(
                 weight_norm=norms[-1][s],
                 effective_step=effective[-1][s],
             )
+
+    stacked.write_back()
 
     return [
         Trained(
@@ -142,10 +145,6 @@ def _all_outputs(stacked: Stacked, x: Tensor) -> Output:
     return output
 
 
-def _copies(stacked: Stacked, names: Sequence[str]) -> list[Tensor]:
-    return [stacked.parameters[name].detach().clone() for name in names]
-
-
 def _losses(
     stacked: Stacked, loss: Loss, epoch: int, progress: float, index: Tensor, x: Tensor, y: Tensor, taught: Output | None
 ) -> Tensor:
@@ -163,7 +162,8 @@ def _losses(
     return values
 
 
-def _norms(weights: Sequence[Tensor], n_seeds: int) -> list[float]:
+def _norms(stacked: Stacked, names: Sequence[str], n_seeds: int) -> list[float]:
+    weights = [stacked.parameters[name].detach() for name in names]
     if not weights:
         return [0.0] * n_seeds
     values: list[float] = torch.stack([torch.linalg.vector_norm(weight.flatten(1), dim=1) for weight in weights]).mean(dim=0).tolist()
@@ -171,5 +171,11 @@ def _norms(weights: Sequence[Tensor], n_seeds: int) -> list[float]:
     return values
 
 
-def _accuracy(network: Network, view: TrainingView) -> float:
-    return float((predict_logits(network, view.valid.x).argmax(dim=1) == view.valid.y.cpu()).double().mean())
+def _accuracies(stacked: Stacked, x: Tensor, y: Tensor) -> list[float]:
+    """Return each seed's accuracy on its own samples ``(S, n, ...)``."""
+    stacked.train(False)
+    predicted = torch.cat([_all_outputs(stacked, part).logits.argmax(dim=-1) for part in x.split(PREDICT_BATCH, dim=1)], dim=1)
+    stacked.train()
+    values: list[float] = (predicted == y).double().mean(dim=1).tolist()
+
+    return values

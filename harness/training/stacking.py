@@ -34,6 +34,10 @@ class Stacked:
         """Run one module of these values; to be called under :func:`torch.vmap`."""
         return functional_call(self._skeleton, {**parameters, **buffers}, (x,))
 
+    def train(self, mode: bool = True) -> None:
+        """Set the mode of later calls, as :meth:`torch.nn.Module.train` does."""
+        self._skeleton.train(mode)
+
     @torch.no_grad()
     def write_back(self) -> None:
         """Copy the stacked values into the modules."""

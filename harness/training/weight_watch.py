@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from harness.training.networks import Network
 
-__all__ = ["WeightWatch", "hidden_weights", "turns"]
+__all__ = ["WeightWatch", "directions", "hidden_weights", "turns"]
 
 
 def hidden_weights(network: Network) -> list[Tensor]:
@@ -24,18 +24,22 @@ def hidden_weights(network: Network) -> list[Tensor]:
         return [layer.weight.detach() for layer in layers]
 
 
-def turns(before: Sequence[Tensor], after: Sequence[Tensor], seeds: bool = False) -> Tensor:
+def directions(weights: Sequence[Tensor], seeds: bool = False) -> list[Tensor]:
     """
-    Return the mean, over the tensors, of the distance between the unit vectors that they point along, in [0, 2].
+    Return the unit vector along each tensor, read as one vector.
 
     Args:
-        before: Weights before a step, each read as one vector.
-        after: Behind it, in the same order.
-        seeds: Whether the first axis of each tensor counts seeds; the result is ``(S,)`` then, else a scalar.
+        weights: Of any shapes.
+        seeds: Whether the first axis of each tensor counts seeds, each with a vector of its own.
     """
-    return torch.stack(
-        [torch.linalg.vector_norm(_unit(b, seeds) - _unit(a, seeds), dim=-1) for a, b in zip(before, after, strict=True)]
-    ).mean(dim=0)
+    vectors = [weight.flatten(1) if seeds else weight.flatten() for weight in weights]
+
+    return [vector / torch.linalg.vector_norm(vector, dim=-1, keepdim=True) for vector in vectors]
+
+
+def turns(before: Sequence[Tensor], after: Sequence[Tensor]) -> Tensor:
+    """Return the mean, over the tensors, of the distance between two lists of :func:`directions`, in [0, 2]; ``(S,)`` for those of several seeds."""
+    return torch.stack([torch.linalg.vector_norm(a - b, dim=-1) for b, a in zip(before, after, strict=True)]).mean(dim=0)
 
 
 class WeightWatch:
@@ -48,17 +52,17 @@ class WeightWatch:
 
     def __init__(self, network: Network) -> None:
         self._network = network
-        self._last = self._weights()
+        self._last = directions(hidden_weights(network))
         self._turns: list[Tensor] = []
         self.norms = [self._norm()]
         self.effective_steps: list[float] = []
 
     def step(self) -> None:
         """Note how far the weights have turned since the last call."""
-        weights = self._weights()
-        if weights:
-            self._turns.append(turns(self._last, weights))
-        self._last = weights
+        now = directions(hidden_weights(self._network))
+        if now:
+            self._turns.append(turns(self._last, now))
+        self._last = now
 
     def close_epoch(self) -> None:
         """Note the mean of the norms, and of the epoch's turns."""
@@ -66,16 +70,7 @@ class WeightWatch:
         self.effective_steps.append(float(torch.stack(self._turns).mean()) if self._turns else 0.0)
         self._turns = []
 
-    def _weights(self) -> list[Tensor]:
-        return [weight.clone() for weight in hidden_weights(self._network)]
-
     def _norm(self) -> float:
-        return float(torch.stack([weight.norm() for weight in self._last]).mean()) if self._last else 0.0
+        weights = hidden_weights(self._network)
 
-
-def _unit(weight: Tensor, seeds: bool) -> Tensor:
-    flat = weight.flatten(1) if seeds else weight.flatten()
-
-    length: Tensor = torch.linalg.vector_norm(flat, dim=-1, keepdim=True)
-
-    return flat / length
+        return float(torch.stack([torch.linalg.vector_norm(weight) for weight in weights]).mean()) if weights else 0.0

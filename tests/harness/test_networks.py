@@ -22,7 +22,7 @@ from harness.training.networks import cnn, mlp, resnet, timm_network, wide_resne
 from harness.training.parameter_groups import decayed_names, parameter_groups
 from harness.training.schedules import build_schedule, rate_factor
 from harness.training.stacking import GivenDropout
-from harness.training.weight_watch import WeightWatch, hidden_weights, turns
+from harness.training.weight_watch import WeightWatch, directions, hidden_weights, turns
 
 COLOUR = torch.Size((3, 32, 32))
 GREY = torch.Size((1, 8, 8))
@@ -300,12 +300,12 @@ def test_stacked_parameters_are_grouped_by_the_names_of_one_network():
 
 
 def test_a_turn_is_the_distance_of_unit_vectors():
-    before, after = [torch.tensor([[3.0, 0.0]])], [torch.tensor([[0.0, 0.5]])]
+    before, after = torch.tensor([[3.0, 0.0]]), torch.tensor([[0.0, 0.5]])
 
-    assert float(turns(before, after)) == pytest.approx(math.sqrt(2))
-    assert float(turns(before, [7 * before[0]])) == pytest.approx(0)
-    seeds = turns([torch.stack([before[0], before[0]])], [torch.stack([after[0], before[0]])], seeds=True)
-    np.testing.assert_allclose(seeds.numpy(), [math.sqrt(2), 0], atol=1e-6)
+    assert float(turns(directions([before]), directions([after]))) == pytest.approx(math.sqrt(2))
+    assert float(turns(directions([before]), directions([7 * before]))) == pytest.approx(0)
+    two = [directions([torch.stack(weights)], seeds=True) for weights in ((before, before), (after, before))]
+    np.testing.assert_allclose(turns(*two).numpy(), [math.sqrt(2), 0], atol=1e-6)
 
 
 def test_the_watch_sees_effective_hidden_weights_and_not_the_head():
