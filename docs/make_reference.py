@@ -49,13 +49,24 @@ ENVIRONMENT = {
 
 # What of the library a plugin author calls, beyond `harness` itself: by module, a title and the names, all where there is none.
 TOOLKIT = {
+    "harness.tasks.distillation": ("The containers and the protocol of the task `distillation`", ""),
     "harness.tasks.noisy_labels": ("The containers and the protocol of the task `noisy_labels`", ""),
     "harness.tasks.rare_events": ("The containers and the protocol of the task `rare_events`", ""),
+    "harness.tasks.supervised": ("The containers and the protocol of the task `supervised`", ""),
+    "harness.tasks.semi_supervised": ("The containers and the protocol of the task `semi_supervised`", ""),
     "harness.training.classifier": ("What classifiers are to the harness", ""),
     "harness.training.recipe": ("Model and optimiser, as the suite sets them", ""),
     "harness.training.loop": ("Training loops", ""),
     "harness.training.label_noise": ("Wrong labels", ""),
     "harness.training.sampling": ("Samplers", ""),
+    "harness.training.networks": ("Networks for pictures and vectors", ""),
+    "harness.training.image_recipe": ("The recipe of picture classifiers", ""),
+    "harness.training.fitting": ("The loop over epochs and batches of a picture classifier", ""),
+    "harness.training.parameter_groups": ("Which parameters decay acts on", ""),
+    "harness.training.weight_watch": ("Norms of weights, and how far a step turns them", ""),
+    "harness.training.steps": ("Steps on labelled and unlabelled batches", ""),
+    "harness.training.views": ("Weak and strong views", ""),
+    "harness.training.rand_augment": ("RandAugment, picture by picture", ""),
     "harness.data": (
         "Raw data",
         "load, load_folder, fetch, verify, content_hash, pack_texts, unpack_texts, PackedTexts, cache_home, ensure_room, is_cached",

@@ -133,8 +133,8 @@ class SupervisedProtocol(ImageRecipe):
 
         return Outcome(
             test_logits=checked_logits(trained, data),
-            train_accuracy=np.array((train_logits.argmax(dim=1) == data.train.y).double().mean()),
-            train_loss=np.array(cross_entropy(train_logits, data.train.y)),
+            train_accuracy=np.array(float((train_logits.argmax(dim=1) == data.train.y).double().mean())),
+            train_loss=np.array(float(cross_entropy(train_logits, data.train.y))),
             samples=trained.samples,
             valid_accuracy=trained.valid_accuracy,
             weight_norms=trained.weight_norms,

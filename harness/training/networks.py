@@ -209,7 +209,7 @@ def timm_network(sample_shape: torch.Size, n_classes: int, name: str) -> Network
     options = {"img_size": (height, width)} if "vit" in name or "swin" in name else {}
     model = timm.create_model(name, pretrained=False, num_classes=0, in_chans=channels, **options)
 
-    return Network([model], nn.Identity(), model.num_features, n_classes)
+    return Network([model], nn.Identity(), getattr(model, "head_hidden_size", model.num_features), n_classes)
 
 
 class _ResidualBlock(nn.Module):

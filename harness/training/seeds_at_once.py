@@ -174,7 +174,7 @@ def _norms(stacked: Stacked, names: Sequence[str], n_seeds: int) -> list[float]:
 def _accuracies(stacked: Stacked, x: Tensor, y: Tensor) -> list[float]:
     """Return each seed's accuracy on its own samples ``(S, n, ...)``."""
     stacked.train(False)
-    predicted = torch.cat([_all_outputs(stacked, part).logits.argmax(dim=-1) for part in x.split(PREDICT_BATCH, dim=1)], dim=1)
+    predicted = torch.cat([_all_outputs(stacked, part).logits.argmax(dim=-1) for part in torch.split(x, PREDICT_BATCH, dim=1)], dim=1)
     stacked.train()
     values: list[float] = (predicted == y).double().mean(dim=1).tolist()
 

@@ -114,7 +114,8 @@ def timm(monkeypatch):
     calls = []
 
     class Model(nn.Module):
-        num_features = 7
+        num_features = 5
+        head_hidden_size = 7  # of a model with a layer between its features and its head
 
         def __init__(self, channels):
             super().__init__()

@@ -1,0 +1,489 @@
+"""
+AdamP and SGDP (Heo et al. 2021, arXiv:2006.08217): momentum optimisers that leave out the part of a step that only lengthens a weight.
+
+A weight before a normalisation layer is scale invariant: its length changes nothing but how far the next steps turn it. Its gradient is orthogonal to it,
+and that is how it is found. Where the paper and the released code differ, these follow the code (PyPI ``adamp`` 0.3.0).
+
+Each optimiser takes its steps in two forms that agree to rounding. On a CPU it decides for all tensors at once and does the rest by the library's kernels on
+lists; elsewhere it goes tensor by tensor, with masks in the place of decisions, so that the host never waits for the device.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.optim.adamw import adamw
+
+__all__ = [
+    "SGDP",
+    "AdamP",
+    "Projected",
+    "RowStatistics",
+    "View",
+    "invariant_view",
+    "invariant_views",
+    "project",
+    "project_masked",
+    "row_statistics",
+]
+
+View = Literal["channel", "layer", "none"]
+
+NARROW = (torch.float16, torch.bfloat16)  # their sums over rows are taken in float32, or the threshold would judge noise
+
+
+class Projected(NamedTuple):
+    """
+    An update after the test for scale invariance.
+
+    Args:
+        update: As the weight; without its radial part where the weight was found scale invariant.
+        invariant: Scalar bool tensor, whether it was.
+    """
+
+    update: Tensor
+    invariant: Tensor
+
+
+def invariant_view(gradient: Tensor, weight: Tensor, delta: float, eps: float = 1e-8) -> View:
+    """
+    Return the view in which a weight looks scale invariant, the first of channel and layer, or ``none``.
+
+    In a view of rows of length k it does where ``|cos(gradient, weight)| < delta / sqrt(k)`` in every row. The rows are those of axis 0 in the channel view,
+    and all of the tensor in the layer view. Tensors with fewer than two axes are never scale invariant.
+
+    Args:
+        gradient: Of the loss at the weight, any layout in memory.
+        weight: Same shape.
+        delta: Threshold; 0 finds nothing.
+        eps: Least norm in the cosine, for each of the two: a row without gradient has cosine 0.
+    """
+    return invariant_views(row_statistics([gradient], [weight]), delta, eps)[0] if _may_be_invariant(weight) else "none"
+
+
+class RowStatistics(NamedTuple):
+    """
+    Sums over the rows of axis 0 of several weights and their gradients, one row after the other; one pass serves both views.
+
+    Args:
+        dots: ``(N,)`` float64, of gradient and weight.
+        gradient_squares: ``(N,)`` float64, squared norms.
+        weight_squares: ``(N,)`` float64.
+        rows: ``(T,)``, how many each of the T weights has; they sum to N.
+        lengths: ``(T,)``, of the rows of each weight.
+    """
+
+    dots: np.ndarray
+    gradient_squares: np.ndarray
+    weight_squares: np.ndarray
+    rows: np.ndarray
+    lengths: np.ndarray
+
+
+def row_statistics(gradients: Sequence[Tensor], weights: Sequence[Tensor]) -> RowStatistics:
+    """Return the sums over rows, on the host; all weights have two axes at least and are not empty."""
+    of_gradients, of_weights = _matrices(gradients), _matrices(weights)
+    shapes = np.array([weight.shape for weight in of_weights])
+
+    return RowStatistics(
+        _row_dots_on_host(of_gradients, of_weights),
+        _row_dots_on_host(of_gradients, of_gradients),
+        _row_dots_on_host(of_weights, of_weights),
+        *shapes.T,
+    )
+
+
+def invariant_views(statistics: RowStatistics, delta: float, eps: float = 1e-8) -> list[View]:
+    """Return :func:`invariant_view` of each weight."""
+    dots, gradient_squares, weight_squares, rows, lengths = statistics
+    starts = np.cumsum(rows) - rows
+    cosines = _cosines(dots, gradient_squares, weight_squares, eps)
+    channel = np.maximum.reduceat(cosines, starts) < delta / np.sqrt(lengths)
+    if channel.all():
+        return ["channel"] * len(rows)
+    sums = (np.add.reduceat(values, starts) for values in (dots, gradient_squares, weight_squares))
+    layer = _cosines(*sums, eps) < delta / np.sqrt(rows * lengths)
+
+    return ["channel" if by_row else "layer" if at_once else "none" for by_row, at_once in zip(channel, layer, strict=True)]
+
+
+def project(update: Tensor, weight: Tensor, view: View, eps: float = 1e-8) -> Tensor:
+    """
+    Return the update without its part along the weight, row by row of the view: ``u - w (w . u) / (|w| + eps)**2``.
+
+    Args:
+        update: Any shape.
+        weight: Same shape.
+        view: ``channel``, ``layer``, or ``none``, which leaves the update as it is.
+        eps: Keeps a weight of 0 from dividing by 0.
+    """
+    if view == "none":
+        return update
+    dots, norms = _row_dots(update, weight), _row_norms(weight)
+    if view == "layer":
+        dots, norms = dots.sum(), norms.norm()
+
+    return update - weight * _by_row(dots / (norms + eps) ** 2, weight)
+
+
+def project_masked(update: Tensor, weight: Tensor, gradient: Tensor, delta: float, eps: float = 1e-8) -> Projected:
+    """
+    Do what :func:`invariant_view` and :func:`project` do, and leave every decision on the device.
+
+    Args:
+        update: Any shape.
+        weight: Same shape.
+        gradient: Same shape; it alone decides.
+        delta: Threshold.
+        eps: As in both.
+    """
+    if not _may_be_invariant(weight):
+        return Projected(update, torch.zeros((), dtype=torch.bool, device=weight.device))
+    dots, gradient_norms, weight_norms = _row_dots(gradient, weight), _row_norms(gradient), _row_norms(weight)
+    weight_norm = weight_norms.norm()
+    cosines = dots.abs() / (gradient_norms.clamp(min=eps) * weight_norms.clamp(min=eps))
+    cosine = dots.sum().abs() / (gradient_norms.norm().clamp(min=eps) * weight_norm.clamp(min=eps))
+    channel = cosines.max() < delta / math.sqrt(weight[0].numel())
+    layer = cosine < delta / math.sqrt(weight.numel())
+
+    radial = _row_dots(update, weight)
+    share = torch.where(channel, radial / (weight_norms + eps) ** 2, (radial.sum() / (weight_norm + eps) ** 2) * layer)
+
+    return Projected(update - weight * _by_row(share, weight), channel | layer)
+
+
+class _Projecting(torch.optim.Optimizer):
+    """
+    What both optimisers share: which parameters take a step, and by which form.
+
+    Args:
+        params: As for any optimiser of torch.
+        defaults: Of the hyperparameters.
+        masked: Whether to step without waiting for the device; ``None`` does so on all devices but the CPU.
+    """
+
+    def __init__(self, params: Iterable[Any], defaults: dict[str, Any], masked: bool | None) -> None:  # Any: as torch has it
+        for name in ("lr", "weight_decay", "eps", "delta", "wd_ratio"):
+            if not 0 <= defaults[name] < math.inf:
+                raise ValueError(f"{name} is {defaults[name]}, it has to be at least 0")
+        self._masked = masked
+        super().__init__(params, defaults)
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]  # torch's overloads
+        """
+        Take one step; ``closure``, where given, is evaluated first, as in torch.
+
+        Raises:
+            RuntimeError: A gradient is sparse or complex; neither has rows to test.
+        """
+        loss = None
+        if closure is not None:
+            with torch.enable_grad():
+                loss = closure()
+        for group in self.param_groups:
+            weights = [weight for weight in group["params"] if weight.grad is not None]
+            for weight in weights:
+                if weight.grad.is_sparse or weight.is_complex():
+                    raise RuntimeError(f"{type(self).__name__} takes no sparse or complex gradients; build an embedding with sparse=False")
+                if not self.state[weight]:
+                    self.state[weight] = self._initial_state(weight)
+            if self._masked or (self._masked is None and any(weight.device.type != "cpu" for weight in weights)):
+                for weight in weights:
+                    self._step_masked(weight, self.state[weight], group)
+            elif weights:
+                self._step_at_once(weights, group)
+
+        return loss
+
+    def _initial_state(self, weight: Tensor) -> dict[str, Tensor]:
+        raise NotImplementedError
+
+    def _step_masked(self, weight: Tensor, state: dict[str, Tensor], group: dict[str, Any]) -> None:
+        raise NotImplementedError
+
+    def _step_at_once(self, weights: list[Tensor], group: dict[str, Any]) -> None:
+        raise NotImplementedError
+
+
+class AdamP(_Projecting):
+    """
+    Adam with decoupled weight decay whose steps are projected where a weight looks scale invariant; such a weight decays by ``wd_ratio`` of the rest.
+
+    Args:
+        params: As for any optimiser of torch.
+        lr: Learning rate.
+        betas: Of the two moments, in [0, 1).
+        eps: Beside the root of the second moment, in the cosine and beside the norm of a weight.
+        weight_decay: Decoupled, multiplied by the learning rate as in ``torch.optim.AdamW``.
+        delta: Threshold of the test for scale invariance; 0 makes this AdamW.
+        wd_ratio: Share of the decay that a scale-invariant weight gets.
+        nesterov: Whether the newest gradient counts once more.
+        masked: ``None`` steps without waiting for the device on all but the CPU.
+    """
+
+    def __init__(
+        self,
+        params: Iterable[Any],  # Any: as torch has it
+        lr: float = 1e-3,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+        weight_decay: float = 0.0,
+        delta: float = 0.1,
+        wd_ratio: float = 0.1,
+        nesterov: bool = False,
+        masked: bool | None = None,
+    ) -> None:
+        if not all(0 <= beta < 1 for beta in betas):
+            raise ValueError(f"betas are {tuple(betas)}, they have to be in [0, 1)")
+        super().__init__(
+            params,
+            {
+                "lr": lr,
+                "betas": betas,
+                "eps": eps,
+                "weight_decay": weight_decay,
+                "delta": delta,
+                "wd_ratio": wd_ratio,
+                "nesterov": nesterov,
+            },
+            masked,
+        )
+
+    def _initial_state(self, weight: Tensor) -> dict[str, Tensor]:
+        return {"step": torch.zeros(()), "exp_avg": torch.zeros_like(weight), "exp_avg_sq": torch.zeros_like(weight)}
+
+    def _step_masked(self, weight: Tensor, state: dict[str, Tensor], group: dict[str, Any]) -> None:
+        beta1, beta2 = group["betas"]
+        gradient = weight.grad
+        step, first, second = state["step"], state["exp_avg"], state["exp_avg_sq"]
+        step += 1
+        count = int(step)  # lies on the CPU
+        first.lerp_(gradient, 1 - beta1)
+        second.mul_(beta2).addcmul_(gradient, gradient, value=1 - beta2)
+        ahead = torch.lerp(first, gradient, 1 - beta1) if group["nesterov"] else first
+        update = ahead / ((second / (1 - beta2**count)).sqrt() + group["eps"])
+        projected = project_masked(update, weight, gradient, group["delta"], group["eps"])
+        _decay_masked(weight, group["lr"] * group["weight_decay"], group["wd_ratio"], projected.invariant)
+        weight.sub_(projected.update, alpha=group["lr"] / (1 - beta1**count))
+
+    def _step_at_once(self, weights: list[Tensor], group: dict[str, Any]) -> None:
+        kept = []
+        for weight in weights:
+            if _suits_kernel(weight, group):
+                kept.append(weight)
+            else:
+                self._step_masked(weight, self.state[weight], group)
+        candidates = [weight for weight in kept if _may_be_invariant(weight)]
+        if not candidates:
+            self._adamw(kept, group)
+            return
+        statistics = row_statistics([weight.grad for weight in candidates], candidates)
+        views = invariant_views(statistics, group["delta"], group["eps"])
+        before = [weight.clone() if view != "none" else None for weight, view in zip(candidates, views, strict=True)]
+        self._adamw(kept, group)
+        _take_out_radial_parts(candidates, before, views, statistics, group)
+
+    def _adamw(self, weights: list[Tensor], group: dict[str, Any]) -> None:
+        beta1, beta2 = group["betas"]
+        states = [self.state[weight] for weight in weights]
+        adamw(
+            weights,
+            [_laid_out_as(weight.grad, weight) for weight in weights],
+            [state["exp_avg"] for state in states],
+            [state["exp_avg_sq"] for state in states],
+            [],
+            [state["step"] for state in states],
+            fused=True,
+            amsgrad=False,
+            beta1=beta1,
+            beta2=beta2,
+            lr=group["lr"],
+            weight_decay=group["weight_decay"],
+            eps=group["eps"],
+            maximize=False,
+        )
+
+
+class SGDP(_Projecting):
+    """
+    SGD with momentum whose steps are projected where a weight looks scale invariant; such a weight decays by ``wd_ratio`` of the rest.
+
+    Without ``nesterov`` the buffer of the momentum is projected too, as in the released code; the paper projects the step alone.
+
+    Args:
+        params: As for any optimiser of torch.
+        lr: Learning rate.
+        momentum: In [0, 1).
+        dampening: Of the gradient on its way into the momentum, from the first step on (``torch.optim.SGD`` leaves the first step undamped).
+        weight_decay: Decoupled; divided by ``1 - momentum``, so that it is of the size that L2 regularisation of SGD with momentum has.
+        nesterov: Whether the newest gradient counts once more.
+        eps: Least norm in the cosine, and beside the norm of a weight.
+        delta: Threshold of the test for scale invariance; 0 makes this SGD with decoupled decay.
+        wd_ratio: Share of the decay that a scale-invariant weight gets.
+        masked: ``None`` steps without waiting for the device on all but the CPU.
+    """
+
+    def __init__(
+        self,
+        params: Iterable[Any],  # Any: as torch has it
+        lr: float,
+        momentum: float = 0.0,
+        dampening: float = 0.0,
+        weight_decay: float = 0.0,
+        nesterov: bool = False,
+        eps: float = 1e-8,
+        delta: float = 0.1,
+        wd_ratio: float = 0.1,
+        masked: bool | None = None,
+    ) -> None:
+        if not 0 <= momentum < 1:
+            raise ValueError(f"momentum is {momentum}, it has to be in [0, 1): the decay is divided by 1 - momentum")
+        super().__init__(
+            params,
+            {
+                "lr": lr,
+                "momentum": momentum,
+                "dampening": dampening,
+                "weight_decay": weight_decay,
+                "nesterov": nesterov,
+                "eps": eps,
+                "delta": delta,
+                "wd_ratio": wd_ratio,
+            },
+            masked,
+        )
+
+    def _initial_state(self, weight: Tensor) -> dict[str, Tensor]:
+        return {"momentum_buffer": torch.zeros_like(weight)}
+
+    def _step_masked(self, weight: Tensor, state: dict[str, Tensor], group: dict[str, Any]) -> None:
+        gradient, buffer = weight.grad, state["momentum_buffer"]
+        buffer.mul_(group["momentum"]).add_(gradient, alpha=1 - group["dampening"])
+        update = gradient + group["momentum"] * buffer if group["nesterov"] else buffer
+        projected = project_masked(update, weight, gradient, group["delta"], group["eps"])
+        if not group["nesterov"]:
+            buffer.copy_(projected.update)
+        _decay_masked(weight, group["lr"] * _decay(group), group["wd_ratio"], projected.invariant)
+        weight.sub_(projected.update, alpha=group["lr"])
+
+    def _step_at_once(self, weights: list[Tensor], group: dict[str, Any]) -> None:
+        gradients = [weight.grad for weight in weights]
+        buffers = [self.state[weight]["momentum_buffer"] for weight in weights]
+        torch._foreach_mul_(buffers, group["momentum"])
+        torch._foreach_add_(buffers, gradients, alpha=1 - group["dampening"])
+        updates = torch._foreach_add(gradients, buffers, alpha=group["momentum"]) if group["nesterov"] else buffers
+
+        places = [place for place, weight in enumerate(weights) if _may_be_invariant(weight)]
+        candidates, thresholds = [weights[place] for place in places], (group["delta"], group["eps"])
+        views = invariant_views(row_statistics([gradients[place] for place in places], candidates), *thresholds) if places else []
+        invariant = [(place, view) for place, view in zip(places, views, strict=True) if view != "none"]
+        for place, view in invariant:  # in place: without nesterov that is the buffer
+            updates[place].copy_(project(updates[place], weights[place], view, group["eps"]))
+        if group["weight_decay"] > 0:
+            shares = dict.fromkeys((place for place, _ in invariant), group["wd_ratio"])
+            torch._foreach_mul_(weights, [1 - group["lr"] * _decay(group) * shares.get(place, 1.0) for place in range(len(weights))])
+        torch._foreach_add_(weights, updates, alpha=-group["lr"])
+
+
+def _decay(group: dict[str, Any]) -> float:
+    return float(group["weight_decay"] / (1 - group["momentum"]))
+
+
+def _decay_masked(weight: Tensor, rate: float, wd_ratio: float, invariant: Tensor) -> None:
+    """Multiply by ``1 - rate``, or by ``1 - rate * wd_ratio`` where the weight is invariant."""
+    if rate > 0:
+        weight.mul_(1 - rate + rate * (1 - wd_ratio) * invariant.to(weight.dtype))
+
+
+def _take_out_radial_parts(
+    weights: list[Tensor], before: list[Tensor | None], views: list[View], statistics: RowStatistics, group: dict[str, Any]
+) -> None:
+    """
+    Correct steps of AdamW that weights have taken: the radial part of the update goes, and all but a share of the decay.
+
+    Both lie along the old weight w. With ``q = 1 - lr * decay`` the step gave ``w' = q w - u``, hence ``w . u = q |w|**2 - w . w'``, and the projected step is
+    ``w' + (q_ratio - q + w . u / (|w| + eps)**2) w``. So the kernel needs not give its updates away; the price is a copy of the weights that are projected.
+
+    Args:
+        weights: After the step; changed in place.
+        before: Before it, where the view is not ``none``.
+        views: Of each weight.
+        statistics: Of the weights before the step.
+        group: Hyperparameters.
+    """
+    projected = [(new, old, view) for new, old, view in zip(weights, before, views, strict=True) if old is not None]
+    if not projected:
+        return
+    new, old, found = (list(values) for values in zip(*projected, strict=True))
+    rows = [len(weight) for weight in new]
+    along = _row_dots_on_host(_matrices(old), _matrices(new))
+    squares = statistics.weight_squares
+    if len(along) < len(squares):
+        squares = squares[np.repeat([view != "none" for view in views], statistics.rows)]
+    if "layer" in found:
+        starts, whole = np.cumsum(rows) - rows, np.repeat([view == "layer" for view in found], rows)
+        along, squares = (np.where(whole, np.repeat(np.add.reduceat(values, starts), rows), values) for values in (along, squares))
+    decay = group["lr"] * group["weight_decay"]
+    shares = decay * (1 - group["wd_ratio"]) + ((1 - decay) * squares - along) / (np.sqrt(squares) + group["eps"]) ** 2
+    for weight, was, share in zip(new, old, torch.from_numpy(shares).split(rows), strict=True):
+        weight.addcmul_(was, _by_row(share, weight))
+
+
+def _suits_kernel(weight: Tensor, group: dict[str, Any]) -> bool:
+    """Return whether the library's fused kernel does the step: it knows no Nesterov, walks through dense memory and rounds to the weight's type."""
+    return not group["nesterov"] and weight.dtype not in NARROW and (weight.is_contiguous() or _is_dense(weight))
+
+
+def _may_be_invariant(weight: Tensor) -> bool:
+    return weight.ndim > 1 and weight.numel() > 0
+
+
+def _is_dense(weight: Tensor) -> bool:
+    """Return whether the elements of a weight fill its memory, which is how the fused kernel walks through it."""
+    return (
+        weight.untyped_storage().nbytes() == weight.numel() * weight.element_size() or torch.empty_like(weight).stride() == weight.stride()
+    )
+
+
+def _laid_out_as(gradient: Tensor, weight: Tensor) -> Tensor:
+    """Return the gradient with its elements in the order of the weight's in memory."""
+    return gradient if gradient.stride() == weight.stride() else torch.empty_like(weight).copy_(gradient)
+
+
+def _matrices(tensors: Sequence[Tensor]) -> list[np.ndarray]:
+    """Return each tensor as a matrix of the host whose rows are those of axis 0."""
+    return [_wide(tensor.detach()).flatten(1).cpu().numpy() for tensor in tensors]
+
+
+def _row_dots_on_host(a: Sequence[np.ndarray], b: Sequence[np.ndarray]) -> np.ndarray:
+    """Return the dot products of the rows of all matrices, ``(N,)`` float64. BLAS by row takes half the time of product and sum by torch."""
+    return np.concatenate([np.matmul(x[:, None], y[:, :, None]).ravel() for x, y in zip(a, b, strict=True)]).astype(np.float64)
+
+
+def _cosines(dots: np.ndarray, squares: np.ndarray, others: np.ndarray, eps: float) -> np.ndarray:
+    return np.abs(dots) / (np.maximum(np.sqrt(squares), eps) * np.maximum(np.sqrt(others), eps))
+
+
+def _row_dots(a: Tensor, b: Tensor) -> Tensor:
+    """Return the dot products of the rows of axis 0, ``(n,)``."""
+    return (_wide(a) * _wide(b)).flatten(1).sum(dim=1)
+
+
+def _row_norms(a: Tensor) -> Tensor:
+    """Return the norms of the rows of axis 0, ``(n,)``."""
+    return torch.linalg.vector_norm(_wide(a).flatten(1), dim=1)
+
+
+def _wide(a: Tensor) -> Tensor:
+    return a.float() if a.dtype in NARROW else a
+
+
+def _by_row(values: Tensor, like: Tensor) -> Tensor:
+    """Shape values of rows, ``(n,)``, or of all, ``()``, so that they broadcast over a weight, in its type."""
+    return values.to(like.dtype).view(-1, *(1,) * (like.ndim - 1))
