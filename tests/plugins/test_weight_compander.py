@@ -300,12 +300,12 @@ def test_learning_moves_a_and_b_and_fixing_leaves_them():
         module = network(dtype=torch.float32)
         method = WeightCompander(learn=learn)
         companders = compand_layers(layers_of(module), 1.0, 1.0, learn=learn)
-        before = [float(compander.log_a) for compander in companders]
+        before = [float(compander.log_a.detach()) for compander in companders]
         optimizer = method.optimizer(method._groups(module, companders))
         cross_entropy(module(torch.randn(20, 6)), torch.randint(3, (20,))).backward()
         optimizer.step()
 
-        return before, [float(compander.log_a) for compander in companders]
+        return before, [float(compander.log_a.detach()) for compander in companders]
 
     before, after = scales(learn=True)
     assert all(one != other and math.isfinite(other) for one, other in zip(before, after, strict=True))
