@@ -10,6 +10,7 @@ lists; elsewhere it goes tensor by tensor, with masks in the place of decisions,
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Literal, NamedTuple
@@ -17,7 +18,6 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 import torch
 from torch import Tensor
-from torch.optim.adamw import adamw
 
 __all__ = [
     "SGDP",
@@ -87,29 +87,24 @@ class RowStatistics(NamedTuple):
 
 def row_statistics(gradients: Sequence[Tensor], weights: Sequence[Tensor]) -> RowStatistics:
     """Return the sums over rows, on the host; all weights have two axes at least and are not empty."""
-    of_gradients, of_weights = _matrices(gradients), _matrices(weights)
-    shapes = np.array([weight.shape for weight in of_weights])
-
-    return RowStatistics(
-        _row_dots_on_host(of_gradients, of_weights),
-        _row_dots_on_host(of_gradients, of_gradients),
-        _row_dots_on_host(of_weights, of_weights),
-        *shapes.T,
-    )
+    return _sums_over_rows(_matrices(gradients), _matrices(weights))
 
 
 def invariant_views(statistics: RowStatistics, delta: float, eps: float = 1e-8) -> list[View]:
     """Return :func:`invariant_view` of each weight."""
     dots, gradient_squares, weight_squares, rows, lengths = statistics
-    starts = np.cumsum(rows) - rows
-    cosines = _cosines(dots, gradient_squares, weight_squares, eps)
-    channel = np.maximum.reduceat(cosines, starts) < delta / np.sqrt(lengths)
-    if channel.all():
+    starts, of_rows, of_layers = _squared_thresholds(tuple(rows.tolist()), tuple(lengths.tolist()), delta)
+    # Squares are compared, since there are fewer of them to take than roots; a comparison with a NaN fails, so that it projects nothing.
+    passed = dots * dots < of_rows * np.maximum(gradient_squares, eps * eps) * np.maximum(weight_squares, eps * eps)
+    if passed.all():
         return ["channel"] * len(rows)
-    sums = (np.add.reduceat(values, starts) for values in (dots, gradient_squares, weight_squares))
-    layer = _cosines(*sums, eps) < delta / np.sqrt(rows * lengths)
+    dot, gradient_square, weight_square = np.add.reduceat(np.stack([dots, gradient_squares, weight_squares]), starts, axis=1)
+    layer = dot * dot < of_layers * np.maximum(gradient_square, eps * eps) * np.maximum(weight_square, eps * eps)
+    channel = np.logical_and.reduceat(passed, starts)
 
-    return ["channel" if by_row else "layer" if at_once else "none" for by_row, at_once in zip(channel, layer, strict=True)]
+    return [
+        "channel" if by_row else "layer" if at_once else "none" for by_row, at_once in zip(channel.tolist(), layer.tolist(), strict=True)
+    ]
 
 
 def project(update: Tensor, weight: Tensor, view: View, eps: float = 1e-8) -> Tensor:
@@ -196,8 +191,9 @@ class _Projecting(torch.optim.Optimizer):
             if self._masked or (self._masked is None and any(weight.device.type != "cpu" for weight in weights)):
                 for weight in weights:
                     self._step_masked(weight, self.state[weight], group)
-            elif weights:
-                self._step_at_once(weights, group)
+            else:
+                for dtype in dict.fromkeys(weight.dtype for weight in weights):  # a kernel takes tensors of one type
+                    self._step_at_once([weight for weight in weights if weight.dtype == dtype], group)
 
         return loss
 
@@ -279,35 +275,41 @@ class AdamP(_Projecting):
                 kept.append(weight)
             else:
                 self._step_masked(weight, self.state[weight], group)
-        candidates = [weight for weight in kept if _may_be_invariant(weight)]
-        if not candidates:
-            self._adamw(kept, group)
+        if not kept:
             return
-        statistics = row_statistics([weight.grad for weight in candidates], candidates)
+        gradients = [_laid_out_as(weight.grad, weight) for weight in kept]
+        places = [place for place, weight in enumerate(kept) if _may_be_invariant(weight)]
+        if not places:
+            self._adamw(kept, gradients, group)
+            return
+        matrices = [_rows_in_memory(kept[place]) for place in places]
+        statistics = _sums_over_rows([_rows_in_memory(gradients[place]) for place in places], matrices)
         views = invariant_views(statistics, group["delta"], group["eps"])
-        projected = [weight for weight, view in zip(candidates, views, strict=True) if view != "none"]
-        before = [weight.clone() for weight in projected]
-        self._adamw(kept, group)
+        projected = [matrix for matrix, view in zip(matrices, views, strict=True) if view != "none"]
+        before = [matrix.copy() for matrix in projected]
+        self._adamw(kept, gradients, group)
         if projected:
             _take_out_radial_parts(projected, before, views, statistics, group)
 
-    def _adamw(self, weights: list[Tensor], group: dict[str, Any]) -> None:
+    def _adamw(self, weights: list[Tensor], gradients: list[Tensor], group: dict[str, Any]) -> None:
         beta1, beta2 = group["betas"]
         states = [self.state[weight] for weight in weights]
-        adamw(
+        steps = [state["step"] for state in states]
+        torch._foreach_add_(steps, 1)
+        # What torch.optim.AdamW(fused=True) comes down to; its checks and groupings take as long as the kernel where the network is small.
+        torch._fused_adamw_(
             weights,
-            [_laid_out_as(weight.grad, weight) for weight in weights],
+            gradients,
             [state["exp_avg"] for state in states],
             [state["exp_avg_sq"] for state in states],
             [],
-            [state["step"] for state in states],
-            fused=True,
-            amsgrad=False,
+            steps,
+            lr=group["lr"],
             beta1=beta1,
             beta2=beta2,
-            lr=group["lr"],
             weight_decay=group["weight_decay"],
             eps=group["eps"],
+            amsgrad=False,
             maximize=False,
         )
 
@@ -404,7 +406,7 @@ def _decay_masked(weight: Tensor, rate: float, wd_ratio: float, invariant: Tenso
 
 
 def _take_out_radial_parts(
-    weights: list[Tensor], before: list[Tensor], views: list[View], statistics: RowStatistics, group: dict[str, Any]
+    weights: list[np.ndarray], before: list[np.ndarray], views: list[View], statistics: RowStatistics, group: dict[str, Any]
 ) -> None:
     """
     Correct steps of AdamW that weights have taken: the radial part of the update goes, and all but a share of the decay.
@@ -413,13 +415,13 @@ def _take_out_radial_parts(
     ``w' + (q_ratio - q + w . u / (|w| + eps)**2) w``. So the kernel needs not give its updates away; the price is a copy of the weights that are projected.
 
     Args:
-        weights: Those that are projected, after the step; changed in place.
-        before: The same before it.
+        weights: The rows of those that are projected, after the step, in the memory of the weights: changed in place.
+        before: The same before it; used up.
         views: Of all weights that were tested.
         statistics: Of these before the step.
         group: Hyperparameters.
     """
-    along = _row_dots_on_host(_matrices(before), _matrices(weights))
+    along = _row_dots_on_host(before, weights)
     squares = statistics.weight_squares
     rows = statistics.rows
     if len(along) < len(squares):
@@ -430,19 +432,23 @@ def _take_out_radial_parts(
         along, squares = (np.where(whole, np.repeat(np.add.reduceat(values, starts), rows), values) for values in (along, squares))
     decay = group["lr"] * group["weight_decay"]
     shares = decay * (1 - group["wd_ratio"]) + ((1 - decay) * squares - along) / (np.sqrt(squares) + group["eps"]) ** 2
-    if all(weight.dtype == torch.float32 for weight in weights):
-        shares = shares.astype(np.float32)  # all at once: tensor by tensor it would take a fifth of the time of a small network's step
-    for weight, was, share in zip(weights, before, torch.from_numpy(shares).split(rows.tolist()), strict=True):
-        weight.addcmul_(was, _by_row(share, weight))
+    for weight, was, share in zip(weights, before, np.split(shares, np.cumsum(rows)[:-1]), strict=True):
+        was *= share.astype(was.dtype)[:, None]
+        weight += was
 
 
 def _suits_kernel(weight: Tensor, group: dict[str, Any]) -> bool:
     """Return whether the library's fused kernel does the step: it knows no Nesterov, walks through dense memory and rounds to the weight's type."""
-    return not group["nesterov"] and weight.dtype not in NARROW and (weight.is_contiguous() or _is_dense(weight))
+    return not group["nesterov"] and weight.dtype not in NARROW and (weight.is_contiguous() or (_is_dense(weight) and _has_rows(weight)))
 
 
 def _may_be_invariant(weight: Tensor) -> bool:
     return weight.ndim > 1 and weight.numel() > 0
+
+
+def _has_rows(weight: Tensor) -> bool:
+    """Return whether the rows of axis 0 lie one behind the other in memory, whatever the order inside them."""
+    return weight.ndim < 2 or weight.stride(0) == weight.numel() // max(len(weight), 1)
 
 
 def _is_dense(weight: Tensor) -> bool:
@@ -457,6 +463,25 @@ def _laid_out_as(gradient: Tensor, weight: Tensor) -> Tensor:
     return gradient if gradient.stride() == weight.stride() else torch.empty_like(weight).copy_(gradient)
 
 
+def _sums_over_rows(of_gradients: list[np.ndarray], of_weights: list[np.ndarray]) -> RowStatistics:
+    shapes = np.array([weight.shape for weight in of_weights])
+
+    return RowStatistics(
+        _row_dots_on_host(of_gradients, of_weights),
+        _row_dots_on_host(of_gradients, of_gradients),
+        _row_dots_on_host(of_weights, of_weights),
+        *shapes.T,
+    )
+
+
+def _rows_in_memory(tensor: Tensor) -> np.ndarray:
+    """Return a dense tensor of the CPU as the matrix of its rows, in its own memory and order."""
+    n = len(tensor)
+    length = tensor.numel() // n
+
+    return tensor.detach().as_strided((n, length), (length, 1)).numpy()
+
+
 def _matrices(tensors: Sequence[Tensor]) -> list[np.ndarray]:
     """Return each tensor as a matrix of the host whose rows are those of axis 0."""
     return [_wide(tensor.detach()).flatten(1).cpu().numpy() for tensor in tensors]
@@ -464,11 +489,23 @@ def _matrices(tensors: Sequence[Tensor]) -> list[np.ndarray]:
 
 def _row_dots_on_host(a: Sequence[np.ndarray], b: Sequence[np.ndarray]) -> np.ndarray:
     """Return the dot products of the rows of all matrices, ``(N,)`` float64. BLAS by row takes half the time of product and sum by torch."""
-    return np.concatenate([np.matmul(x[:, None], y[:, :, None]).ravel() for x, y in zip(a, b, strict=True)]).astype(np.float64)
+    return np.concatenate([np.vecdot(x, y) for x, y in zip(a, b, strict=True)], dtype=np.float64)
 
 
-def _cosines(dots: np.ndarray, squares: np.ndarray, others: np.ndarray, eps: float) -> np.ndarray:
-    return np.abs(dots) / (np.maximum(np.sqrt(squares), eps) * np.maximum(np.sqrt(others), eps))
+class _Thresholds(NamedTuple):
+    """Where the rows of each weight start, ``(T,)``, and the square of the threshold of each row, ``(N,)``, and of each weight as a whole, ``(T,)``."""
+
+    starts: np.ndarray
+    of_rows: np.ndarray
+    of_layers: np.ndarray
+
+
+@functools.lru_cache(maxsize=64)
+def _squared_thresholds(rows: tuple[int, ...], lengths: tuple[int, ...], delta: float) -> _Thresholds:
+    """Return what is the same at every step."""
+    counts, sizes = np.array(rows), np.array(lengths)
+
+    return _Thresholds(np.cumsum(counts) - counts, np.repeat(delta * delta / sizes, counts), delta * delta / (counts * sizes))
 
 
 def _row_dots(a: Tensor, b: Tensor) -> Tensor:
