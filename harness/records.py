@@ -252,8 +252,12 @@ class Record:
         )
 
     def to_json(self) -> dict[str, Any]:
-        """Return the record as JSON holds it."""
-        return {"format": RECORD_FORMAT, **asdict(self)}
+        """Return the record as JSON holds it; that a trial ran by itself is not said, so that such a record reads as it always did."""
+        content = asdict(self)
+        if self.costs is not None and self.costs.seeds_at_once == 1:
+            del content["costs"]["seeds_at_once"]
+
+        return {"format": RECORD_FORMAT, **content}
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Record:
