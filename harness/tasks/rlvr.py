@@ -526,8 +526,8 @@ class RlvrProtocol:
         return replace(data, prompts=prompts, questions=prompts)
 
     def shuffle_hidden(self, data: RlvrData, rng: np.random.Generator, privileges: tuple[str, ...]) -> RlvrData:
-        """Return the data with the questions that responses are verified against in random order within their levels."""
-        return replace(data, questions=np.stack([rng.permutation(level) for level in data.questions]))
+        """Return the data with the questions that responses are verified against in random order: those of one level where another's were."""
+        return replace(data, questions=rng.permutation(data.questions))
 
     def _answers(self, policy: Policy, data: RlvrData, run: Run) -> NDArray[np.uint8]:
         """Sample responses to all test prompts: ``(L, n, k, T)``."""

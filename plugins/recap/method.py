@@ -124,9 +124,9 @@ class Recap:
         advantages = group_advantages(rollouts.rewards["accuracy"], rollouts.group)
 
         def loss(tokens: Tokens) -> Tensor:
-            return aggregate(
-                clipped_loss(tokens.logp, tokens.logp_old, tokens.advantages, tokens.mask, self.clip, self.clip).loss, tokens.mask
-            )
+            losses = clipped_loss(tokens.logp, tokens.logp_old, tokens.advantages, tokens.mask, self.clip, self.clip, None).loss
+
+            return aggregate(losses, tokens.mask)
 
         learner.update(rollouts, advantages, loss)
         self._push("accuracy", "reward", float(rollouts.rewards["accuracy"].mean()))
