@@ -263,7 +263,7 @@ def train_alone(data: DistillationView, run: Run, loss: Loss) -> Trained:
 
 
 def train_students(method: LossMethod, views: Sequence[DistillationView], runs: Sequence[Run]) -> list[Trained]:
-    """Train the students of several seeds at once, each as :func:`train_student` would (:attr:`harness.specs.Method.seeds_at_once`)."""
+    """Train the students of several seeds at once, each as :func:`train_student` would (the spec's ``seeds_at_once``)."""
     return _train_at_once(method, views, runs, [view.teacher for view in views])
 
 
