@@ -26,7 +26,10 @@ nitpicky = True
 # the numbers of bounds stay text. A name of ours that is written out in full and is not there is a warning, and so an error.
 nitpick_ignore_regex = [
     (r"py:.*", r"(annotated_types|click|collections|np|numpy|nn|pathlib|pluggy|torch)\..*"),
-    (r"py:class", r"Array|ArrayLike|NDArray|Path|Reporter|FreshAdam|Tensor|Optimizer|AdamW|harness\.training\.(recipe|steps)\.M|(dict|tuple)\[str"),
+    (
+        r"py:class",
+        r"Array|ArrayLike|NDArray|Path|Reporter|FreshAdam|Tensor|Optimizer|AdamW|harness\.training\.(recipe|steps)\.M|(dict|tuple)\[str",
+    ),
     (r"py:class", r"Activation|Augmentation|Schedule|OptimizerFactory"),  # names for a few literals, which autodoc does not document
     (r"py:class", r"Ge|Gt|Le|Lt|MinLen|[\d.e-]+"),
     (r"py:mod", r"harness\.cli\..*"),
