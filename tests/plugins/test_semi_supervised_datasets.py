@@ -11,7 +11,7 @@ import torch
 from scipy.io import savemat
 
 from harness import Budget, DataError, Run
-from harness.data import is_cached
+from harness.data import fetch
 from harness.training.views import DigitViews, PictureViews, WordViews
 from plugins.datasets.images.cifar10 import CIFAR10
 from plugins.datasets.raw import FASHION_MNIST, WIKI_TOPICS
@@ -119,8 +119,7 @@ def test_too_few_pairs_for_a_label_a_class_are_refused():
 @pytest.mark.data
 @pytest.mark.parametrize(("dataset", "raw", "shape"), [(FashionMnist(), FASHION_MNIST, (1, 28, 28)), (Cifar10(), CIFAR10, (3, 32, 32))])
 def test_pictures_have_the_class_shares_of_the_whole(dataset, raw, shape):
-    if not is_cached(raw):
-        pytest.skip("needs the data")
+    fetch(raw)
 
     data = load(dataset)
 
@@ -133,8 +132,7 @@ def test_pictures_have_the_class_shares_of_the_whole(dataset, raw, shape):
 
 @pytest.mark.data
 def test_texts_are_vectors_of_length_one_whose_views_leave_words_out():
-    if not is_cached(WIKI_TOPICS):
-        pytest.skip("needs the data")
+    fetch(WIKI_TOPICS)
 
     data = load(WikiTopics(n_train=500, n_valid=100, n_test=100, n_features=300))
 
