@@ -71,18 +71,12 @@ class RowStatistics(NamedTuple):
     Sums over the rows of axis 0 of several weights and their gradients, one row after the other; one pass serves both views.
 
     Args:
-        dots: ``(N,)`` float64, of gradient and weight.
-        gradient_squares: ``(N,)`` float64, squared norms.
-        weight_squares: ``(N,)`` float64.
-        rows: ``(T,)``, how many each of the T weights has; they sum to N.
-        lengths: ``(T,)``, of the rows of each weight.
+        sums: ``(3, N)`` float64: dot products of gradient and weight, squared norms of the gradient, squared norms of the weight.
+        shapes: Of the T weights as matrices: how many rows, of what length. The rows sum to N.
     """
 
-    dots: np.ndarray
-    gradient_squares: np.ndarray
-    weight_squares: np.ndarray
-    rows: np.ndarray
-    lengths: np.ndarray
+    sums: np.ndarray
+    shapes: tuple[tuple[int, int], ...]
 
 
 def row_statistics(gradients: Sequence[Tensor], weights: Sequence[Tensor]) -> RowStatistics:
@@ -92,14 +86,18 @@ def row_statistics(gradients: Sequence[Tensor], weights: Sequence[Tensor]) -> Ro
 
 def invariant_views(statistics: RowStatistics, delta: float, eps: float = 1e-8) -> list[View]:
     """Return :func:`invariant_view` of each weight."""
-    dots, gradient_squares, weight_squares, rows, lengths = statistics
-    starts, of_rows, of_layers = _squared_thresholds(tuple(rows.tolist()), tuple(lengths.tolist()), delta)
+    sums, shapes = statistics
+    starts, of_rows, of_layers = _squared_thresholds(shapes, delta)
     # Squares are compared, since there are fewer of them to take than roots; a comparison with a NaN fails, so that it projects nothing.
-    passed = dots * dots < of_rows * np.maximum(gradient_squares, eps * eps) * np.maximum(weight_squares, eps * eps)
-    if passed.all():
-        return ["channel"] * len(rows)
-    dot, gradient_square, weight_square = np.add.reduceat(np.stack([dots, gradient_squares, weight_squares]), starts, axis=1)
-    layer = dot * dot < of_layers * np.maximum(gradient_square, eps * eps) * np.maximum(weight_square, eps * eps)
+    dots, gradient_squares, weight_squares = sums
+    squared = dots * dots
+    if (squared < of_rows * gradient_squares * weight_squares).all():  # what passes without the least norms passes with them
+        return ["channel"] * len(shapes)
+    gradient_squares, weight_squares = np.maximum(sums[1:], eps * eps)
+    passed = squared < of_rows * gradient_squares * weight_squares
+    of_layer = np.add.reduceat(sums, starts, axis=1)
+    gradient_square, weight_square = np.maximum(of_layer[1:], eps * eps)
+    layer = of_layer[0] * of_layer[0] < of_layers * gradient_square * weight_square
     channel = np.logical_and.reduceat(passed, starts)
 
     return [
@@ -197,10 +195,10 @@ class _Projecting(torch.optim.Optimizer):
 
         return loss
 
-    def _initial_state(self, weight: Tensor) -> dict[str, Tensor]:
+    def _initial_state(self, weight: Tensor) -> dict[str, Any]:  # Any: moments, and how often they were updated
         raise NotImplementedError
 
-    def _step_masked(self, weight: Tensor, state: dict[str, Tensor], group: dict[str, Any]) -> None:
+    def _step_masked(self, weight: Tensor, state: dict[str, Any], group: dict[str, Any]) -> None:
         raise NotImplementedError
 
     def _step_at_once(self, weights: list[Tensor], group: dict[str, Any]) -> None:
@@ -251,15 +249,14 @@ class AdamP(_Projecting):
             masked,
         )
 
-    def _initial_state(self, weight: Tensor) -> dict[str, Tensor]:
-        return {"step": torch.zeros(()), "exp_avg": torch.zeros_like(weight), "exp_avg_sq": torch.zeros_like(weight)}
+    def _initial_state(self, weight: Tensor) -> dict[str, Any]:
+        return {"step": 0, "exp_avg": torch.zeros_like(weight), "exp_avg_sq": torch.zeros_like(weight)}
 
-    def _step_masked(self, weight: Tensor, state: dict[str, Tensor], group: dict[str, Any]) -> None:
+    def _step_masked(self, weight: Tensor, state: dict[str, Any], group: dict[str, Any]) -> None:
         beta1, beta2 = group["betas"]
         gradient = weight.grad
-        step, first, second = state["step"], state["exp_avg"], state["exp_avg_sq"]
-        step += 1
-        count = int(step)  # lies on the CPU
+        state["step"] += 1
+        count, first, second = state["step"], state["exp_avg"], state["exp_avg_sq"]
         first.lerp_(gradient, 1 - beta1)
         second.mul_(beta2).addcmul_(gradient, gradient, value=1 - beta2)
         ahead = torch.lerp(first, gradient, 1 - beta1) if group["nesterov"] else first
@@ -294,8 +291,10 @@ class AdamP(_Projecting):
     def _adamw(self, weights: list[Tensor], gradients: list[Tensor], group: dict[str, Any]) -> None:
         beta1, beta2 = group["betas"]
         states = [self.state[weight] for weight in weights]
-        steps = [state["step"] for state in states]
-        torch._foreach_add_(steps, 1)
+        for state in states:
+            state["step"] += 1
+        counts = [state["step"] for state in states]
+        as_tensor = {count: torch.tensor(float(count)) for count in set(counts)}  # the kernel only reads them, so weights can share one
         # What torch.optim.AdamW(fused=True) comes down to; its checks and groupings take as long as the kernel where the network is small.
         torch._fused_adamw_(
             weights,
@@ -303,7 +302,7 @@ class AdamP(_Projecting):
             [state["exp_avg"] for state in states],
             [state["exp_avg_sq"] for state in states],
             [],
-            steps,
+            [as_tensor[count] for count in counts],
             lr=group["lr"],
             beta1=beta1,
             beta2=beta2,
@@ -363,10 +362,10 @@ class SGDP(_Projecting):
             masked,
         )
 
-    def _initial_state(self, weight: Tensor) -> dict[str, Tensor]:
+    def _initial_state(self, weight: Tensor) -> dict[str, Any]:
         return {"momentum_buffer": torch.zeros_like(weight)}
 
-    def _step_masked(self, weight: Tensor, state: dict[str, Tensor], group: dict[str, Any]) -> None:
+    def _step_masked(self, weight: Tensor, state: dict[str, Any], group: dict[str, Any]) -> None:
         gradient, buffer = weight.grad, state["momentum_buffer"]
         buffer.mul_(group["momentum"]).add_(gradient, alpha=1 - group["dampening"])
         update = gradient + group["momentum"] * buffer if group["nesterov"] else buffer
@@ -421,19 +420,22 @@ def _take_out_radial_parts(
         statistics: Of these before the step.
         group: Hyperparameters.
     """
-    along = _row_dots_on_host(before, weights)
-    squares = statistics.weight_squares
-    rows = statistics.rows
+    (along,) = _row_dots_on_host([(before, weights)])
+    squares, shapes = statistics.sums[2], statistics.shapes
     if len(along) < len(squares):
-        chosen = np.array([view != "none" for view in views])
-        squares, rows = squares[np.repeat(chosen, rows)], rows[chosen]
+        squares = squares[np.repeat([view != "none" for view in views], [n for n, _ in shapes])]
+        shapes = tuple(shape for shape, view in zip(shapes, views, strict=True) if view != "none")
     if "layer" in views:
-        starts, whole = np.cumsum(rows) - rows, np.repeat([view == "layer" for view in views if view != "none"], rows)
+        rows = [n for n, _ in shapes]
+        starts, whole = np.cumsum([0, *rows[:-1]]), np.repeat([view == "layer" for view in views if view != "none"], rows)
         along, squares = (np.where(whole, np.repeat(np.add.reduceat(values, starts), rows), values) for values in (along, squares))
     decay = group["lr"] * group["weight_decay"]
     shares = decay * (1 - group["wd_ratio"]) + ((1 - decay) * squares - along) / (np.sqrt(squares) + group["eps"]) ** 2
-    for weight, was, share in zip(weights, before, np.split(shares, np.cumsum(rows)[:-1]), strict=True):
-        was *= share.astype(was.dtype)[:, None]
+    shares = shares.astype(weights[0].dtype)[:, None]
+    end = 0
+    for weight, was in zip(weights, before, strict=True):
+        begin, end = end, end + len(weight)
+        was *= shares[begin:end]
         weight += was
 
 
@@ -464,18 +466,15 @@ def _laid_out_as(gradient: Tensor, weight: Tensor) -> Tensor:
 
 
 def _sums_over_rows(of_gradients: list[np.ndarray], of_weights: list[np.ndarray]) -> RowStatistics:
-    shapes = np.array([weight.shape for weight in of_weights])
+    sums = _row_dots_on_host([(of_gradients, of_weights), (of_gradients, of_gradients), (of_weights, of_weights)])
 
-    return RowStatistics(
-        _row_dots_on_host(of_gradients, of_weights),
-        _row_dots_on_host(of_gradients, of_gradients),
-        _row_dots_on_host(of_weights, of_weights),
-        *shapes.T,
-    )
+    return RowStatistics(sums, tuple(weight.shape for weight in of_weights))
 
 
 def _rows_in_memory(tensor: Tensor) -> np.ndarray:
     """Return a dense tensor of the CPU as the matrix of its rows, in its own memory and order."""
+    if tensor.ndim == 2 and tensor.is_contiguous():
+        return tensor.numpy(force=True)  # one call into the library: in small networks the calls are what costs
     n = len(tensor)
     length = tensor.numel() // n
 
@@ -487,9 +486,21 @@ def _matrices(tensors: Sequence[Tensor]) -> list[np.ndarray]:
     return [_wide(tensor.detach()).flatten(1).cpu().numpy() for tensor in tensors]
 
 
-def _row_dots_on_host(a: Sequence[np.ndarray], b: Sequence[np.ndarray]) -> np.ndarray:
-    """Return the dot products of the rows of all matrices, ``(N,)`` float64. BLAS by row takes half the time of product and sum by torch."""
-    return np.concatenate([np.vecdot(x, y) for x, y in zip(a, b, strict=True)], dtype=np.float64)
+def _row_dots_on_host(pairs: Sequence[tuple[Sequence[np.ndarray], Sequence[np.ndarray]]]) -> np.ndarray:
+    """
+    Return the dot products of the rows of all matrices of each pair of lists, ``(P, N)`` float64.
+
+    BLAS by row takes half the time of product and sum by torch.
+    """
+    matrices = pairs[0][1]
+    sums = np.empty((len(pairs), sum(map(len, matrices))), dtype=matrices[0].dtype)
+    for (first, second), line in zip(pairs, sums, strict=True):
+        end = 0
+        for x, y in zip(first, second, strict=True):
+            begin, end = end, end + len(y)
+            np.vecdot(x, y, out=line[begin:end])
+
+    return sums.astype(np.float64)
 
 
 class _Thresholds(NamedTuple):
@@ -501,11 +512,11 @@ class _Thresholds(NamedTuple):
 
 
 @functools.lru_cache(maxsize=64)
-def _squared_thresholds(rows: tuple[int, ...], lengths: tuple[int, ...], delta: float) -> _Thresholds:
+def _squared_thresholds(shapes: tuple[tuple[int, int], ...], delta: float) -> _Thresholds:
     """Return what is the same at every step."""
-    counts, sizes = np.array(rows), np.array(lengths)
+    counts, lengths = np.array(shapes).T
 
-    return _Thresholds(np.cumsum(counts) - counts, np.repeat(delta * delta / sizes, counts), delta * delta / (counts * sizes))
+    return _Thresholds(np.cumsum(counts) - counts, np.repeat(delta * delta / lengths, counts), delta * delta / (counts * lengths))
 
 
 def _row_dots(a: Tensor, b: Tensor) -> Tensor:

@@ -364,6 +364,7 @@ def test_raw_data_is_listed_fetched_and_verified(bench, tmp_path):
     home = {"BENCH_DATA_HOME": str(tmp_path / "cache")}
 
     before = bench("data", "list", **home).stdout
+    listed = {item["name"]: item for item in json.loads(bench("data", "list", "--json", **home).stdout)}
     fetched = bench("data", "fetch", "digits", **home)
     verified = bench("data", "verify", **home)
     array = next(Path(tmp_path / "cache").rglob("*.npy"))
@@ -371,7 +372,8 @@ def test_raw_data_is_listed_fetched_and_verified(bench, tmp_path):
     damaged = bench("data", "verify", **home)
     typo = bench("data", "fetch", "digit", **home)
 
-    assert re.search(r"digits +- +0.1 +CC BY 4.0 +noisy_digits", before)
+    assert re.search(r"^digits +- +0.1 +CC BY 4.0 ", before, flags=re.MULTILINE)
+    assert "noisy_digits" in listed["digits"]["suites"]
     assert fetched.returncode == 0
     assert verified.stdout == "digits: ok\n"
     assert damaged.returncode == 1
