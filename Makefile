@@ -9,10 +9,10 @@ leaderboard: .venv/installed
 	$(BIN)/bench run suites/noisy_labels.yaml
 
 test: .venv/installed-test
-	$(BIN)/python -m pytest -n 2 --dist worksteal
+	$(BIN)/python -m pytest -n 2 --dist loadgroup
 
 test-quick: .venv/installed-test
-	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not slow and not data"
+	$(BIN)/python -m pytest -n 2 --dist loadgroup -m "not slow and not data"
 
 check: .venv/installed-test
 	$(BIN)/ruff format --check .

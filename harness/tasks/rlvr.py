@@ -23,7 +23,7 @@ from torch.nn.functional import log_softmax
 
 from harness.errors import TrialDiverged
 from harness.tasks.rlvr_losses import masked_mean
-from harness.tasks.rlvr_policy import Policy, PolicySettings, TokenFacts, response_mask
+from harness.tasks.rlvr_policy import PolicySettings, TokenFacts, TokenPolicy, response_mask
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -46,6 +46,7 @@ __all__ = [
 
 SAMPLE_BATCH = 2048  # responses that are sampled at once: their cache is some 80 MB
 DIVERSITY_SAMPLES = 16
+POLICY_FILE = "policy.safetensors"
 LAST_ITERATIONS = 10  # whose rollouts give the entropy at the end
 
 
@@ -62,6 +63,9 @@ class Environment(Protocol):
     @property
     def policy_settings(self) -> PolicySettings:
         """The policy that its tokens need."""
+
+    def build_policy(self) -> TokenPolicy:
+        """Build that policy, its weights drawn from the global generator of torch or pretrained."""
 
     @property
     def rewards(self) -> tuple[str, ...]:
@@ -100,7 +104,7 @@ class Pretraining:
     How the base policy is trained: AdamW with decay 0.01, 50 steps of warm-up, then a cosine to 0.
 
     Args:
-        steps: Of the optimiser.
+        steps: Of the optimiser; 0 for a policy that comes pretrained.
         batch: Examples a step.
         examples: That are drawn for it.
         learning_rate: The highest.
@@ -230,8 +234,8 @@ class Learner:
         settings: The protocol's.
     """
 
-    policy: Policy
-    base: Policy
+    policy: TokenPolicy
+    base: TokenPolicy
     settings: RlvrProtocol
     iterations: int
     run: Run
@@ -417,9 +421,9 @@ class Outcome:
     What the metrics of this task read.
 
     Args:
-        responses: ``(L, n, k, T)`` uint8, k responses to each test prompt after the last iteration.
-        base_responses: ``(L, n, k, T)`` uint8, of the base policy.
-        diverse_responses: ``(n, 16, T)`` uint8, to the prompts of the level with many solutions; ``(0, 16, T)`` where there is none.
+        responses: ``(L, n, k, T)`` uint8 or int32, k responses to each test prompt after the last iteration.
+        base_responses: ``(L, n, k, T)``, of the base policy.
+        diverse_responses: ``(n, 16, T)``, to the prompts of the level with many solutions; ``(0, 16, T)`` where there is none.
         entropy: ``(I,)`` of the rollouts of each iteration, averaged over tokens; NaN-free, and 0 in an iteration without rollouts.
         had_rollouts: ``(I,)`` 1 in an iteration with rollouts.
         kl_to_base: Scalar, the mean divergence from the base policy over the tokens of the test responses on reasoning levels.
@@ -469,9 +473,14 @@ class RlvrProtocol:
     evaluate_every: Annotated[int, Ge(1)] = 20
 
     def build_artifact(self, data: RlvrData, run: Run, folder: Path) -> None:
-        """Train the base policy and write it, ``policy.safetensors``, with its responses to the test prompts, ``responses.npy``."""
+        """
+        Train the base policy and write it, ``policy.safetensors``, with its responses to the test prompts, ``responses.npy``.
+
+        A policy that comes pretrained is not written: the environment builds it again.
+        """
         policy = pretrain(data.pretraining, data.environment, run)
-        save_file(policy.state_dict(), folder / "policy.safetensors")
+        if data.pretraining.steps:
+            save_file(policy.state_dict(), folder / POLICY_FILE)
         np.save(folder / "responses.npy", self._answers(policy, data, run))
 
     def confront(self, method: RlvrMethod, data: RlvrData, run: Run, privileges: tuple[str, ...]) -> Outcome:
@@ -486,7 +495,7 @@ class RlvrProtocol:
         mixtures = data.environment.mixtures
         if self.mixture not in mixtures:
             raise ValueError(f"the environment has no mixture '{self.mixture}'; it has {', '.join(mixtures)}")
-        base, policy = (_loaded(data.environment.policy_settings, run) for _ in range(2))
+        base, policy = (_loaded(data.environment, run) for _ in range(2))
         base_responses = np.load(run.artifact / "responses.npy")
         run.artifact = None
         iterations = run.budget.require("steps")
@@ -529,21 +538,22 @@ class RlvrProtocol:
         """Return the data with the questions that responses are verified against in random order: those of one level where another's were."""
         return replace(data, questions=rng.permutation(data.questions))
 
-    def _answers(self, policy: Policy, data: RlvrData, run: Run) -> NDArray[np.uint8]:
+    def _answers(self, policy: TokenPolicy, data: RlvrData, run: Run) -> NDArray[np.generic]:
         """Sample responses to all test prompts: ``(L, n, k, T)``."""
         generator = run.torch_rng("evaluation")
         prompts = torch.from_numpy(data.prompts).to(run.device)
 
         return np.stack([_responses(policy, level, self.samples, generator) for level in prompts])
 
-    def _diverse(self, policy: Policy, data: RlvrData, run: Run) -> NDArray[np.uint8]:
+    def _diverse(self, policy: TokenPolicy, data: RlvrData, run: Run) -> NDArray[np.generic]:
         prompts = torch.from_numpy(data.prompts[data.many_solutions] if data.many_solutions >= 0 else data.prompts[0, :0]).to(run.device)
         if len(prompts) == 0:
-            return np.empty((0, DIVERSITY_SAMPLES, data.environment.policy_settings.response_length), dtype=np.uint8)
+            settings = data.environment.policy_settings
+            return np.empty((0, DIVERSITY_SAMPLES, settings.response_length), dtype=_token_type(settings))
 
         return _responses(policy, prompts, DIVERSITY_SAMPLES, run.torch_rng("diversity"))
 
-    def _glance(self, policy: Policy, data: RlvrData, run: Run) -> dict[str, float]:
+    def _glance(self, policy: TokenPolicy, data: RlvrData, run: Run) -> dict[str, float]:
         """Test on a tenth of the prompts, for the curves."""
         few = max(1, data.prompts.shape[1] // 10)
         generator = run.torch_rng("glance")
@@ -557,11 +567,13 @@ class RlvrProtocol:
         return {f"{group}_accuracy": float(np.mean(values)) for group, values in found.items()}
 
 
-def pretrain(settings: Pretraining, environment: Environment, run: Run) -> Policy:
-    """Train the base policy on the responses of the environment's examples (streams ``init``, ``pretraining`` and ``batches``)."""
+def pretrain(settings: Pretraining, environment: Environment, run: Run) -> TokenPolicy:
+    """Build the base policy and train it on the responses of the environment's examples (streams ``init``, ``pretraining`` and ``batches``)."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(int(run.rng("init").integers(2**62)))
-        policy = Policy(environment.policy_settings).to(run.device)
+        policy = environment.build_policy().to(run.device)
+    if settings.steps == 0:
+        return policy
     arrays = environment.pretraining(settings.examples, run.rng("pretraining"))
     prompts, responses = (torch.from_numpy(array).to(run.device) for array in arrays)
     mask = response_mask(responses, policy.settings.pad, policy.settings.end)
@@ -615,26 +627,32 @@ def verified(environment: Environment, prompts: Tensor, responses: Tensor) -> tu
     )
 
 
-def _loaded(settings: PolicySettings, run: Run) -> Policy:
-    policy = Policy(settings)
-    policy.load_state_dict(load_file(run.artifact / "policy.safetensors"))  # type: ignore[operator]  # it was looked for before
+def _loaded(environment: Environment, run: Run) -> TokenPolicy:
+    policy = environment.build_policy()
+    file = run.artifact / POLICY_FILE  # type: ignore[operator]  # it was looked for before
+    if file.exists():
+        policy.load_state_dict(load_file(file))
 
     return policy.to(run.device)
 
 
-def _sampled(policy: Policy, prompts: Tensor, per_prompt: int, generator: torch.Generator) -> Tensor:
+def _sampled(policy: TokenPolicy, prompts: Tensor, per_prompt: int, generator: torch.Generator) -> Tensor:
     return torch.cat([policy.sample(part, per_prompt, generator) for part in torch.split(prompts, max(1, SAMPLE_BATCH // per_prompt))])
 
 
-def _responses(policy: Policy, prompts: Tensor, per_prompt: int, generator: torch.Generator) -> NDArray[np.uint8]:
-    """Return ``(n, per_prompt, T)``."""
+def _responses(policy: TokenPolicy, prompts: Tensor, per_prompt: int, generator: torch.Generator) -> NDArray[np.generic]:
+    """Return ``(n, per_prompt, T)``, in the smallest type that holds the vocabulary."""
     sampled = _sampled(policy, prompts, per_prompt, generator).view(len(prompts), per_prompt, -1)
 
-    return sampled.cpu().numpy().astype(np.uint8)
+    return sampled.cpu().numpy().astype(_token_type(policy.settings))
+
+
+def _token_type(settings: PolicySettings) -> type[np.generic]:
+    return np.uint8 if settings.vocabulary <= 256 else np.int32
 
 
 @torch.no_grad()
-def _divergence(policy: Policy, base: Policy, data: RlvrData, responses: NDArray[np.uint8], device: str) -> float:
+def _divergence(policy: TokenPolicy, base: TokenPolicy, data: RlvrData, responses: NDArray[np.generic], device: str) -> float:
     """Return the mean divergence from the base over the tokens of the first response to each prompt of the reasoning levels."""
     rows = [i for i, level in enumerate(data.levels) if level.group == "reasoning"]
     prompts = torch.from_numpy(data.prompts[rows].reshape(-1, data.prompts.shape[-1])).to(device)

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import log_softmax, scaled_dot_product_attention
 
-__all__ = ["Policy", "PolicySettings", "TokenFacts", "response_mask"]
+__all__ = ["NEVER", "Policy", "PolicySettings", "TokenFacts", "TokenPolicy", "draw_tokens", "response_mask"]
 
 EMBEDDING_STD, WEIGHT_STD = 0.05, 0.02
 COMPACT_BELOW = 0.9  # the rows of ended responses are dropped once so few are left
@@ -70,7 +70,44 @@ def response_mask(responses: Tensor, pad: int, end: int) -> Tensor:
     return (before & (responses != pad)).float()
 
 
-class Policy(nn.Module):
+class TokenPolicy(nn.Module):
+    """What the task needs of a policy, whatever it is made of."""
+
+    settings: PolicySettings
+
+    def response_logits(self, prompts: Tensor, responses: Tensor) -> Tensor:
+        """
+        Return the restricted logits ``(B, T, V)`` that each token of the responses is drawn from.
+
+        Args:
+            prompts: ``(B, prompt_length)``.
+            responses: ``(B, T)``, behind the end whatever it is.
+        """
+        raise NotImplementedError
+
+    def sample(self, prompts: Tensor, per_prompt: int, generator: torch.Generator, temperature: float = 1.0) -> Tensor:
+        """
+        Sample responses: ``(n * per_prompt, response_length)``, those of a prompt side by side, PAD behind the end.
+
+        Args:
+            prompts: ``(n, prompt_length)``.
+            per_prompt: Responses to each.
+            generator: Of the CPU; decides the draws.
+            temperature: What logits are divided by.
+        """
+        raise NotImplementedError
+
+    def facts(self, prompts: Tensor, responses: Tensor) -> TokenFacts:
+        """Return log-probability and entropy of each token of the responses; behind the end they mean nothing."""
+        logp = log_softmax(self.response_logits(prompts, responses), dim=-1)
+
+        return TokenFacts(
+            logp=logp.gather(2, responses[:, :, None]).squeeze(2),
+            entropy=-(logp.exp() * logp.clamp(min=NEVER)).sum(dim=-1),
+        )
+
+
+class Policy(TokenPolicy):
     """
     A decoder with pre-normalisation, learned absolute positions and an output layer of its own.
 
@@ -100,13 +137,7 @@ class Policy(nn.Module):
                 nn.init.normal_(module.weight, std=EMBEDDING_STD)
 
     def response_logits(self, prompts: Tensor, responses: Tensor) -> Tensor:
-        """
-        Return the restricted logits ``(B, T, V)`` that each token of the responses is drawn from.
-
-        Args:
-            prompts: ``(B, prompt_length)``.
-            responses: ``(B, T)``, behind the end whatever it is.
-        """
+        """As :meth:`TokenPolicy.response_logits`."""
         inputs = torch.cat([prompts, responses[:, :-1]], dim=1)
         n = inputs.shape[1]
         keys = inputs != self.settings.pad
@@ -119,26 +150,9 @@ class Policy(nn.Module):
 
         return self._logits(x[:, prompts.shape[1] - 1 :])
 
-    def facts(self, prompts: Tensor, responses: Tensor) -> TokenFacts:
-        """Return log-probability and entropy of each token of the responses; behind the end they mean nothing."""
-        logp = log_softmax(self.response_logits(prompts, responses), dim=-1)
-
-        return TokenFacts(
-            logp=logp.gather(2, responses[:, :, None]).squeeze(2),
-            entropy=-(logp.exp() * logp.clamp(min=NEVER)).sum(dim=-1),
-        )
-
     @torch.no_grad()
     def sample(self, prompts: Tensor, per_prompt: int, generator: torch.Generator, temperature: float = 1.0) -> Tensor:
-        """
-        Sample responses: ``(n * per_prompt, response_length)``, those of a prompt side by side, PAD behind the end.
-
-        Args:
-            prompts: ``(n, prompt_length)``.
-            per_prompt: Responses to each.
-            generator: Of the CPU; decides the draws.
-            temperature: What logits are divided by.
-        """
+        """As :meth:`TokenPolicy.sample`."""
         settings = self.settings
         n, length = prompts.shape
         keys = prompts != settings.pad
@@ -159,7 +173,7 @@ class Policy(nn.Module):
         going = torch.ones(len(rows), dtype=torch.bool, device=prompts.device)
         for step in range(settings.response_length):
             uniform = torch.rand(n * per_prompt, settings.vocabulary, generator=generator).to(prompts.device)[rows]
-            token = _draw(logits / temperature, uniform)
+            token = draw_tokens(logits / temperature, uniform)
             token = torch.where(going, token, settings.pad)
             responses[rows, step] = token
             going = going & (token != settings.end)
@@ -183,8 +197,8 @@ class Policy(nn.Module):
         return logits
 
 
-def _draw(logits: Tensor, uniform: Tensor) -> Tensor:
-    """Draw a token a row by the Gumbel trick."""
+def draw_tokens(logits: Tensor, uniform: Tensor) -> Tensor:
+    """Draw a token a row by the Gumbel trick: ``(B,)`` of logits and uniform numbers in [0, 1), ``(B, V)`` each."""
     return (logits - (-uniform.clamp(min=1e-20).log()).log()).argmax(dim=-1)
 
 

@@ -14,20 +14,31 @@ BUNDLED = [plugin.name for plugin in REGISTRY.plugins if plugin.source == "bundl
 
 def needs_a_registry(check):
     """Whether a check loads a data set whose public data no installed package carries."""
-    raw = getattr(check.subject.spec, "raw", ()) if check.subject.kind == "dataset" else ()
+    if check.subject.kind != "dataset":
+        return False
+    spec = check.subject.spec
 
-    return any(all(source.kind != "package" for source in item.sources) for item in raw)
+    return bool(spec.artifacts) or any(all(source.kind != "package" for source in item.sources) for item in spec.raw)
+
+
+def as_groups(checks):
+    """Keep the checks of a subject in one process, where they share its trials."""
+    return [
+        pytest.param(*each.values, id=each.id, marks=(*each.marks, pytest.mark.xdist_group(f"{check.subject.kind}-{check.subject.name}")))
+        for each in as_parameters(checks)
+        for check in each.values
+    ]
 
 
 CHECKS = checks_of(BUNDLED, REGISTRY)
 
 
-@pytest.mark.parametrize("check", as_parameters(check for check in CHECKS if not needs_a_registry(check)))
+@pytest.mark.parametrize("check", as_groups(check for check in CHECKS if not needs_a_registry(check)))
 def test_a_bundled_plugin_conforms(check):
     check()
 
 
 @pytest.mark.data
-@pytest.mark.parametrize("check", as_parameters(check for check in CHECKS if needs_a_registry(check)))
+@pytest.mark.parametrize("check", as_groups(check for check in CHECKS if needs_a_registry(check)))
 def test_a_bundled_data_set_conforms(check):
     check()

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from harness import Run
 from harness.tasks import micro_rlvr as micro
 from harness.tasks.rlvr import Pretraining, RlvrData, TestLevel
-from harness.tasks.rlvr_policy import PolicySettings
+from harness.tasks.rlvr_policy import Policy, PolicySettings
 
 __all__ = ["MIXTURES", "MicroEnvironment", "MicroRlvr", "MicroRlvrSketch"]
 
@@ -37,6 +37,10 @@ class MicroEnvironment:
     rewards = ("accuracy", "format", "scratch", "overlap")
     mixtures = MIXTURES
     general = micro.GENERAL_SKILLS
+
+    def build_policy(self) -> Policy:
+        """Build a decoder of 0.1 million parameters."""
+        return Policy(self.policy_settings)
 
     def draw(self, level: str, n: int, rng: np.random.Generator) -> NDArray[np.int64]:
         """Draw training prompts of a level, ``(n, 11)``; no test prompt of a divided level is among them."""

@@ -38,19 +38,29 @@ def pass_at_k(outcome: Outcome, data: RlvrData) -> float:
     return float(_scores(outcome.responses, data, "reasoning").max(axis=2).mean())
 
 
-def hardest_pass_at_k(outcome: Outcome, data: RlvrData) -> float:
-    """Return :func:`pass_at_k` of the levels that the base policy never saw."""
+def hardest_pass_at_k(outcome: Outcome, data: RlvrData) -> float | None:
+    """Return :func:`pass_at_k` of the levels that the base policy never saw; ``None`` where there are none."""
+    if not _has(data, "hardest"):
+        return None
+
     return float(_scores(outcome.responses, data, "hardest").max(axis=2).mean())
 
 
-def general_accuracy(outcome: Outcome, data: RlvrData) -> float:
-    """Return the share of right responses on the general skills, in [0, 1]."""
+def general_accuracy(outcome: Outcome, data: RlvrData) -> float | None:
+    """Return the share of right responses on the general skills, in [0, 1]; ``None`` where none are tested."""
+    if not _has(data, "general"):
+        return None
+
     return float(_scores(outcome.responses, data, "general").mean())
 
 
-def forgetting(outcome: Outcome, data: RlvrData) -> float:
-    """Return the accuracy of the base policy on the general skills less that of the policy, in [-1, 1]."""
-    return float(_scores(outcome.base_responses, data, "general").mean()) - general_accuracy(outcome, data)
+def forgetting(outcome: Outcome, data: RlvrData) -> float | None:
+    """Return the accuracy of the base policy on the general skills less that of the policy, in [-1, 1]; ``None`` where none are tested."""
+    if not _has(data, "general"):
+        return None
+    before, after = (float(_scores(responses, data, "general").mean()) for responses in (outcome.base_responses, outcome.responses))
+
+    return before - after
 
 
 def format_rate(outcome: Outcome, data: RlvrData) -> float:
@@ -103,7 +113,11 @@ def demonstrations(outcome: Outcome, data: RlvrData) -> float:
     return float(outcome.demonstrations)
 
 
-def _scores(responses: NDArray[np.uint8], data: RlvrData, group: str, name: str = "accuracy") -> NDArray[np.float64]:
+def _has(data: RlvrData, group: str) -> bool:
+    return any(level.group == group for level in data.levels)
+
+
+def _scores(responses: NDArray[np.generic], data: RlvrData, group: str, name: str = "accuracy") -> NDArray[np.float64]:
     """Verify the responses to the levels of a group: ``(levels, n, k)``."""
     rows = [i for i, level in enumerate(data.levels) if level.group == group]
     _, n, k, length = responses.shape
