@@ -13,6 +13,7 @@ PAGE = Path(__file__).with_name("data.md")
 
 HEADINGS = {
     "datasets.images": "Images",
+    "datasets.lm_pretraining": "Text",
     "datasets.ratings": "Ratings and logged decisions",
     "datasets.tables": "Tables",
     "datasets.text": "Text",

@@ -38,6 +38,7 @@ PAGES = sorted(path for path in DOCS.rglob("*.md") if path.relative_to(DOCS).par
 NOT_RUN = {
     ("howto/cluster.md", "needs a cluster"),
     ("howto/gpu.md", "needs a GPU"),
+    ("howto/lm_eval.md", "it is tested on its own, in tests/harness/test_lm_scores.py"),
     ("howto/tracker.md", "they serve until Ctrl-C"),
     ("trust.md", "times and commits are those of that day"),
     ("trust.md", "the bundle was forged for this page"),

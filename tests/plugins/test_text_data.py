@@ -38,7 +38,10 @@ from plugins.datasets.text.domains import PARTS, load_domains, mail_body, part_o
 from plugins.datasets.text.domains_bpe import END_OF_TEXT, DomainsBpe, train_bpe
 from plugins.datasets.text.gpt2_bpe import GPT2_BPE, read_gpt2_bpe
 from plugins.datasets.text.openwebtext import OPENWEBTEXT
+from plugins.datasets.text.pararule import FILE as PARARULE_FILE
+from plugins.datasets.text.pararule import PARARULE, read_pararule
 from plugins.datasets.text.python_stdlib import PYTHON_STDLIB, read_python_stdlib
+from plugins.datasets.text.quartz import QUARTZ, read_quartz
 from plugins.datasets.text.sarcasm import EXAMPLES, HEADLINES, SARCASM, read_chats, read_headlines
 from plugins.datasets.text.schelling_point import read_passages
 from plugins.datasets.text.spam_assassin import GROUPS, PACKAGED, SPAM_ASSASSIN, read_mails
@@ -91,7 +94,7 @@ def test_each_source_leads_to_a_reader(raw):
 
 
 def test_the_sets_that_share_an_archive_name_the_same_one():
-    sources = [raw.sources for raw in (SARCASM, OPENWEBTEXT, WIKIPEDIA_PASSAGES)]
+    sources = [raw.sources for raw in (SARCASM, OPENWEBTEXT, PARARULE, QUARTZ, WIKIPEDIA_PASSAGES)]
     archives = {
         (source.name, source.version, source.sha256, source.shared) for given in sources for source in given if source.kind == "pypi"
     }
@@ -133,6 +136,63 @@ def test_sarcasm_has_its_headlines_of_both_classes():
     assert not EXAMPLES & set(headlines)
     assert headlines[0] == "thirtysomething scientists unveil doomsday clock of hair loss"
     assert arrays["y"][0] == 1
+
+
+# Questions and statements
+
+
+def test_questions_are_read_with_both_answers(tmp_path):
+    questions = [("Does B: it\n rise", "no", "yes, A: fast", "B"), ("It will", "fall", "rise", "A")]
+    rows = [
+        {"input": [{"role": "system", "content": "A or B"}, {"role": "user", "content": f"{text}\n\n A: {a}\n B: {b}"}], "ideal": right}
+        for text, a, b, right in questions
+    ]
+    write(tmp_path / "below" / "samples.jsonl", "\n".join(map(json.dumps, rows)) + "\n")
+
+    arrays = read_quartz(tmp_path)
+
+    assert texts_of(arrays) == ["Does B: it\n rise", "It will"]
+    assert texts_of(arrays, "choice", "choice_offsets") == ["no", "yes, A: fast", "fall", "rise"]
+    assert arrays["y"].tolist() == [1, 0]
+
+
+@pytest.mark.data
+def test_quartz_has_its_questions_and_its_answers_are_balanced():
+    arrays = loaded(QUARTZ)
+    choices = texts_of(arrays, "choice", "choice_offsets")
+
+    assert np.bincount(arrays["y"]).tolist() == [1932, 1928]
+    assert len(texts_of(arrays)) == 3860
+    assert (texts_of(arrays)[1], choices[2:4]) == ("As you monitor sound waves closer to a speaker they become", ["louder", "quieter"])
+    assert all(choice == choice.strip() and choice for choice in choices)
+
+
+def test_statements_are_read_with_their_passages(tmp_path):
+    statements = [
+        ("Anne is big. All big people are nice. ", "Anne is nice.", "true"),
+        ("Question: is a word. ", "Bob is not big.", "false"),
+    ]
+    rows = [
+        {"input": [{"content": "true or false"}, {"content": f"\nPassage: {text}Question: {said} \nAnswer: "}], "ideal": right}
+        for text, said, right in statements
+    ]
+    write(tmp_path / "below" / PARARULE_FILE, "\n".join(map(json.dumps, rows)) + "\n")
+
+    arrays = read_pararule(tmp_path)
+
+    assert texts_of(arrays) == ["Anne is big. All big people are nice.", "Question: is a word."]
+    assert texts_of(arrays, "question", "question_offsets") == ["Anne is nice.", "Bob is not big."]
+    assert arrays["y"].tolist() == [1, 0]
+
+
+@pytest.mark.data
+def test_pararule_has_its_statements_on_fewer_passages():
+    arrays = loaded(PARARULE)
+    passages = texts_of(arrays)
+
+    assert np.bincount(arrays["y"]).tolist() == [1034, 966]
+    assert (len(passages), len(set(passages)), max(Counter(passages).values())) == (2000, 1006, 6)
+    assert texts_of(arrays, "question", "question_offsets")[0] == "Fiona is not big."
 
 
 def test_the_noisy_set_refuses_more_headlines_than_there_are():

@@ -7,7 +7,9 @@ from plugins.datasets.text.austen import AUSTEN
 from plugins.datasets.text.brown import BROWN
 from plugins.datasets.text.gpt2_bpe import GPT2_BPE
 from plugins.datasets.text.openwebtext import OPENWEBTEXT
+from plugins.datasets.text.pararule import PARARULE
 from plugins.datasets.text.python_stdlib import PYTHON_STDLIB
+from plugins.datasets.text.quartz import QUARTZ
 from plugins.datasets.text.sarcasm import SARCASM
 from plugins.datasets.text.spam_assassin import SPAM_ASSASSIN
 from plugins.datasets.text.wiki_leads import WIKI_LEADS
@@ -23,7 +25,9 @@ def bench_raw_data() -> list[RawData]:
         BROWN,
         GPT2_BPE,
         OPENWEBTEXT,
+        PARARULE,
         PYTHON_STDLIB,
+        QUARTZ,
         SARCASM,
         SMS_SPAM,
         SPAM_ASSASSIN,
