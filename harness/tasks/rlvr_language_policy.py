@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -32,11 +33,22 @@ class LanguagePolicy(TokenPolicy):
             raise ValueError(f"token {settings.pad} is both padding and the end of a response; the policy needs two tokens for them")
         super().__init__()
         self.settings = settings
+        self._names = {f"model.{name}" for name, _ in model.named_parameters()}  # of weights that are shared the first
         self.model = model.eval()  # type: ignore[no-untyped-call]  # the library leaves it untyped
 
     def train(self, mode: bool = True) -> LanguagePolicy:
         """Stay in evaluation mode."""
         return super().train(False)
+
+    def state_dict(self, *args: Any, **kwargs: Any) -> Any:  # Any: as torch has it
+        """Return each weight once: an output layer that shares the embedding's is left out, since files know no shared memory."""
+        return {name: value for name, value in super().state_dict(*args, **kwargs).items() if name in self._names}
+
+    def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False) -> Any:  # Any: as torch has it
+        """Load what :meth:`state_dict` gave."""
+        shared = {name: value for name, value in super().state_dict().items() if name not in self._names}
+
+        return super().load_state_dict({**shared, **state_dict}, strict, assign)
 
     def response_logits(self, prompts: Tensor, responses: Tensor) -> Tensor:
         """As :meth:`TokenPolicy.response_logits`, float32."""
@@ -55,33 +67,32 @@ class LanguagePolicy(TokenPolicy):
     @torch.no_grad()
     def sample(self, prompts: Tensor, per_prompt: int, generator: torch.Generator, temperature: float = 1.0) -> Tensor:
         """As :meth:`TokenPolicy.sample`."""
+        from transformers import DynamicCache
+
         settings = self.settings
-        repeated = prompts.repeat_interleave(per_prompt, dim=0)
-        n = len(repeated)
-        attended = (repeated != settings.pad).long()
+        attended = (prompts != settings.pad).long()
         positions = _positions(attended)
-        output = self.model(input_ids=repeated, attention_mask=attended, position_ids=positions, use_cache=True, logits_to_keep=1)
+        cache = DynamicCache(config=self.model.config)
+        output = self.model(
+            input_ids=prompts, attention_mask=attended, position_ids=positions, cache=cache, use_cache=True, logits_to_keep=1
+        )
+        cache.batch_repeat_interleave(per_prompt)
+        attended, last = (values.repeat_interleave(per_prompt, dim=0) for values in (attended, positions[:, -1:]))
+        logits = self._restricted(output.logits[:, -1]).repeat_interleave(per_prompt, dim=0)
+        n = len(logits)
         responses = torch.full((n, settings.response_length), settings.pad, device=prompts.device)
         going = torch.ones(n, dtype=torch.bool, device=prompts.device)
-        last = positions[:, -1:]
         for step in range(settings.response_length):
-            logits = self._restricted(output.logits[:, -1]) / temperature
             uniform = torch.rand(n, settings.vocabulary, generator=generator).to(prompts.device)
-            token = torch.where(going, draw_tokens(logits, uniform), settings.pad)
+            token = torch.where(going, draw_tokens(logits / temperature, uniform), settings.pad)
             responses[:, step] = token
             going = going & (token != settings.end)
             if step == settings.response_length - 1 or not bool(going.any()):
                 break
             attended = torch.cat([attended, torch.ones_like(attended[:, :1])], dim=1)
             last = last + 1
-            output = self.model(
-                input_ids=token[:, None],
-                attention_mask=attended,
-                position_ids=last,
-                past_key_values=output.past_key_values,
-                use_cache=True,
-                logits_to_keep=1,
-            )
+            output = self.model(input_ids=token[:, None], attention_mask=attended, position_ids=last, cache=cache, use_cache=True)
+            logits = self._restricted(output.logits[:, -1])
 
         return responses
 
