@@ -13,7 +13,7 @@ import multiprocessing
 import os
 import signal
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -69,10 +69,12 @@ class Executions:
     Args:
         registry: What is loaded.
         seconds: What one trial may take before its worker is killed.
+        tasks: Names of the tasks whose methods, data sets and metrics will be checked; workers start with these imported.
     """
 
-    def __init__(self, registry: Registry, seconds: float = SECONDS) -> None:
+    def __init__(self, registry: Registry, seconds: float = SECONDS, tasks: Collection[str] = ()) -> None:
         self._registry = registry
+        self._tasks = frozenset(tasks)
         self._code = CodeIndex(registry.roots, registry.paths)
         self._seconds = seconds
         self._known: dict[tuple[str, Place], Finished] = {}
@@ -239,8 +241,8 @@ class Executions:
         return came
 
     def _preload(self) -> list[str]:
-        """Name what the server of the workers imports: the tasks that are in use, their metrics, and what torch's first optimiser would (1.4 s)."""
-        tasks = [task for task in self._registry.tasks if _module_of(task.entry) in sys.modules]
+        """Name what the server of the workers imports: the tasks, their metrics, and what torch's first optimiser would (1.4 s)."""
+        tasks = [task for task in self._registry.tasks if task.name in self._tasks]
         measured = [metric.entry for task in tasks for metric in self._registry.metrics if metric.task == task.name]
         late = ["torch._dynamo"] if "torch" in sys.modules else []
 

@@ -32,6 +32,7 @@ MODULES = {
     "rawdata": ("plugins", "PART_CHECKS"),
     "artifact": ("plugins", "PART_CHECKS"),
 }
+OF_A_TASK = ("task", "dataset", "method", "metric")  # subjects whose checks run trials
 
 
 @dataclass(frozen=True)
@@ -124,10 +125,11 @@ def checks_of(
     Raises:
         PluginError: There is no such plugin, it is broken, or an exception is declared for something that does not exist.
     """
-    executions = Executions(registry, SECONDS if seconds is None else seconds)
+    plugins = [_plugin(name, registry) for name in names]
+    tasks = {getattr(spec, "task", spec.name) for plugin in plugins for kind, spec in registry.specs_of(plugin.name) if kind in OF_A_TASK}
+    executions = Executions(registry, SECONDS if seconds is None else seconds, tasks)
     checks: list[Check] = []
-    for name in names:
-        plugin = _plugin(name, registry)
+    for plugin in plugins:
         checks += _with_declared(
             _all_of(plugin, registry, executions), getattr(sys.modules[plugin.module], "expected_failures", {}), plugin.name
         )
