@@ -51,7 +51,7 @@ class LanguagePolicy(TokenPolicy):
         return super().load_state_dict({**shared, **state_dict}, strict, assign)
 
     def response_logits(self, prompts: Tensor, responses: Tensor) -> Tensor:
-        """As :meth:`TokenPolicy.response_logits`, float32."""
+        """As :meth:`harness.tasks.rlvr_policy.TokenPolicy.response_logits`, float32."""
         behind = responses[:, :-1]
         attended = torch.cat([(prompts != self.settings.pad).long(), torch.ones_like(behind)], dim=1)
         output = self.model(
@@ -66,7 +66,7 @@ class LanguagePolicy(TokenPolicy):
 
     @torch.no_grad()
     def sample(self, prompts: Tensor, per_prompt: int, generator: torch.Generator, temperature: float = 1.0) -> Tensor:
-        """As :meth:`TokenPolicy.sample`."""
+        """As :meth:`harness.tasks.rlvr_policy.TokenPolicy.sample`."""
         from transformers import DynamicCache
 
         settings = self.settings
