@@ -115,3 +115,12 @@ def installation(tmp_path_factory: pytest.TempPathFactory) -> Installation:
     (site_packages / "borrowed.pth").write_text(sysconfig.get_path("purelib") + "\n", encoding="utf-8")
 
     return made
+
+
+@pytest.fixture
+def texts_without_pyarrow():
+    """Let pandas keep texts in arrays of its own, as it did where the pickles of data packages were made, though pyarrow is installed."""
+    import pandas as pd
+
+    with pd.option_context("mode.string_storage", "python"):
+        yield

@@ -386,6 +386,7 @@ def _serve(connection: Connection, environment: dict[str, str]) -> None:
         except (EOFError, OSError):
             return
         gc.collect()  # what an earlier trial left in reference cycles is not for this one to find
+        gc.freeze()  # what is left is modules, a million objects that the next collection needs not look at again
         if isinstance(trial, tuple):
             try:
                 connection.send(run_program(trial))

@@ -23,6 +23,7 @@ class Calls:
         return self.call
 
 
+@pytest.mark.usefixtures("texts_without_pyarrow")
 @pytest.mark.parametrize("protocol", range(2, pickle.HIGHEST_PROTOCOL + 1))
 def test_arrays_and_frames_come_back(protocol):
     frame = pd.DataFrame(

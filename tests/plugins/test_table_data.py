@@ -185,6 +185,7 @@ def write_pickle(folder: Path, frame: pd.DataFrame, package: str = "pack", item:
     frame.to_pickle(path, compression="xz")
 
 
+@pytest.mark.usefixtures("texts_without_pyarrow")
 def test_a_pickle_of_the_wheel_and_a_csv_of_the_site_give_the_same(tmp_path):
     write_pickle(tmp_path / "wheel", small_table())
     (tmp_path / "site").mkdir()
@@ -203,6 +204,7 @@ def test_a_pickle_of_the_wheel_and_a_csv_of_the_site_give_the_same(tmp_path):
     assert table["hour"][0] == 0.1
 
 
+@pytest.mark.usefixtures("texts_without_pyarrow")
 def test_a_table_of_the_same_name_in_another_package_is_not_taken(tmp_path):
     write_pickle(tmp_path, small_table(), package="other")
     write_pickle(tmp_path, small_table().head(2), package="pack")
