@@ -238,6 +238,7 @@ def cases() -> list[object]:
     return found
 
 
+@pytest.mark.timeout(900)  # a page is a whole session at a terminal; each of its commands has a limit of its own
 @pytest.mark.parametrize("page", cases())
 def test_a_page_works_as_it_is_written(page, reader):
     for block in blocks_of(page):
