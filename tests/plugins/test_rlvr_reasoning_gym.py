@@ -16,8 +16,6 @@ from plugins.datasets.rlvr.reasoning import END, LEVELS, MIXTURES, PAD, TESTED, 
 from plugins.datasets.text.domains_bpe import train_bpe
 from plugins.metrics.rlvr import metrics
 
-pytest.importorskip("reasoning_gym")
-
 
 @pytest.fixture(scope="module")
 def environment():
