@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -34,6 +34,7 @@ __all__ = [
 
 View = Literal["channel", "layer", "none"]
 
+PORTION = 2**17  # elements of a portion of weights: with gradients, moments and a copy some 2.5 MB, what the second cache of a core holds
 NARROW = (torch.float16, torch.bfloat16)  # their sums over rows are taken in float32, or the threshold would judge noise
 
 
@@ -191,7 +192,8 @@ class _Projecting(torch.optim.Optimizer):
                     self._step_masked(weight, self.state[weight], group)
             else:
                 for dtype in dict.fromkeys(weight.dtype for weight in weights):  # a kernel takes tensors of one type
-                    self._step_at_once([weight for weight in weights if weight.dtype == dtype], group)
+                    for portion in _portions([weight for weight in weights if weight.dtype == dtype]):
+                        self._step_at_once(portion, group)
 
         return loss
 
@@ -392,6 +394,24 @@ class SGDP(_Projecting):
             shares = dict.fromkeys((place for place, _ in invariant), group["wd_ratio"])
             torch._foreach_mul_(weights, [1 - group["lr"] * _decay(group) * shares.get(place, 1.0) for place in range(len(weights))])
         torch._foreach_add_(weights, updates, alpha=-group["lr"])
+
+
+def _portions(weights: Sequence[Tensor]) -> Iterator[list[Tensor]]:
+    """
+    Split weights into lists that are worked through one after the other, each of :data:`PORTION` elements or of one weight more.
+
+    A step reads weights and gradients several times; portions of this size are still in the cache at the second time.
+    """
+    portion: list[Tensor] = []
+    size = 0
+    for weight in weights:
+        portion.append(weight)
+        size += weight.numel()
+        if size >= PORTION:
+            yield portion
+            portion, size = [], 0
+    if portion:
+        yield portion
 
 
 def _decay(group: dict[str, Any]) -> float:
