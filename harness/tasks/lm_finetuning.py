@@ -10,7 +10,6 @@ tasks of lm-eval where the suite names some; the base is judged in the same way.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
@@ -27,7 +26,7 @@ from torch.nn.functional import log_softmax
 
 from harness.errors import TrialDiverged
 from harness.training.language_model import IGNORED, DecoderSettings, pack_windows, sample_losses, window_losses
-from harness.training.lm_fitting import FinetuningRecipe, Sequences, encode, fit_language_model, join_sequences, state_bytes
+from harness.training.lm_fitting import FinetuningRecipe, Sequences, encode, fit_language_model, join_sequences, rate_factor, state_bytes
 from harness.training.lm_scores import score_documents, wrap_tokenizer
 
 if TYPE_CHECKING:
@@ -311,12 +310,7 @@ class FinetuningProtocol(FinetuningRecipe):
             raise ValueError(f"the corpus does not fill one window of {self.window} tokens, and a small base is trained on it")
         model = self._decoder(base, len(tokenizer), run)
         optimizer = torch.optim.AdamW(model.parameters(), lr=base.learning_rate, betas=(0.9, 0.95), weight_decay=0.1)
-        warmup = max(1, base.steps // 20)
-
-        def rate(step: int) -> float:
-            return min((step + 1) / warmup, 0.5 * (1 + math.cos(math.pi * step / base.steps)))
-
-        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, rate)
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: rate_factor(step, base.steps, "cosine", warmup=0.05))
         generator = run.torch_rng("base_batches")
         model.train()
         for step in range(base.steps):

@@ -24,6 +24,7 @@ from torch import Tensor, nn
 from harness.errors import TrialDiverged
 from harness.specs import Search
 from harness.training.language_model import SampleLosses
+from harness.training.lm_fitting import rate_factor
 from harness.training.lm_scores import score_documents, wrap_tokenizer
 from harness.training.parameter_groups import parameter_groups
 
@@ -47,7 +48,6 @@ __all__ = [
     "draw_rows",
     "mixture_shares",
     "pretrain",
-    "rate_factor",
     "token_mean",
     "train_steps",
 ]
@@ -430,24 +430,6 @@ def draw_rows(
     return domain.astype(np.int64), (where * np.array(counts)[domain]).astype(np.int64)
 
 
-def rate_factor(step: int, steps: int, warmup: float, final: float) -> float:
-    """
-    Return what the highest rate is multiplied with: a line up over the warm-up, then half a cosine down towards ``final``.
-
-    Args:
-        step: Counted from 0.
-        steps: All of them.
-        warmup: Share of the steps.
-        final: In [0, 1].
-    """
-    rising = warmup * steps
-    if step < rising:
-        return min(1.0, (step + 1) / rising)
-    progress = (step - rising) / (steps - rising)
-
-    return final + (1 - final) * 0.5 * (1 + math.cos(math.pi * progress))
-
-
 def token_mean(losses: BatchLosses) -> Tensor:
     """Return the mean loss over all tokens of the batch: no weighting."""
     return losses.tokens.sum() / losses.mask.sum()
@@ -480,7 +462,7 @@ def train_steps(
     recipe, workload = data.recipe, data.workload
     shares = data.shares if shares is None else shares
     optimizer = recipe.build_optimizer(model)
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: rate_factor(step, steps, recipe.warmup, recipe.final))
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: rate_factor(step, steps, "cosine", recipe.warmup, recipe.final))
     model.train()
     for step in range(steps):
         drawn = workload.batch(shares, recipe.batch_size, run.rng(f"batches/{step}"))

@@ -161,9 +161,18 @@ def replace_layer(model: nn.Module, name: str, module: nn.Module) -> None:
     setattr(model.get_submodule(parent), child, module)
 
 
-def rate_factor(step: int, steps: int, schedule: Schedule, warmup: float) -> float:
+def rate_factor(step: int, steps: int, schedule: Schedule, warmup: float, final: float = 0.0) -> float:
     """
-    Return what the learning rate is multiplied with in a step, counted from 0; no step has a factor of 0.
+    Return what the highest learning rate is multiplied with in a step: a line up over the warm-up, then the schedule down towards ``final``.
+
+    No step has a factor of 0, unlike in :mod:`harness.training.schedules`: runs are short, and none of their steps is to be lost.
+
+    Args:
+        step: Counted from 0.
+        steps: All of them.
+        schedule: Of the steps behind the warm-up: half a cosine, a line, or constant.
+        warmup: Share of the steps, in [0, 1]; a part of a step counts as one.
+        final: The factor that the schedule tends to, in [0, 1]; a constant one has none.
 
     >>> [rate_factor(step, 4, "linear", 0.25) for step in range(4)]
     [1.0, 1.0, 0.6666666666666667, 0.33333333333333337]
@@ -171,11 +180,12 @@ def rate_factor(step: int, steps: int, schedule: Schedule, warmup: float) -> flo
     rising = math.ceil(warmup * steps)
     if step < rising:
         return (step + 1) / rising
+    if schedule == "constant":
+        return 1.0
     progress = (step - rising) / (steps - rising)
-    if schedule == "cosine":
-        return 0.5 * (1 + math.cos(math.pi * progress))
+    left = 0.5 * (1 + math.cos(math.pi * progress)) if schedule == "cosine" else 1 - progress
 
-    return 1 - progress if schedule == "linear" else 1.0
+    return final + (1 - final) * left
 
 
 def state_bytes(optimizer: torch.optim.Optimizer) -> int:

@@ -174,8 +174,22 @@ def test_the_rate_rises_then_falls_and_is_never_zero(schedule):
     assert (factors[-1] == 1) == (schedule == "constant")
 
 
-def test_one_step_has_the_whole_rate():
-    assert rate_factor(0, 1, "cosine", 0.03) == 1
+@pytest.mark.parametrize("schedule", ["cosine", "linear"])
+def test_the_rate_falls_towards_its_final_share(schedule):
+    factors = [rate_factor(step, 100, schedule, 0.1, final=0.2) for step in range(100)]
+
+    assert factors[10] == 1
+    assert factors[55] == pytest.approx(0.6)
+    assert factors[99] == pytest.approx(0.2, abs=0.01)
+
+
+@pytest.mark.parametrize("warmup", [0.0, 0.03, 1.0])
+def test_one_step_has_the_whole_rate(warmup):
+    assert rate_factor(0, 1, "cosine", warmup) == 1
+
+
+def test_a_warm_up_may_last_to_the_end():
+    assert [rate_factor(step, 2, "cosine", 1.0) for step in range(2)] == [0.5, 1.0]
 
 
 def test_the_first_loss_is_the_mean_over_the_response_tokens_of_the_batch():

@@ -23,7 +23,6 @@ from harness.tasks.lm_pretraining import (
     draw_rows,
     mixture_shares,
     pretrain,
-    rate_factor,
     token_mean,
     train_steps,
 )
@@ -129,18 +128,6 @@ def test_a_batch_follows_from_seed_and_step_whatever_came_before():
 
 
 # The loop
-
-
-def test_the_rate_rises_in_a_line_and_falls_by_half_a_cosine_to_its_share():
-    factors = [rate_factor(step, 100, 0.1, 0.2) for step in range(100)]
-
-    np.testing.assert_allclose(factors[:10], np.arange(1, 11) / 10)
-    assert factors[10] == 1.0
-    assert factors[55] == pytest.approx(0.6)
-    assert factors[99] == pytest.approx(0.2, abs=1e-3)
-    assert [rate_factor(step, 3, 0.0, 1.0) for step in range(3)] == [1.0, 1.0, 1.0]
-    assert [rate_factor(step, 2, 1.0, 0.1) for step in range(2)] == [0.5, 1.0]
-    assert rate_factor(0, 1, 0.05, 0.1) == 1.0
 
 
 def test_plain_gradient_descent_is_what_it_is_by_hand():
