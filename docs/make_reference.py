@@ -61,6 +61,7 @@ TOOLKIT = {
     "harness.tasks.lm_pretraining": ("The containers, the training loop and the protocol of the task `lm_pretraining`", ""),
     "harness.tasks.lm_finetuning": ("The containers and the protocol of the task `lm_finetuning`", ""),
     "harness.training.language_model": ("Small decoders and the losses of tokens", ""),
+    "harness.training.small_base": ("Small decoders that are pretrained here", ""),
     "harness.training.lm_fitting": ("Fine-tuning of language models", ""),
     "harness.training.lm_scores": ("Scores of language models by lm-eval", ""),
     "harness.training.classifier": ("What classifiers are to the harness", ""),

@@ -1,8 +1,8 @@
 """
 Fine-tuning of a language model: learn to respond to prompts, and keep what the model could do before.
 
-The protocol: all methods start from the same base, one a data set and seed: a small decoder that is trained on general text first, or a pretrained model
-that comes with the data. Batches, schedule, steps and the loss, on the tokens of the response alone, are the protocol's; what is trained, and by which
+The protocol: all methods start from the same base: a pretrained model that comes with the data, or a small decoder that is trained first, one a data set
+and seed, on general text of theirs. Batches, schedule, steps and the loss, on the tokens of the response alone, are the protocol's; what is trained, and by which
 optimiser, is the method's. The linear layers of the blocks adapt; embeddings, norms, biases and the layer that gives the logits stay as they are.
 Judged are responses to test prompts that no method sees, the loss on validation examples, the loss on general text, which shows what is forgotten, and
 tasks of lm-eval where the suite names some; the base is judged in the same way.
@@ -24,10 +24,13 @@ from safetensors.numpy import save_file as save_arrays
 from safetensors.torch import load_file, save_file
 from torch.nn.functional import log_softmax
 
+from harness.artifacts import obtain
 from harness.errors import TrialDiverged
-from harness.training.language_model import IGNORED, DecoderSettings, pack_windows, sample_losses, window_losses
-from harness.training.lm_fitting import FinetuningRecipe, Sequences, encode, fit_language_model, join_sequences, rate_factor, state_bytes
+from harness.specs import Artifact
+from harness.training.language_model import IGNORED, pack_windows, window_losses
+from harness.training.lm_fitting import FinetuningRecipe, Sequences, encode, fit_language_model, join_sequences, state_bytes
 from harness.training.lm_scores import score_documents, wrap_tokenizer
+from harness.training.small_base import SmallBase
 
 if TYPE_CHECKING:
     from torch import nn
@@ -44,7 +47,6 @@ __all__ = [
     "FinetuningProtocol",
     "FinetuningView",
     "Outcome",
-    "SmallBase",
     "fine_tune",
     "greedy_responses",
     "load_tokenizer",
@@ -83,30 +85,6 @@ class Examples:
 
 
 @dataclass(frozen=True)
-class SmallBase:
-    """
-    A decoder that is trained on the general texts of the data set: AdamW with betas 0.9 and 0.95, 5 % of the steps warm-up, then a cosine to 0.
-
-    Args:
-        width: As in :class:`harness.training.language_model.DecoderSettings`, likewise the next three.
-        layers: See there.
-        heads: See there.
-        inner_width: See there.
-        steps: Of the optimiser.
-        batch_size: Windows a step.
-        learning_rate: The highest.
-    """
-
-    width: int = 128
-    layers: int = 4
-    heads: int = 4
-    inner_width: int = 384
-    steps: int = 400
-    batch_size: int = 16
-    learning_rate: float = 3e-3
-
-
-@dataclass(frozen=True)
 class FinetuningData:
     """
     All that a data set gives; only the task and its metrics see this.
@@ -117,9 +95,9 @@ class FinetuningData:
         test: Examples that it is judged on.
         choices: The responses among which the model chooses by their likelihood, such as the names of classes; none where it writes its response.
         general: ``(n,)`` object, general texts that are in no training set; the loss on them shows what is forgotten.
-        corpus: ``(m,)`` object, general texts that a small base is trained on; empty for a pretrained one.
+        corpus: ``(m,)`` object, general texts that a small base is trained on; none for a pretrained one.
         tokenizer: A file ``tokenizer.json`` with the token ``<|endoftext|>``, or the folder of a tokenizer of transformers.
-        base: How a small base is made, or the folder of a pretrained model of transformers.
+        base: How a small base is made, or the artifact of a pretrained model of transformers, which is obtained when it is needed.
     """
 
     train: Examples
@@ -129,7 +107,7 @@ class FinetuningData:
     general: NDArray[np.object_]
     corpus: NDArray[np.object_]
     tokenizer: Path
-    base: SmallBase | Path
+    base: SmallBase | Artifact
 
 
 @dataclass(frozen=True)
@@ -240,7 +218,7 @@ class FinetuningProtocol(FinetuningRecipe):
                 folder / BASE_FILE,
             )
         else:
-            model = _pretrained(data.base, run.device)
+            model = _pretrained(obtain(data.base), run.device)
         save_arrays(self._judge(model, data), folder / BEFORE_FILE)
 
     def confront(self, method: FinetuningMethod, data: FinetuningData, run: Run, privileges: tuple[str, ...]) -> Outcome:
@@ -309,29 +287,12 @@ class FinetuningProtocol(FinetuningRecipe):
         if len(windows) == 0:
             raise ValueError(f"the corpus does not fill one window of {self.window} tokens, and a small base is trained on it")
         model = self._decoder(base, len(tokenizer), run)
-        optimizer = torch.optim.AdamW(model.parameters(), lr=base.learning_rate, betas=(0.9, 0.95), weight_decay=0.1)
-        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: rate_factor(step, base.steps, "cosine", warmup=0.05))
-        generator = run.torch_rng("base_batches")
-        model.train()
-        for step in range(base.steps):
-            tokens = windows[torch.randint(len(windows), (base.batch_size,), generator=generator)].to(run.device)
-            loss = sample_losses(model(input_ids=tokens).logits, tokens).mean.mean()
-            optimizer.zero_grad()
-            loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
-            torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-            optimizer.step()
-            schedule.step()
-            if step % 20 == 0:
-                run.log(step, base_loss=float(loss.detach()))
-        model.eval()  # type: ignore[no-untyped-call]  # transformers leaves it untyped
+        base.train(model, windows, run.torch_rng("base_batches"), lambda step, loss: run.log(step, base_loss=loss))
 
         return model
 
     def _decoder(self, base: SmallBase, vocab_size: int, run: Run) -> PreTrainedModel:
-        sizes = {item.name: getattr(base, item.name) for item in fields(DecoderSettings) if hasattr(base, item.name)}
-        settings = DecoderSettings(vocab_size=vocab_size, context=max(self.window, self.max_length), **sizes)
-
-        return settings.build(run.torch_rng("base"), run.device)
+        return base.build(vocab_size, max(self.window, self.max_length), run.torch_rng("base"), run.device)
 
     def _load_base(self, data: FinetuningData, run: Run) -> PreTrainedModel:
         """Return the base of the trial, frozen and in evaluation mode."""
@@ -340,7 +301,7 @@ class FinetuningProtocol(FinetuningRecipe):
             weights = load_file(run.artifact / BASE_FILE)  # type: ignore[operator]  # it was looked for before
             model.load_state_dict({**weights, "lm_head.weight": weights["model.embed_tokens.weight"]})  # shared, so that it is kept once
         else:
-            model = _pretrained(data.base, run.device)
+            model = _pretrained(obtain(data.base), run.device)
 
         model.requires_grad_(False).eval()  # type: ignore[no-untyped-call]  # transformers leaves it untyped
 

@@ -12,7 +12,7 @@ from lm_finetuning_samples import run_of, small_data, small_model, small_view
 from torch import nn
 from torch.nn.functional import cross_entropy, log_softmax
 
-from harness import TrialDiverged
+from harness import Artifact, TrialDiverged
 from harness.records import Limits, Part, Trial
 from harness.tasks import lm_finetuning
 from harness.tasks.lm_finetuning import (
@@ -20,7 +20,6 @@ from harness.tasks.lm_finetuning import (
     FineTuned,
     FinetuningProtocol,
     Outcome,
-    SmallBase,
     fine_tune,
     greedy_responses,
     load_tokenizer,
@@ -37,6 +36,7 @@ from harness.training.lm_fitting import (
     replace_layer,
     state_bytes,
 )
+from harness.training.small_base import SmallBase
 from harness.trial import execute
 from plugins.datasets.lm_finetuning.copy_digits import BYTES, CopyDigits
 
@@ -424,11 +424,13 @@ def test_the_base_is_the_same_for_all_methods_and_another_for_another_seed(based
     assert not torch.equal(one["model.embed_tokens.weight"], other["model.embed_tokens.weight"])
 
 
-def test_a_pretrained_base_is_read_from_its_folder(based, tmp_path):
+def test_a_pretrained_base_is_read_from_its_artifact(based, tmp_path, monkeypatch):
     model, artifact = small_model(seed=5), tmp_path / "artifact"
     artifact.mkdir()
     model.save_pretrained(tmp_path / "model")
-    data = dataclasses.replace(based[0], base=tmp_path / "model")
+    published = Artifact(name="published", summary="", entry="nowhere:Nothing", licence="", citation="", size_bytes=0)
+    monkeypatch.setattr(lm_finetuning, "obtain", lambda wanted: {"published": tmp_path / "model"}[wanted.name])
+    data = dataclasses.replace(based[0], base=published)
     protocol = FinetuningProtocol(general_windows=4)
 
     protocol.build_artifact(data, run_of(), artifact)

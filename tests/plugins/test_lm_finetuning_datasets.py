@@ -7,16 +7,19 @@ import pytest
 
 from harness import Budget, Run, artifacts, data
 from harness.parameters import ParameterError, build, resolve
-from harness.tasks.lm_finetuning import SmallBase
+from harness.training.language_model import pack_windows, window_losses
+from harness.training.lm_fitting import encode
 from plugins.datasets.lm_finetuning import bench_datasets
 from plugins.datasets.text.artifacts import DOMAINS
 from plugins.datasets.text.domains import load_domains
 from plugins.lm_tasks.data import part_of_exercise
+from plugins.models.domains_llama import DOMAINS_LLAMA
+from plugins.models.domains_llama.model import DomainsLlama
 from plugins.models.smollm2 import SMOLLM2
 
 SPECS = {spec.name: spec for spec in bench_datasets() if spec.name != "copy_digits"}
 SMALL = [name for name in SPECS if not name.endswith("_smollm2")]
-SIZES = {"n_train": 60, "n_valid": 20, "n_test": 30, "n_general": 10, "n_corpus": 15}
+SIZES = {"n_train": 60, "n_valid": 20, "n_test": 30, "n_general": 10}
 
 
 def load(name, parameters=None, seed=0):
@@ -81,9 +84,9 @@ def test_the_parts_have_their_sizes_and_share_no_prompt(name):
 
     assert [len(part) for part in parts] == [60, 20, 30]
     assert len(set(prompts)) == len(prompts)
-    assert (len(found.general), len(found.corpus)) == (10, 15)
+    assert (len(found.general), len(found.corpus)) == (10, 0)
     assert found.tokenizer.name == "tokenizer.json"
-    assert isinstance(found.base, SmallBase)
+    assert found.base == DOMAINS_LLAMA
     assert found.choices == () if name == "chain_sum" else len(found.choices) in (2, 11)
     for part in parts:
         assert all(response[0] == " " for response in part.responses)
@@ -111,14 +114,12 @@ def test_the_stated_numbers_of_exercises_are_those_of_the_data(name):
 def test_general_texts_are_of_the_test_part_and_no_article_of_it_is_trained_on():
     domains = load_domains(artifacts.obtain(DOMAINS))
     held_out = set(data.unpack_texts(domains.test.text, domains.test.offsets))
-    training = set(data.unpack_texts(domains.train.text, domains.train.offsets))
     found = load("wiki_topics")
     trained_on = {
         exercise.about for exercise in build(SPECS["wiki_topics"].entry, {}).exercises() if part_of_exercise(exercise.about) == "train"
     }
 
     assert set(found.general) <= held_out
-    assert set(found.corpus) <= training
     assert not trained_on & held_out
 
 
@@ -136,7 +137,24 @@ def test_topics_of_a_draw_are_as_frequent_as_in_the_data():
 def test_smollm2_comes_with_its_tokenizer_and_without_a_corpus():
     found = load("chain_sum_smollm2")
 
-    assert found.base == found.tokenizer
-    assert (found.base / "tokenizer.json").is_file()
+    assert found.base == SMOLLM2
+    assert (found.tokenizer / "tokenizer.json").is_file()
     assert len(found.corpus) == 0
     assert found.choices == ()
+
+
+@pytest.mark.data
+def test_the_small_base_is_trained_on_the_corpus_alone_and_read_by_transformers(tmp_path):
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    for name, steps in (("untrained", 1), ("trained", 40)):
+        DomainsLlama(steps).build(tmp_path / name)
+    tokenizer = AutoTokenizer.from_pretrained(tmp_path / "trained")
+    held_out = load_domains(artifacts.obtain(DOMAINS)).test
+    windows = pack_windows(encode(data.unpack_texts(held_out.text, held_out.offsets)[:20], tokenizer), 128, tokenizer.eos_token_id)
+    losses = {
+        name: window_losses(AutoModelForCausalLM.from_pretrained(tmp_path / name), windows).mean() for name in ("untrained", "trained")
+    }
+
+    assert losses["untrained"] == pytest.approx(np.log(len(tokenizer)), abs=0.3)
+    assert losses["trained"] < losses["untrained"] - 1

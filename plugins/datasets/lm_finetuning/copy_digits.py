@@ -11,7 +11,8 @@ import numpy as np
 from annotated_types import Ge, Le
 
 from harness import Run
-from harness.tasks.lm_finetuning import Examples, FinetuningData, SmallBase
+from harness.tasks.lm_finetuning import Examples, FinetuningData
+from harness.training.small_base import SmallBase
 
 __all__ = ["BYTES", "CopyDigits"]
 

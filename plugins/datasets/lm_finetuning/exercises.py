@@ -17,7 +17,7 @@ from annotated_types import Ge, Le
 
 from harness.artifacts import obtain
 from harness.data import unpack_texts
-from harness.tasks.lm_finetuning import Examples, FinetuningData, SmallBase
+from harness.tasks.lm_finetuning import Examples, FinetuningData
 from plugins.datasets.text.artifacts import DOMAINS, DOMAINS_BPE
 from plugins.datasets.text.domains import DomainPart, load_domains
 from plugins.lm_tasks.data import (
@@ -30,10 +30,12 @@ from plugins.lm_tasks.data import (
     split_exercises,
     wiki_topics_exercises,
 )
+from plugins.models.domains_llama import DOMAINS_LLAMA
+from plugins.models.domains_llama.model import DomainsLlama  # noqa: F401  # another base is another data set: its code is part of this one's
 from plugins.models.smollm2 import SMOLLM2
 
 if TYPE_CHECKING:
-    from harness import Run
+    from harness import Artifact, Run
 
 __all__ = [
     "ChainSum",
@@ -53,26 +55,22 @@ TRIES = 30  # draws for each sum that is wanted: the rarest part has a tenth of 
 @dataclass
 class ExerciseSet:
     """
-    What these sets share: their sizes, and the base, a small decoder that is trained on the corpus of domains.
+    What these sets share: their sizes, and the base, the artifact ``domains_llama``, a small decoder that was trained on the corpus of domains.
 
     Args:
         n_train: Examples to learn from.
         n_valid: Validation examples.
         n_test: Test examples.
         n_general: General texts that show what is forgotten.
-        n_corpus: Texts that the base is trained on.
-        base_steps: That it is trained for.
     """
 
     published: ClassVar[tuple[int, int, int] | None] = None  # exercises of each part
-    pretrained: ClassVar[bool] = False
+    base: ClassVar[Artifact] = DOMAINS_LLAMA
 
     n_train: Annotated[int, Ge(1)] = 1000
     n_valid: Annotated[int, Ge(1)] = 200
     n_test: Annotated[int, Ge(1)] = 200
     n_general: Annotated[int, Ge(1), Le(500)] = 200
-    n_corpus: Annotated[int, Ge(1), Le(10_000)] = 2000
-    base_steps: Annotated[int, Ge(1)] = 400
 
     def __post_init__(self) -> None:
         for name, wanted, available in zip(("n_train", "n_valid", "n_test"), self.sizes, self.published or self.sizes, strict=True):
@@ -85,18 +83,9 @@ class ExerciseSet:
         return self.n_train, self.n_valid, self.n_test
 
     def load(self, run: Run) -> FinetuningData:
-        """Draw the examples of each part (stream ``split``), the general texts and the texts of the corpus (stream ``texts``)."""
+        """Draw the examples of each part (stream ``split``) and the general texts (stream ``texts``)."""
         drawn = self.draw(run)
-        domains = load_domains(obtain(DOMAINS))
-        rng = run.rng("texts")
-        general, corpus = _draw_texts(domains.test, self.n_general, rng), _draw_texts(domains.train, self.n_corpus, rng)
-        tokenizer: Path
-        base: SmallBase | Path
-        if self.pretrained:
-            tokenizer = base = obtain(SMOLLM2)
-            corpus = corpus[:0]
-        else:
-            tokenizer, base = obtain(DOMAINS_BPE) / "tokenizer.json", SmallBase(steps=self.base_steps)
+        held_out = load_domains(obtain(DOMAINS)).test
         choices = drawn["train"][0].choices
 
         return FinetuningData(
@@ -104,10 +93,10 @@ class ExerciseSet:
             valid=_examples(drawn["validation"]),
             test=_examples(drawn["test"]),
             choices=choices if len(choices) > 1 else (),
-            general=general,
-            corpus=corpus,
-            tokenizer=tokenizer,
-            base=base,
+            general=_draw_texts(held_out, self.n_general, run.rng("texts")),
+            corpus=np.empty(0, dtype=object),
+            tokenizer=self.tokenizer(),
+            base=self.base,
         )
 
     def draw(self, run: Run) -> dict[str, list[Exercise]]:
@@ -122,6 +111,10 @@ class ExerciseSet:
     def exercises(self) -> list[Exercise]:
         """Return the exercises of all parts."""
         raise NotImplementedError
+
+    def tokenizer(self) -> Path:
+        """Return the tokenizer of the base, which need not be built for that."""
+        return obtain(DOMAINS_BPE) / "tokenizer.json"
 
 
 @dataclass
@@ -215,31 +208,34 @@ class ChainSum(ExerciseSet):
 
 
 @dataclass
-class SmolLM2Sarcasm(Sarcasm):
-    """The same for SmolLM2-135M-Instruct; ``n_corpus`` and ``base_steps`` mean nothing here."""
+class SmolLM2:
+    """What sets have in common whose base is SmolLM2-135M-Instruct."""
 
-    pretrained: ClassVar[bool] = True
+    base: ClassVar[Artifact] = SMOLLM2
 
-
-@dataclass
-class SmolLM2WikiTopics(WikiTopics):
-    """The same for SmolLM2-135M-Instruct; ``n_corpus`` and ``base_steps`` mean nothing here."""
-
-    pretrained: ClassVar[bool] = True
+    def tokenizer(self) -> Path:
+        """Return the folder of the model, where its tokenizer is."""
+        return obtain(SMOLLM2)
 
 
 @dataclass
-class SmolLM2Pararule(Pararule):
-    """The same for SmolLM2-135M-Instruct; ``n_corpus`` and ``base_steps`` mean nothing here."""
-
-    pretrained: ClassVar[bool] = True
+class SmolLM2Sarcasm(SmolLM2, Sarcasm):
+    """The same for SmolLM2-135M-Instruct."""
 
 
 @dataclass
-class SmolLM2ChainSum(ChainSum):
-    """The same for SmolLM2-135M-Instruct; ``n_corpus`` and ``base_steps`` mean nothing here."""
+class SmolLM2WikiTopics(SmolLM2, WikiTopics):
+    """The same for SmolLM2-135M-Instruct."""
 
-    pretrained: ClassVar[bool] = True
+
+@dataclass
+class SmolLM2Pararule(SmolLM2, Pararule):
+    """The same for SmolLM2-135M-Instruct."""
+
+
+@dataclass
+class SmolLM2ChainSum(SmolLM2, ChainSum):
+    """The same for SmolLM2-135M-Instruct."""
 
 
 def _examples(exercises: Iterable[Exercise]) -> Examples:
