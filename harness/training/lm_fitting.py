@@ -182,7 +182,7 @@ def rate_factor(step: int, steps: int, schedule: Schedule, warmup: float, final:
         return (step + 1) / rising
     if schedule == "constant":
         return 1.0
-    progress = (step - rising) / (steps - rising)
+    progress = (step - rising) / max(steps - rising, 1)  # a scheduler of torch asks for one step more than there are
     left = 0.5 * (1 + math.cos(math.pi * progress)) if schedule == "cosine" else 1 - progress
 
     return final + (1 - final) * left

@@ -192,6 +192,12 @@ def test_a_warm_up_may_last_to_the_end():
     assert [rate_factor(step, 2, "cosine", 1.0) for step in range(2)] == [0.5, 1.0]
 
 
+@pytest.mark.parametrize("steps", [1, 2, 10])
+@pytest.mark.parametrize("warmup", [0.0, 0.05, 1.0])
+def test_the_step_behind_the_last_has_a_rate_too_for_torch_asks_for_it(steps, warmup):
+    assert 0 <= rate_factor(steps, steps, "cosine", warmup) <= 1
+
+
 def test_the_first_loss_is_the_mean_over_the_response_tokens_of_the_batch():
     view = small_view(batch_size=40)
     logits = small_model()(input_ids=view.train.tokens).logits
