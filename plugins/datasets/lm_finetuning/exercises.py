@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar
 import numpy as np
 from annotated_types import Ge, Le
 
+from harness import Artifact
 from harness.artifacts import obtain
 from harness.data import unpack_texts
 from harness.tasks.lm_finetuning import Examples, FinetuningData
@@ -35,7 +36,7 @@ from plugins.models.domains_llama.model import DomainsLlama  # noqa: F401  # ano
 from plugins.models.smollm2 import SMOLLM2
 
 if TYPE_CHECKING:
-    from harness import Artifact, Run
+    from harness import Run
 
 __all__ = [
     "ChainSum",
