@@ -218,7 +218,7 @@ class FinetuningProtocol(FinetuningRecipe):
                 folder / BASE_FILE,
             )
         else:
-            model = _pretrained(obtain(data.base), run.device)
+            model = self._pretrained(data.base, run)
         save_arrays(self._judge(model, data), folder / BEFORE_FILE)
 
     def confront(self, method: FinetuningMethod, data: FinetuningData, run: Run, privileges: tuple[str, ...]) -> Outcome:
@@ -294,6 +294,21 @@ class FinetuningProtocol(FinetuningRecipe):
     def _decoder(self, base: SmallBase, vocab_size: int, run: Run) -> PreTrainedModel:
         return base.build(vocab_size, max(self.window, self.max_length), run.torch_rng("base"), run.device)
 
+    def _pretrained(self, base: Artifact, run: Run) -> PreTrainedModel:
+        """
+        Load a published model.
+
+        Raises:
+            ValueError: Examples or windows may be longer than its context.
+        """
+        model = _load_pretrained(obtain(base), run.device)
+        context = model.config.max_position_embeddings
+        for name in ("max_length", "window"):
+            if getattr(self, name) > context:
+                raise ValueError(f"'{name}' is {getattr(self, name)}, the context of '{base.name}' has {context} tokens: lower it")
+
+        return model
+
     def _load_base(self, data: FinetuningData, run: Run) -> PreTrainedModel:
         """Return the base of the trial, frozen and in evaluation mode."""
         if isinstance(data.base, SmallBase):
@@ -301,7 +316,7 @@ class FinetuningProtocol(FinetuningRecipe):
             weights = load_file(run.artifact / BASE_FILE)  # type: ignore[operator]  # it was looked for before
             model.load_state_dict({**weights, "lm_head.weight": weights["model.embed_tokens.weight"]})  # shared, so that it is kept once
         else:
-            model = _pretrained(obtain(data.base), run.device)
+            model = self._pretrained(data.base, run)
 
         model.requires_grad_(False).eval()  # type: ignore[no-untyped-call]  # transformers leaves it untyped
 
@@ -458,7 +473,7 @@ def _as_bytes(texts: Sequence[str]) -> NDArray[np.uint8]:
     return array
 
 
-def _pretrained(folder: Path, device: str) -> PreTrainedModel:
+def _load_pretrained(folder: Path, device: str) -> PreTrainedModel:
     from transformers import AutoModelForCausalLM
     from transformers.utils import logging
 

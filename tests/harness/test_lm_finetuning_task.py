@@ -446,6 +446,20 @@ def test_a_pretrained_base_is_read_from_its_artifact(based, tmp_path, monkeypatc
     assert all(torch.equal(value, loaded.state_dict()[name]) for name, value in model.state_dict().items())
 
 
+@pytest.mark.parametrize("name", ["max_length", "window"])
+def test_sequences_longer_than_the_context_of_a_pretrained_base_are_refused(based, tmp_path, monkeypatch, name):
+    model = small_model()
+    model.save_pretrained(tmp_path)
+    context = model.config.max_position_embeddings
+    published = Artifact(name="published", summary="", entry="nowhere:Nothing", licence="", citation="", size_bytes=0)
+    monkeypatch.setattr(lm_finetuning, "obtain", lambda wanted: tmp_path)
+    data, settings = dataclasses.replace(based[0], base=published), {"max_length": context, "window": context}
+    FinetuningProtocol(**settings)._pretrained(published, run_of())
+
+    with pytest.raises(ValueError, match=f"'{name}' is {context + 1}, the context of 'published' has {context} tokens"):
+        FinetuningProtocol(**settings | {name: context + 1}).build_artifact(data, run_of(), tmp_path)
+
+
 def test_a_corpus_that_is_too_short_is_said(based, tmp_path):
     data = dataclasses.replace(based[0], corpus=based[0].corpus[:1])
 
