@@ -27,7 +27,7 @@ from torch.nn.functional import log_softmax
 from harness.artifacts import obtain
 from harness.errors import TrialDiverged
 from harness.specs import Artifact
-from harness.training.language_model import IGNORED, pack_windows, window_losses
+from harness.training.language_model import IGNORED, logits_at, next_tokens, pack_windows, window_losses
 from harness.training.lm_fitting import FinetuningRecipe, Sequences, encode, fit_language_model, join_sequences, state_bytes
 from harness.training.lm_scores import score_documents, wrap_tokenizer
 from harness.training.small_base import SmallBase
@@ -413,11 +413,11 @@ def score_choices(
     by_length = joined.lengths.argsort(stable=True)
     for rows in torch.split(by_length, EVALUATION_BATCH):
         batch = joined.take(rows)
-        targets = batch.labels[:, 1:].to(device)
-        of_row, position = (targets != IGNORED).nonzero(as_tuple=True)
-        log_p = log_softmax(model(input_ids=batch.tokens.to(device)).logits[of_row, position].float(), dim=-1)
-        of_tokens = log_p.gather(1, targets[of_row, position][:, None]).squeeze(1)
-        scores[rows] = torch.zeros(len(rows), device=device).index_add(0, of_row, of_tokens).cpu()
+        targets = next_tokens(batch.labels.to(device))
+        chosen = targets != IGNORED
+        log_p = log_softmax(logits_at(model, batch.tokens.to(device), chosen), dim=-1)  # type: ignore[arg-type]  # a model of transformers
+        of_tokens = log_p.gather(1, targets[chosen][:, None]).squeeze(1)
+        scores[rows] = torch.zeros(len(rows), device=device).index_add(0, chosen.nonzero()[:, 0], of_tokens).cpu()
 
     return scores.view(len(prompts), len(choices)).numpy()
 

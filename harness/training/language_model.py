@@ -15,7 +15,7 @@ from torch.nn.functional import cross_entropy, pad
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-__all__ = ["IGNORED", "DecoderSettings", "SampleLosses", "pack_windows", "sample_losses", "window_losses"]
+__all__ = ["IGNORED", "DecoderSettings", "SampleLosses", "logits_at", "next_tokens", "pack_windows", "sample_losses", "window_losses"]
 
 IGNORED = -100  # the label of a position that is not trained or scored
 
@@ -75,6 +75,36 @@ class DecoderSettings:
         return model
 
 
+def next_tokens(labels: Tensor) -> Tensor:
+    """
+    Return what each position predicts, ``(B, T)``: the label behind it, ``IGNORED`` for the last.
+
+    Args:
+        labels: ``(B, T)`` int64.
+
+    >>> next_tokens(torch.tensor([[5, 6, 7]]))
+    tensor([[   6,    7, -100]])
+    """
+    return pad(labels[:, 1:], (0, 1), value=IGNORED)
+
+
+def logits_at(model: PreTrainedModel, tokens: Tensor, chosen: Tensor) -> Tensor:
+    """
+    Return the logits of the chosen positions alone, ``(n, V)`` float32, in the order of the rows and of the positions in a row.
+
+    Where few positions are scored, those of a response say, the output layer takes more than the rest of a small model, and here it sees only these.
+
+    Args:
+        model: Of transformers, or wrapped by peft; its output layer is that of ``get_output_embeddings``.
+        tokens: ``(B, T)`` int64, on the model's device.
+        chosen: ``(B, T)`` bool, likewise; at least one is.
+    """
+    with model.get_output_embeddings().register_forward_pre_hook(lambda _, inputs: (inputs[0][chosen],)):  # type: ignore[no-untyped-call]
+        logits: Tensor = model(input_ids=tokens, use_cache=False).logits
+
+    return logits.float()
+
+
 class SampleLosses(NamedTuple):
     """
     The losses of the samples of a batch.
@@ -97,7 +127,7 @@ def sample_losses(logits: Tensor, labels: Tensor) -> SampleLosses:
         labels: ``(B, T)``, with ``IGNORED`` where nothing is to be predicted.
     """
     # Classes last and nothing cut off the logits: with classes in the middle, or a copy of all but the last position, it takes twice as long on a CPU.
-    targets = pad(labels[:, 1:], (0, 1), value=IGNORED)
+    targets = next_tokens(labels)
     losses = cross_entropy(logits.flatten(0, 1), targets.flatten(), ignore_index=IGNORED, reduction="none").view(targets.shape)
     active = (targets != IGNORED).sum(dim=1)
 

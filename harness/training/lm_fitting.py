@@ -15,7 +15,7 @@ from torch.nn.functional import cross_entropy
 from torch.optim import AdamW
 
 from harness.errors import TrialDiverged
-from harness.training.language_model import IGNORED, window_losses
+from harness.training.language_model import IGNORED, logits_at, next_tokens, window_losses
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -260,10 +260,7 @@ def fit_language_model(
 
 def _response_loss(model: nn.Module, batch: Sequences, device: str) -> Tensor:
     """Return the mean cross entropy over the response tokens of a batch."""
-    targets = batch.labels[:, 1:].to(device)
-    chosen = (
-        targets != IGNORED
-    )  # most positions are the prompt's, and a softmax over the vocabulary costs more than all else of a small model
-    logits = model(input_ids=batch.tokens.to(device)).logits[:, :-1][chosen]
+    targets = next_tokens(batch.labels.to(device))
+    chosen = targets != IGNORED
 
-    return cross_entropy(logits.float(), targets[chosen])
+    return cross_entropy(logits_at(model, batch.tokens.to(device), chosen), targets[chosen])  # type: ignore[arg-type]  # peft's wraps a model

@@ -12,6 +12,7 @@ from torch.nn.functional import linear
 
 from harness.search import search_spaces
 from harness.specs import load_entry
+from harness.training.language_model import logits_at
 from harness.training.lm_fitting import adapted_layers
 from plugins import bone, lift
 from plugins.baselines import lm_finetuning as baselines
@@ -49,6 +50,25 @@ def weights_of(model):
 
 
 # What they begin with
+
+
+@pytest.mark.parametrize("method", [LoRA(), DoRA()], ids=["lora", "dora"])
+def test_logits_at_some_positions_are_those_of_all_with_their_gradients(method):
+    model, _ = adapted(method)
+    tokens = torch.arange(40, 64).view(2, 12)
+    chosen = torch.rand(tokens.shape, generator=torch.Generator().manual_seed(0)) < 0.3
+    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+
+    some = logits_at(model, tokens, chosen)
+    all_of_them = model(input_ids=tokens).logits
+
+    assert 0 < chosen.sum() < chosen.numel()
+    assert all_of_them.shape == (2, 12, 257)
+    torch.testing.assert_close(some, all_of_them[chosen])
+    torch.testing.assert_close(
+        torch.autograd.grad(some.square().sum(), trained, materialize_grads=True),
+        torch.autograd.grad(all_of_them[chosen].square().sum(), trained, materialize_grads=True),
+    )
 
 
 @pytest.mark.parametrize("cls", FAMILY)
