@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from harness.registry import Plugin, Registry
     from harness.specs import Dataset, Method, Task
 
-__all__ = ["SECONDS", "Executions", "Place", "Subject"]
+__all__ = ["SECONDS", "Executions", "Place", "Subject", "error_of", "last_lines"]
 
 Place = Literal["used", "again", "fresh"]
 
@@ -281,10 +281,10 @@ class Executions:
 
         return self.trial(stand_in, self.part(dataset))
 
-    def judge(self, method: Method, metric: str, others: tuple[str, ...]) -> Trial:
-        """Describe a trial of a method on whose outcome a metric is evaluated twice."""
+    def judge(self, method: Method, metrics: Sequence[str]) -> Trial:
+        """Describe a trial of a method on whose outcome metrics, given by their entries, are evaluated twice."""
         plain = self.trial_of(method)
-        stand_in = _stand_in("JudgedTask", entry=plain.task.entry, parameters=plain.task.parameters, metric=metric, others=list(others))
+        stand_in = _stand_in("JudgedTask", entry=plain.task.entry, parameters=plain.task.parameters, metrics=list(metrics))
 
         task = self._registry.task(method.task)
 
@@ -293,9 +293,12 @@ class Executions:
 
 def error_of(finished: Finished) -> str:
     """Return what went wrong in a trial: its status and the last lines of its traceback."""
-    lines = (finished.record.error or "").strip().splitlines()
+    return f"{finished.record.status}: {last_lines(finished.record.error or '')}"
 
-    return f"{finished.record.status}: " + "\n".join(lines[-4:])
+
+def last_lines(error: str) -> str:
+    """Return the last lines of a traceback."""
+    return "\n".join(error.strip().splitlines()[-4:])
 
 
 def _module_of(entry: str) -> str:

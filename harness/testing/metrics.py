@@ -8,7 +8,7 @@ from typing import Any
 
 from harness.specs import Method
 from harness.testing.errors import CheckSkipped, ConformanceError
-from harness.testing.executions import Subject
+from harness.testing.executions import Subject, last_lines
 from harness.testing.parameters import load_class
 
 __all__ = ["CHECKS"]
@@ -100,20 +100,24 @@ def figure_is_repeatable(subject: Subject) -> None:
 
 
 def _judgements(subject: Subject) -> list[tuple[str, dict[str, Any]]]:
-    """Evaluate the metric on the outcomes of some methods, common practice first."""
+    """Evaluate the metric on the outcomes of some methods, common practice first, all metrics of the task in one trial of a method."""
     load_class(subject)
     spec, registry, executions = subject.spec, subject.registry, subject.executions
-    others = tuple(
-        metric.entry for metric in registry.metrics if metric.task == spec.task and metric.name in registry.task(spec.task).metrics
-    )
+    metrics = [metric.entry for metric in registry.metrics if metric.task == spec.task]
     methods = [method for method in registry.methods if method.task == spec.task and not method.privileges]
     found: list[tuple[str, dict[str, Any]]] = []
     for method in sorted(methods, key=_common_practice_first):
         if len(found) == METHODS:
             break
-        if executions.finish(executions.trial_of(method)).record.status == "ok":
-            trial = executions.judge(method, spec.entry, tuple(entry for entry in others if entry != spec.entry))
-            found.append((method.name, executions.facts(trial)))
+        trial = executions.judge(method, metrics)
+        if executions.finish(trial).record.status != "ok":
+            if executions.finish(executions.trial_of(method)).record.status != "ok":
+                continue
+            trial = executions.judge(method, [spec.entry])  # another metric may have hung
+        facts = executions.facts(trial)["metrics"][spec.entry]
+        if "error" in facts:
+            raise ConformanceError(f"it fails for '{method.name}': {last_lines(facts['error'])}")
+        found.append((method.name, facts))
     if not found:
         raise CheckSkipped(f"no method of task '{spec.task}' is loaded that runs on its example data set")
 

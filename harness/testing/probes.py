@@ -14,6 +14,7 @@ import os
 import pickle
 import random
 import sys
+import traceback
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -157,25 +158,27 @@ class WatchedTask(_StandInTask):
 
 @dataclass
 class JudgedTask(_StandInTask):
-    """A protocol, and a metric that is evaluated twice on its outcome."""
+    """A protocol, and metrics that are evaluated twice on its outcome."""
 
-    metric: str
-    others: tuple[str, ...]
+    metrics: tuple[str, ...]
 
     def confront(self, method: object, data: object, run: Run, privileges: tuple[str, ...]) -> Facts:
-        """Evaluate the metric first, then the others, then the metric again on a copy of what it was given first."""
-        outcome = build(self.entry, self.parameters).confront(method, data, run, privileges)
-        function = load_entry(self.metric)
-        kept = pickle.dumps((outcome, data))
-        before = digest_of((outcome, data))
-        first = _figure(function(outcome, data))
-        after = digest_of((outcome, data))
-        outcome, data = pickle.loads(kept)  # what this function pickled three lines above
-        for other in self.others:
-            load_entry(other)(outcome, data)
-        again = _figure(function(outcome, data))
+        """Evaluate all metrics, then all again, each on what the protocol gave; an error is that of the metric and not of the others."""
+        kept = pickle.dumps((build(self.entry, self.parameters).confront(method, data, run, privileges), data))
+        given = pickle.loads(kept)  # what was pickled a line above, likewise below
+        untouched = digest_of(given)
+        found: dict[str, dict[str, Any]] = {metric: {"changed": False} for metric in self.metrics}
+        for turn in ("figure", "again"):
+            for metric, facts in found.items():
+                try:
+                    facts[turn] = _figure(load_entry(metric)(*given))
+                except Exception as error:  # a plugin's code
+                    facts["error"] = "".join(traceback.format_exception(error))
+                if digest_of(given) != untouched:
+                    facts["changed"] = True
+                    given = pickle.loads(kept)
 
-        return write_facts(figure=first, again=again, changed=before != after)
+        return write_facts(metrics=found)
 
 
 @dataclass

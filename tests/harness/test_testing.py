@@ -130,6 +130,43 @@ def test_a_method_that_does_not_run_fails_one_check_and_the_others_say_which(che
         checks["method", "SetUpByItsHook", "other_seed_other_result"]()
 
 
+METRICS_SIDE_BY_SIDE = """
+import time
+
+from harness import Metric, hookimpl
+
+
+@hookimpl
+def bench_metrics():
+    for name in ("bystander", "failing", "hanging"):
+        yield Metric(name, "sound", f"{__name__}:{name}", "One of three", bounds=(0, 1))
+
+
+def bystander(outcome, data):
+    return 0.5
+
+
+def failing(outcome, data):
+    raise LookupError("no such column")
+
+
+def hanging(outcome, data):
+    time.sleep(60)
+"""
+
+
+def test_a_metric_that_fails_or_hangs_does_not_tell_on_its_neighbours(tmp_path):
+    plugin = tmp_path / "side_by_side.py"
+    plugin.write_text(METRICS_SIDE_BY_SIDE)
+    checks = checks_of(["side_by_side"], load_registry([str(MUTANTS), str(plugin)]), seconds=2)
+
+    results = {(result.subject, result.check): result for result in run_checks(checks)}
+
+    assert {result.state for (subject, _), result in results.items() if subject == "bystander"} == {"passed"}
+    assert "no such column" in results["failing", "figure_is_within_bounds"].message
+    assert "no end after 2 seconds" in results["hanging", "figure_is_within_bounds"].message
+
+
 def test_a_plugin_that_imports_a_framework_is_caught(tmp_path):
     plugin = tmp_path / "weighty.py"
     plugin.write_text("from harness import hookimpl\n\n@hookimpl\ndef bench_methods():\n    import matplotlib\n    return []\n")

@@ -21,10 +21,15 @@ def needs_a_registry(check):
     return bool(spec.artifacts) or any(all(source.kind != "package" for source in item.sources) for item in spec.raw)
 
 
+def group_of(subject):
+    """Name what shares trials."""
+    return f"{subject.kind}-{subject.spec.task if subject.kind == 'metric' else subject.name}"
+
+
 def as_groups(checks):
-    """Keep the checks of a subject in one process, where they share its trials."""
+    """Keep the checks of a subject in one process, where they share its trials; all metrics of a task share theirs."""
     return [
-        pytest.param(*each.values, id=each.id, marks=(*each.marks, pytest.mark.xdist_group(f"{check.subject.kind}-{check.subject.name}")))
+        pytest.param(*each.values, id=each.id, marks=(*each.marks, pytest.mark.xdist_group(group_of(check.subject))))
         for each in as_parameters(checks)
         for check in each.values
     ]
