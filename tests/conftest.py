@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import sysconfig
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -43,15 +44,23 @@ class Bench:
         return path
 
 
+@pytest.fixture(scope="session")
+def bench_in() -> Callable[[Path], Bench]:
+    def make(folder: Path) -> Bench:
+        variables = {name: value for name, value in os.environ.items() if not name.startswith(("BENCH_PLUGINS", "COV_", "RAY_"))}
+        home = os.environ.get("BENCH_DATA_HOME", str(folder / "home"))
+
+        return Bench(folder, variables | {"BENCH_DATA_HOME": home, "COLUMNS": "160"})
+
+    return make
+
+
 @pytest.fixture
-def bench(tmp_path: Path) -> Bench:
-    variables = {name: value for name, value in os.environ.items() if not name.startswith(("BENCH_PLUGINS", "COV_", "RAY_"))}
-    home = os.environ.get("BENCH_DATA_HOME", str(tmp_path / "home"))
-
-    return Bench(tmp_path, variables | {"BENCH_DATA_HOME": home, "COLUMNS": "160"})
+def bench(bench_in: Callable[[Path], Bench], tmp_path: Path) -> Bench:
+    return bench_in(tmp_path)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def toy() -> Path:
     return TOY
 

@@ -37,6 +37,7 @@ Place = Literal["used", "again", "fresh"]
 
 SECONDS = 60.0  # a bundled method takes at most one; a machine under load, a first import of torch included, has time to spare
 PROBES = "harness.testing.probes"
+FROZEN = "harness.testing.frozen"
 WITHOUT_CUDA = {"CUDA_VISIBLE_DEVICES": ""}
 
 
@@ -241,12 +242,14 @@ class Executions:
         return came
 
     def _preload(self) -> list[str]:
-        """Name what the server of the workers imports: the tasks, their metrics, and what torch's first optimiser would (1.4 s)."""
+        """Name what the server of the workers imports: the tasks, their metrics, what torch's first optimiser would (1.4 s), and a module that freezes it."""
         tasks = [task for task in self._registry.tasks if task.name in self._tasks]
         measured = [metric.entry for task in tasks for metric in self._registry.metrics if metric.task == task.name]
         late = ["torch._dynamo"] if "torch" in sys.modules else []
 
-        return list(dict.fromkeys(["harness.trial", *(_module_of(entry) for entry in [*(task.entry for task in tasks), *measured]), *late]))
+        imported = ["harness.trial", *(_module_of(entry) for entry in [*(task.entry for task in tasks), *measured]), *late]
+
+        return [*dict.fromkeys(imported), FROZEN]
 
     def facts(self, trial: Trial, place: Place = "used") -> dict[str, Any]:  # Any: whatever JSON holds
         """

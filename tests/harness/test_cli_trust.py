@@ -23,14 +23,22 @@ methods: [constant, noisy]
 NOWHERE = ("--store", "nowhere.db")
 
 
-@pytest.fixture
-def ran(bench, toy):
-    """Run the suite and return its path."""
-    suite = bench.suite(SUITE)
-    done = bench("run", suite, "--plugin", toy, "--executor", "inline", "--quiet")
+@pytest.fixture(scope="session")
+def folder_after_a_run(bench_in, toy, tmp_path_factory):
+    """Run the suite."""
+    bench = bench_in(tmp_path_factory.mktemp("run"))
+    done = bench("run", bench.suite(SUITE), "--plugin", toy, "--executor", "inline", "--quiet")
     assert done.returncode == 0, done.stderr
 
-    return suite
+    return bench.folder
+
+
+@pytest.fixture
+def ran(bench, folder_after_a_run):
+    """Return the path of the suite in a folder where it has been run."""
+    shutil.copytree(folder_after_a_run, bench.folder, dirs_exist_ok=True)
+
+    return bench.folder / "suite.yaml"
 
 
 def lines_of(path):
