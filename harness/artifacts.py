@@ -14,10 +14,13 @@ import functools
 import hashlib
 import json
 import shutil
+import threading
+import time
 import traceback
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import filelock
 
@@ -26,7 +29,10 @@ from harness.errors import DataError, PluginError
 from harness.fingerprint import CodeIndex
 from harness.records import SharedArtifact, Trial, digest
 from harness.sources import Progress
-from harness.specs import Artifact, RawData
+from harness.specs import Artifact
+
+if TYPE_CHECKING:
+    from harness.specs import Dataset
 
 __all__ = [
     "artifact_key",
@@ -40,6 +46,7 @@ __all__ = [
 ]
 
 DESCRIPTION = "artifact.json"
+SAY_EVERY_SECONDS = 60.0
 
 
 def artifact_key(artifact: Artifact, parameters: Mapping[str, Any] | None = None) -> str:
@@ -54,12 +61,9 @@ def artifact_key(artifact: Artifact, parameters: Mapping[str, Any] | None = None
     )[:32]
 
 
-def contents_of(made: Any) -> list[str]:  # Any: a Dataset or an Artifact, whose fields these are
+def contents_of(made: Dataset | Artifact) -> list[str]:
     """Return the content hashes of the raw data and the keys of the artifacts that a spec names."""
-    raws: Iterable[RawData] = made.raw
-    artifacts: Iterable[Artifact] = made.artifacts
-
-    return [*(raw.content for raw in raws), *map(artifact_key, artifacts)]
+    return [artifact_key(part) if isinstance(part, Artifact) else part.content for part in made.parts]
 
 
 def is_built(artifact: Artifact, parameters: Mapping[str, Any] | None = None) -> bool:
@@ -98,9 +102,8 @@ def obtain(
         folder.parent.mkdir(parents=True, exist_ok=True)
         with filelock.FileLock(folder.with_name(f".{folder.name}.lock")):
             if not folder.is_dir():
-                if say is not None:
-                    say(f"{artifact.name}: building")
-                _build(artifact, parameters or {}, folder)
+                with _heard_of(artifact, say):
+                    _build(artifact, parameters or {}, folder)
     except OSError as error:
         raise DataError(
             f"artifact '{artifact.name}' cannot be written to {folder}: {error}; make room there, or set BENCH_DATA_HOME to another folder"
@@ -175,6 +178,29 @@ def _shared_folder(trial: Trial, artifact: SharedArtifact) -> Path:
 
 def _folder(artifact: Artifact, parameters: Mapping[str, Any] | None) -> Path:
     return cache_home() / "artifacts" / f"{artifact.name}-{artifact_key(artifact, parameters)[:12]}"
+
+
+@contextmanager
+def _heard_of(artifact: Artifact, say: Callable[[str], None] | None) -> Iterator[None]:
+    """Say that an artifact is built, and each minute that it still is."""
+    if say is None:
+        yield
+        return
+    ended = threading.Event()
+    began = time.monotonic()
+
+    def tell() -> None:
+        while not ended.wait(SAY_EVERY_SECONDS):
+            say(f"{artifact.name}: building for {time.monotonic() - began:.0f} s")
+
+    say(f"{artifact.name}: building ({artifact.summary})")
+    teller = threading.Thread(target=tell, daemon=True)
+    teller.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        teller.join()
 
 
 @functools.cache

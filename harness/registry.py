@@ -104,7 +104,7 @@ class Registry:
         given = self._specs("bench_artifacts", Artifact)
         made: list[Dataset | Artifact] = [*self.datasets, *given]
 
-        return _distinct("artifact", [*given, *(artifact for spec in made for artifact in spec.artifacts)])
+        return _distinct("artifact", [*given, *(part for spec in made for part in spec.parts if isinstance(part, Artifact))])
 
     def task(self, name: str) -> Task:
         """

@@ -212,6 +212,7 @@ class Dataset:
         summary: One line for ``bench list datasets``.
         raw: The public data that it is made of; none where code alone generates it. Their content hashes stand in the key of each trial.
         artifacts: The artifacts that it is made of, with their default parameters; their keys stand in the key of each trial.
+        models: Pretrained models that its trials start from, likewise; a run obtains them before the first trial, and ``load`` does without.
         extra: As in :class:`Method`.
         distribution: As in :class:`Method`.
     """
@@ -222,13 +223,14 @@ class Dataset:
     summary: str
     raw: tuple[RawData, ...] = ()
     artifacts: tuple[Artifact, ...] = ()
+    models: tuple[Artifact, ...] = ()
     extra: str | None = None
     distribution: str = "weighbridge"
 
     @property
     def parts(self) -> tuple[RawData | Artifact, ...]:
-        """All that it is made of."""
-        return (*self.raw, *self.artifacts)
+        """All that it is made of, and the models."""
+        return (*self.raw, *self.artifacts, *self.models)
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ from harness.environment import git_facts
 from harness.executors.schedule import schedule
 from harness.plan import mean_seconds
 from harness.records import trial_key
+from harness.specs import Artifact
 from harness.trial import Finished, RunningTrial, rescore
 
 if TYPE_CHECKING:
@@ -129,7 +130,7 @@ def obtain_parts(specs: Sequence[Dataset], say: Callable[[str], None]) -> None:
     """
     for raw in {raw.name: raw for spec in specs for raw in spec.raw}.values():
         fetch(raw, say, _Steps(raw.name, say))
-    for artifact in {artifact.name: artifact for spec in specs for artifact in spec.artifacts}.values():
+    for artifact in {part.name: part for spec in specs for part in spec.parts if isinstance(part, Artifact)}.values():
         obtain(artifact, None, say, _Steps(artifact.name, say))
 
 

@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 import textwrap
+import time
 from pathlib import Path
 
 import numpy as np
@@ -94,13 +95,25 @@ def test_it_is_built_once_from_its_raw_data_and_described(maker, tmp_path, monke
     assert folder == again == tmp_path / "home" / "artifacts" / f"doubled-{artifact_key(doubled())[:12]}"
     np.testing.assert_array_equal(np.load(folder / "deep" / "x.npy"), [2, 2, 2])
     assert (tmp_path / "builds").read_text() == "build\n"
-    assert said == ["doubled: building"]
+    assert said == ["doubled: building (Twice)"]
     description = json.loads((folder / "artifact.json").read_text())
     assert (description["artifact"], description["made_of"], list(description["files"])) == (
         "doubled",
         contents_of(doubled()),
         ["deep/x.npy"],
     )
+
+
+def test_a_long_build_is_heard_of_again_and_again(maker, monkeypatch):
+    monkeypatch.setattr(artifacts, "SAY_EVERY_SECONDS", 0.02)  # the build sleeps ten times as long
+    said: list[str] = []
+
+    obtain(doubled(), None, said.append)
+    so_far = len(said)
+    time.sleep(0.1)
+
+    assert len(said) == so_far > 2
+    assert set(said[1:]) == {"doubled: building for 0 s"}
 
 
 def test_parameters_make_another_artifact_and_are_checked(maker):
@@ -131,9 +144,9 @@ def test_the_key_follows_code_and_content_and_not_comments(maker):
 
 
 def test_an_artifact_stands_in_the_key_of_the_trials_that_use_it(maker):
-    spec = Dataset("d", "toy", "tiny_maker:Doubled", "", raw=doubled().raw, artifacts=(doubled(),))
+    spec = Dataset("d", "toy", "tiny_maker:Doubled", "", raw=doubled().raw, artifacts=(doubled(),), models=(doubled("Needy"),))
 
-    assert contents_of(spec) == [doubled().raw[0].content, artifact_key(doubled())]
+    assert contents_of(spec) == [doubled().raw[0].content, artifact_key(doubled()), artifact_key(doubled("Needy"))]
 
 
 def test_a_build_that_fails_leaves_nothing_and_says_why(maker, tmp_path):

@@ -175,7 +175,10 @@ def test_verify_covers_artifacts_too(place):
     assert "ones: ok\nones_sum: the artifact 'ones_sum'" in damaged.stdout
 
 
-def test_a_run_fetches_and_builds_before_its_first_trial(place, toy):
+@pytest.mark.parametrize("named", ["artifacts", "models"])
+def test_a_run_fetches_and_builds_before_its_first_trial(place, toy, named):
+    plugin = place.folder / "local_data.py"
+    plugin.write_text(plugin.read_text().replace("artifacts=(SUM,)", f"{named}=(SUM,)"))
     suite = place.suite(SUITE)
 
     done = place("run", suite, "--plugin", toy, "--plugin", "local_data.py", "--executor", "inline")

@@ -5,6 +5,7 @@ from plugins.datasets.raw import WIKI_TOPICS
 from plugins.datasets.text.artifacts import DOMAINS, DOMAINS_BPE
 from plugins.datasets.text.pararule import PARARULE
 from plugins.datasets.text.sarcasm import SARCASM
+from plugins.models.domains_llama import DOMAINS_LLAMA
 from plugins.models.smollm2 import SMOLLM2
 
 EXERCISES = (
@@ -33,6 +34,7 @@ def bench_datasets():
             summary=f"{summary}; a base of 1.4 million parameters",
             raw=raw,
             artifacts=(DOMAINS, DOMAINS_BPE),
+            models=(DOMAINS_LLAMA,),
             extra="lm",
         )
         yield Dataset(

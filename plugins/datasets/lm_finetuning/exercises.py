@@ -32,7 +32,6 @@ from plugins.lm_tasks.data import (
     wiki_topics_exercises,
 )
 from plugins.models.domains_llama import DOMAINS_LLAMA
-from plugins.models.domains_llama.model import DomainsLlama  # noqa: F401  # another base is another data set: its code is part of this one's
 from plugins.models.smollm2 import SMOLLM2
 
 if TYPE_CHECKING:

@@ -45,7 +45,12 @@ class DomainsLlama:
         generator = torch.Generator().manual_seed(0)
         base = SmallBase(steps=self.steps)
         model = base.build(len(tokenizer), CONTEXT, generator)
-        base.train(model, windows, generator)
+        threads = torch.get_num_threads()
+        torch.set_num_threads(1)  # more would round sums in another order, and give another base
+        try:
+            base.train(model, windows, generator)
+        finally:
+            torch.set_num_threads(threads)
         with without_progress_bars():
             model.save_pretrained(folder)
             tokenizer.save_pretrained(folder)
