@@ -186,7 +186,8 @@ def is_like(expected: str, line: str) -> bool:
 @pytest.fixture
 def reader(tmp_path: Path, request: pytest.FixtureRequest) -> Reader:
     """Give a folder, a path with ``bench`` and ``python`` on it, and, where a page installs something, an environment that may be changed."""
-    blocks = blocks_of(request.node.callspec.params["page"])
+    page = request.node.callspec.params["page"]
+    blocks = blocks_of(page)
     python = sys.executable
     tools = tmp_path / "bin"
     tools.mkdir()
@@ -199,7 +200,10 @@ def reader(tmp_path: Path, request: pytest.FixtureRequest) -> Reader:
         (packages / "outer.pth").write_text("".join(f"import site; site.addsitedir({path!r})\n" for path in outer))
         script(tools / "pip", f'first=$1; shift; exec {python} -m pip -q "$first" --no-index --no-build-isolation "$@"')
         script(tools / "pytest", f'exec {python} -m pytest "$@"')
-    script(tools / "bench", f'exec {python} -m harness "$@"')
+    # Ray is started for the tutorials, the README and the page on clusters; thirty starts more would show nothing new.
+    on_ray = page.parent in (ROOT, DOCS / "tutorials") or page.name == "cluster.md"
+    inline = "" if on_ray else '[ "$1" = run ] && set -- "$@" --executor inline; '
+    script(tools / "bench", f'{inline}exec {python} -m harness "$@"')
     script(tools / "python", f'exec {python} "$@"')
     folder = tmp_path / "folder"
     folder.mkdir()

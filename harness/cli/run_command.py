@@ -92,6 +92,12 @@ def command(
     loaded = session.suite(suite, overrides)
     if workers is not None and address is not None:
         raise BenchError("--workers counts cores of this machine; with --address the cluster's are used")
+    given = click.get_current_context().get_parameter_source
+    for name in ("workers", "address"):
+        if executor == "inline" and given(name) is click.core.ParameterSource.COMMANDLINE:  # an address in the environment asks for nothing
+            raise BenchError(
+                f"--{name} is Ray's, and --executor inline runs one trial after the other in this process: leave out one of them"
+            )
     database = open_store(session.store_url)
     folder = session.folder(loaded, overrides)
     prepare_folder(folder)

@@ -53,6 +53,18 @@ def test_an_unknown_suite_and_an_unknown_metric_are_one_message(bench, toy):
     assert "did you mean 'closeness'?" in metric.stderr
 
 
+@pytest.mark.parametrize("option", [("--workers", "2"), ("--address", "auto")], ids=" ".join)
+def test_what_is_rays_is_refused_where_ray_is_not_asked_for(bench, toy, option):
+    suite = bench.suite(SUITE)
+
+    refused = bench("run", suite, "--plugin", toy, "--executor", "inline", *option)
+    from_outside = bench("run", suite, "--plugin", toy, "--executor", "inline", "--quiet", RAY_ADDRESS="127.0.0.1:9")
+
+    assert refused.returncode == 2
+    assert f"{option[0]} is Ray's" in refused.stderr
+    assert from_outside.returncode == 0
+
+
 def test_a_leaderboard_without_records_says_what_makes_them(bench, toy):
     done = bench("leaderboard", bench.suite(SUITE), "--plugin", toy)
 

@@ -38,6 +38,15 @@ def as_groups(checks):
 CHECKS = checks_of(BUNDLED, REGISTRY)
 
 
+@pytest.mark.xdist_group("together")
+def test_groups_are_known_to_the_scheduler(request):
+    """Where they are not, each check repeats the trials of the others, twice the time, and nothing fails."""
+    if not request.config.getoption("loadgroup", default=False):
+        pytest.skip("one process, or another way to share out")
+
+    assert request.node.nodeid.endswith("@together")
+
+
 @pytest.mark.parametrize("check", as_groups(check for check in CHECKS if not needs_a_registry(check)))
 def test_a_bundled_plugin_conforms(check):
     check()
