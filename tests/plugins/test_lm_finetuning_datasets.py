@@ -147,14 +147,11 @@ def test_smollm2_comes_with_its_tokenizer_and_without_a_corpus():
 def test_the_small_base_is_trained_on_the_corpus_alone_and_read_by_transformers(tmp_path):
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    for name, steps in (("untrained", 1), ("trained", 40)):
-        DomainsLlama(steps).build(tmp_path / name)
-    tokenizer = AutoTokenizer.from_pretrained(tmp_path / "trained")
+    DomainsLlama(steps=20).build(tmp_path)
+    tokenizer = AutoTokenizer.from_pretrained(tmp_path)
     held_out = load_domains(artifacts.obtain(DOMAINS)).test
     windows = pack_windows(encode(data.unpack_texts(held_out.text, held_out.offsets)[:20], tokenizer), 128, tokenizer.eos_token_id)
-    losses = {
-        name: window_losses(AutoModelForCausalLM.from_pretrained(tmp_path / name), windows).mean() for name in ("untrained", "trained")
-    }
 
-    assert losses["untrained"] == pytest.approx(np.log(len(tokenizer)), abs=0.3)
-    assert losses["trained"] < losses["untrained"] - 1
+    loss = window_losses(AutoModelForCausalLM.from_pretrained(tmp_path), windows).mean()
+
+    assert loss < np.log(len(tokenizer)) - 1  # an untrained one takes all tokens for alike
