@@ -6,6 +6,7 @@ The blocks of a page are worked through in their order, in a folder of their own
 - ``python`` or ``yaml`` whose first line is a comment with a file name is written to that file; a suite must be valid; other Python is executed.
 - ``console``: each line that begins with ``$ `` is run by a shell, and the lines below it are what it prints. ``...`` stands for any text, alone in a line for
   any lines. Without lines below, anything may be printed.
+- ``bench run`` runs its trials without Ray, but in the tutorials, the README and the page on clusters.
 - A comment above a block changes that: ``<!-- not run: why -->``, ``<!-- exit code 2 -->``, ``<!-- needs data: names -->`` (public data, from the
   cache or a registry), ``<!-- figures may differ a little -->`` (rows of a table that stand in the output before, times aside).
 """

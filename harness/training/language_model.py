@@ -92,7 +92,7 @@ def logits_at(model: PreTrainedModel, tokens: Tensor, chosen: Tensor) -> Tensor:
     """
     Return the logits of the chosen positions alone, ``(n, V)`` float32, in the order of the rows and of the positions in a row.
 
-    Where few positions are scored, those of a response say, the output layer takes more than the rest of a small model, and here it sees only these.
+    Where few positions are scored, those of a response say, most of the output layer's work would be for nothing; here it sees only these.
 
     Args:
         model: Of transformers, or wrapped by peft; its output layer is that of ``get_output_embeddings``.

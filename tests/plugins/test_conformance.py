@@ -42,7 +42,7 @@ CHECKS = checks_of(BUNDLED, REGISTRY)
 def test_groups_are_known_to_the_scheduler(request):
     """Where they are not, each check repeats the trials of the others, twice the time, and nothing fails."""
     if not request.config.getoption("loadgroup", default=False):
-        pytest.skip("one process, or another way to share out")
+        pytest.skip("groups are a matter of --dist loadgroup, which `make test` asks for")
 
     assert request.node.nodeid.endswith("@together")
 
