@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: leaderboard test test-quick check docs format clean
+.PHONY: leaderboard test test-all test-quick check docs format clean
 
 leaderboard: .venv/installed
 	$(BIN)/bench run suites/noisy_labels.yaml
@@ -11,8 +11,11 @@ leaderboard: .venv/installed
 test: .venv/installed-test
 	$(BIN)/python -m pytest -n 2 --dist loadgroup
 
+test-all: .venv/installed-test
+	$(BIN)/python -m pytest -n 2 --dist loadgroup -m ""
+
 test-quick: .venv/installed-test
-	$(BIN)/python -m pytest -n 2 --dist loadgroup -m "not slow and not data"
+	$(BIN)/python -m pytest -n 2 --dist loadgroup -m "not slow and not data and not exhaustive"
 
 check: .venv/installed-test
 	$(BIN)/ruff format --check .

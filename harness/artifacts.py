@@ -216,7 +216,7 @@ def _build(artifact: Artifact, parameters: Mapping[str, Any], folder: Path) -> N
     def write(scratch: Path) -> None:
         ensure_room(scratch, artifact.size_bytes)
         try:
-            maker = build(artifact.entry, resolve(artifact, parameters, artifact.extra, artifact.distribution))
+            maker = build(artifact.entry, resolve(artifact, parameters, artifact.extra, artifact.distribution).parameters)
             maker.build(scratch)
         except (PluginError, DataError, OSError):
             raise

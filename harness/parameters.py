@@ -10,17 +10,20 @@ import re
 import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, TypedDict, get_args
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypedDict, get_args
 
 from harness.errors import BenchError, PluginError, nearest
-from harness.records import digest
+from harness.records import Part, canonical_json, digest
 from harness.search import draw, search_spaces
 from harness.specs import load_entry
 
 if TYPE_CHECKING:
     from pydantic import TypeAdapter
 
-__all__ = ["ParameterError", "ParameterMemo", "TuningFacts", "build", "describe", "resolve"]
+    from harness.fingerprint import CodeIndex
+    from harness.specs import Dataset, Method, Task
+
+__all__ = ["ParameterError", "ParameterMemo", "Resolved", "TuningFacts", "build", "describe", "make_part", "resolve"]
 
 
 class ParameterError(BenchError):
@@ -58,15 +61,15 @@ class ParameterMemo:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
-    def resolve(self, spec: Entered, given: Mapping[str, Any], code: str, extra: str | None, distribution: str) -> dict[str, Any]:
-        """Return what :func:`resolve` returns, from memory where the same question was answered under the same code."""
+    def resolve(self, spec: Entered, given: Mapping[str, Any], code: str, extra: str | None, distribution: str) -> Resolved:
+        """Return what :func:`resolve` returns, from memory where the same question was answered under the same code, fields included."""
         for name, value in given.items():
             if not _is_finite(value):
                 raise ParameterError(name, f"parameter '{name}' of '{spec.name}': finite values are needed, got {value}")
-        question = {"entry": spec.entry, "code": code, "given": dict(given)}
-        resolved: dict[str, Any] = self._remembered(question, lambda: resolve(spec, given, extra, distribution))
+        question = {"entry": spec.entry, "code": code, "given": dict(given), "form": "with defaults"}
+        parameters, at_default = self._remembered(question, lambda: list(resolve(spec, given, extra, distribution)))
 
-        return resolved
+        return Resolved(parameters, tuple(at_default))
 
     def tuning_facts(self, spec: Entered, code: str, extra: str | None, distribution: str) -> TuningFacts:
         """Return what tuning needs to know of the spec's dataclass, from memory where it was asked under the same code."""
@@ -104,9 +107,16 @@ class ParameterMemo:
             return
 
 
-def resolve(spec: Entered, given: Mapping[str, Any], extra: str | None = None, distribution: str = "weighbridge") -> dict[str, Any]:
+class Resolved(NamedTuple):
+    """All parameters, defaults included, as JSON holds them; and the names of those that stand at their defaults."""
+
+    parameters: dict[str, Any]
+    at_default: tuple[str, ...]
+
+
+def resolve(spec: Entered, given: Mapping[str, Any], extra: str | None = None, distribution: str = "weighbridge") -> Resolved:
     """
-    Check parameters against the fields of the spec's dataclass and return all of them, defaults included, as JSON holds them.
+    Check parameters against the fields of the spec's dataclass and return all of them.
 
     Raises:
         ParameterError: A name is unknown, or a value of a wrong type or out of bounds.
@@ -138,7 +148,43 @@ def resolve(spec: Entered, given: Mapping[str, Any], extra: str | None = None, d
         if not _is_finite(value):
             raise PluginError(f"the default of parameter '{name}' of '{spec.name}' is {value}: JSON holds finite numbers alone, use None")
 
-    return resolved
+    return Resolved(resolved, _at_default(cls, resolved))
+
+
+def _at_default(cls: type, parameters: Mapping[str, Any]) -> tuple[str, ...]:
+    """Name the parameters whose value is the one that the class gives to whoever says nothing."""
+    missing = dataclasses.MISSING
+    needed = [
+        field.name for field in dataclasses.fields(cls) if field.init and field.default is missing and field.default_factory is missing
+    ]
+    adapter = _adapter(cls)
+    try:
+        plain = adapter.dump_python(adapter.validate_json(json.dumps({name: parameters[name] for name in needed})), mode="json")
+    except Exception:  # the class's own checks: what is needed does not go with the defaults, so that all of them are a matter of choice
+        return ()
+
+    return tuple(name for name in parameters if name not in needed and canonical_json(parameters[name]) == canonical_json(plain[name]))
+
+
+def make_part(
+    spec: Method | Dataset | Task,
+    given: Mapping[str, Any],
+    code: CodeIndex,
+    memo: ParameterMemo,
+    privileges: tuple[str, ...] = (),
+    content: str = "",
+) -> Part:
+    """
+    Return a part of a trial: its parameters resolved, its code hashed without the fields of its class, whose values are among the parameters.
+
+    Raises:
+        ParameterError: As :func:`resolve`.
+        PluginError: As :func:`resolve`, or the source of its code cannot be found.
+    """
+    extra, distribution = getattr(spec, "extra", None), getattr(spec, "distribution", "weighbridge")
+    parameters, at_default = memo.resolve(spec, given, code.code_hash(spec.entry), extra, distribution)
+
+    return Part(spec.name, spec.entry, parameters, code.code_hash(spec.entry, with_fields=False), content, privileges, at_default)
 
 
 def _is_finite(value: object) -> bool:

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from harness.artifacts import contents_of
+from harness.parameters import make_part
 from harness.records import (
     Measure,
-    Part,
     Record,
     Resources,
     SeedsAtOnce,
     Trial,
     artifact_of,
     cell_of,
+    changed_defaults,
     seeds_at_once_change,
     trial_id,
     trial_key,
@@ -24,6 +25,7 @@ from harness.suite import Configuration
 
 if TYPE_CHECKING:
     from harness.fingerprint import CodeIndex
+    from harness.parameters import ParameterMemo
     from harness.registry import Registry
     from harness.specs import Method, Metric, Task
     from harness.store import Store
@@ -95,7 +97,22 @@ class Plan:
         return [planned for planned in self.planned if planned.key not in self.known]
 
 
-def make_plan(suite: Suite, code: CodeIndex, store: Store | None, paths: Iterable[str] = (), *, trust_cache: bool = False) -> Plan:
+Exported = Callable[[], Sequence[Record]]
+
+
+def _nothing() -> Sequence[Record]:
+    return ()
+
+
+def make_plan(
+    suite: Suite,
+    code: CodeIndex,
+    store: Store | None,
+    paths: Iterable[str] = (),
+    exported: Exported = _nothing,
+    *,
+    trust_cache: bool = False,
+) -> Plan:
     """
     Expand a suite and look up what is known.
 
@@ -104,6 +121,7 @@ def make_plan(suite: Suite, code: CodeIndex, store: Store | None, paths: Iterabl
         code: Hashes the code of entries.
         store: Where records are; ``None`` for none.
         paths: Folders of local plugins, for the workers.
+        exported: Gives the records that a repository carries; asked where the store lacks some.
         trust_cache: Accept the newest sound record of a trial even if code or data have changed since.
 
     Raises:
@@ -119,12 +137,20 @@ def make_plan(suite: Suite, code: CodeIndex, store: Store | None, paths: Iterabl
                 chosen = suite.chosen.get((column.label, row.label)) or Configuration({}, column.task, row.method)
                 at_once = _seeds_at_once(row.spec, code) if suite.seeds_at_once else None
                 trial = replace(common, task=chosen.task, dataset=column.dataset, method=chosen.method, seed=seed, seeds_at_once=at_once)
-                planned.append(_planned(suite.task, column, row, trial))
+                planned.append(_planned(suite.task, column, row, trial, code))
 
-    return _looked_up(suite, planned, code, store, trust_cache)
+    return _looked_up(suite, planned, code, store, exported, trust_cache)
 
 
-def plan_tuning(suite: Suite, code: CodeIndex, store: Store | None, paths: Iterable[str] = (), *, trust_cache: bool = False) -> Plan:
+def plan_tuning(
+    suite: Suite,
+    code: CodeIndex,
+    store: Store | None,
+    paths: Iterable[str] = (),
+    exported: Exported = _nothing,
+    *,
+    trust_cache: bool = False,
+) -> Plan:
     """
     Plan the trials by which a suite with ``tuning`` chooses its configurations; arguments as of :func:`make_plan`.
 
@@ -142,9 +168,9 @@ def plan_tuning(suite: Suite, code: CodeIndex, store: Store | None, paths: Itera
                     if position < len(candidates) > 1:
                         chosen = candidates[position]
                         trial = replace(common, task=chosen.task, dataset=column.dataset, method=chosen.method, seed=seed)
-                        planned.append(_planned(suite.task, column, row, trial))
+                        planned.append(_planned(suite.task, column, row, trial, code))
 
-    return _looked_up(replace(suite, metrics=suite.metrics[:1]), planned, code, store, trust_cache)
+    return _looked_up(replace(suite, metrics=suite.metrics[:1]), planned, code, store, exported, trust_cache)
 
 
 def _common(suite: Suite, metrics: Iterable[Metric], code: CodeIndex, paths: Iterable[str]) -> Trial:
@@ -166,21 +192,38 @@ def _seeds_at_once(method: Method, code: CodeIndex) -> SeedsAtOnce | None:
     return SeedsAtOnce(method.seeds_at_once, code.code_hash(method.seeds_at_once)) if method.seeds_at_once else None
 
 
-def _planned(task: Task, column: DatasetCell, row: MethodCell, trial: Trial) -> Planned:
+def _planned(task: Task, column: DatasetCell, row: MethodCell, trial: Trial, code: CodeIndex) -> Planned:
+    trial = _with_unread(trial, code)
+
     return Planned(column.label, row.label, _with_artifact(task, trial), trial_key(trial), trial_id(trial))
+
+
+def _with_unread(trial: Trial, code: CodeIndex) -> Trial:
+    """Note which parameters at their defaults no code of the trial can read: one that is added changes no key until something reads it."""
+    parts = (trial.task, trial.dataset, trial.method)
+    entries = [part.entry for part in parts] + ([trial.seeds_at_once.entry] if trial.seeds_at_once is not None else [])
+    task, dataset, method = (replace(part, unread=code.unread(entries, part.at_default)) for part in parts)
+
+    return replace(trial, task=task, dataset=dataset, method=method)
 
 
 def _with_artifact(task: Task, trial: Trial) -> Trial:
     return replace(trial, artifact=artifact_of(trial, task.artifact, task.artifact_parameters)) if task.artifact else trial
 
 
-def _looked_up(suite: Suite, planned: Sequence[Planned], code: CodeIndex, store: Store | None, trust_cache: bool) -> Plan:
+def _looked_up(
+    suite: Suite, planned: Sequence[Planned], code: CodeIndex, store: Store | None, exported: Exported, trust_cache: bool
+) -> Plan:
     """Look up what is known of the planned trials."""
     known = {} if store is None else store.known(item.key for item in planned)
     stale: set[str] = set()
     unknown = {item.name: item.key for item in planned if item.key not in known}
-    if store is not None and unknown:
-        for record in store.of_trials(unknown):
+    if unknown:
+        carried = [record for record in exported() if record.trial in unknown]
+        known.update({record.key: record for record in carried if record.key == unknown[record.trial]})
+        unknown = {name: key for name, key in unknown.items() if key not in known}
+        older = [record for record in carried if record.trial in unknown] + (store.of_trials(unknown) if store is not None else [])
+        for record in sorted(older, key=lambda record: record.started):
             stale.add(record.trial)
             if trust_cache and record.status == "ok":
                 known[unknown[record.trial]] = record
@@ -201,7 +244,7 @@ def _looked_up(suite: Suite, planned: Sequence[Planned], code: CodeIndex, store:
         stale=frozenset(stale if not trust_cache else ()),
         to_rescore=to_rescore,
         outdated=outdated,
-        code={value: code.closure(entry) for entry, value in entries.items()},
+        code={value: code.closure(entry).parts for entry, value in entries.items()},
     )
 
 
@@ -209,19 +252,28 @@ def _lacks_metrics(record: Record, trial: Trial) -> bool:
     return any(record.metric_code.get(measure.name) != measure.code for measure in trial.metrics)
 
 
-def trial_of(record: Record, registry: Registry, code: CodeIndex, metrics: Iterable[str] = (), resources: Resources | None = None) -> Trial:
+def trial_of(
+    record: Record,
+    registry: Registry,
+    code: CodeIndex,
+    memo: ParameterMemo,
+    metrics: Iterable[str] = (),
+    resources: Resources | None = None,
+) -> Trial:
     """
-    Rebuild the trial that a record answers, with today's code and data and the limits of a suite that names none.
+    Rebuild the trial that a record answers, with today's code, defaults and data and the limits of a suite that names none.
 
     Args:
         record: Holds the question.
         registry: Knows the entries of its task, data set, method and metrics.
         code: Hashes their code.
+        memo: Knows their defaults.
         metrics: Names of those to compute.
         resources: What to reserve.
 
     Raises:
         PluginError: No plugin provides one of them any more.
+        ParameterError: One of them no longer has a parameter that the question names.
     """
     question = record.question
     task = registry.task(question["task"]["name"])
@@ -230,11 +282,9 @@ def trial_of(record: Record, registry: Registry, code: CodeIndex, metrics: Itera
     measured = [registry.metric(task.name, name) for name in metrics]
 
     trial = Trial(
-        task=Part(task.name, task.entry, question["task"]["parameters"], code.code_hash(task.entry)),
-        dataset=Part(
-            dataset.name, dataset.entry, question["dataset"]["parameters"], code.code_hash(dataset.entry), "+".join(contents_of(dataset))
-        ),
-        method=Part(method.name, method.entry, question["method"]["parameters"], code.code_hash(method.entry), "", method.privileges),
+        task=make_part(task, question["task"]["parameters"], code, memo),
+        dataset=make_part(dataset, question["dataset"]["parameters"], code, memo, content="+".join(contents_of(dataset))),
+        method=make_part(method, question["method"]["parameters"], code, memo, method.privileges),
         budget=question["budget"],
         seed=question["seed"],
         metrics=tuple(Measure(metric.name, metric.entry, code.code_hash(metric.entry), metric.bounds) for metric in measured),
@@ -244,7 +294,7 @@ def trial_of(record: Record, registry: Registry, code: CodeIndex, metrics: Itera
         seeds_at_once=_seeds_at_once(method, code) if "seeds_at_once" in record.circumstances else None,
     )
 
-    return _with_artifact(task, trial)
+    return _with_artifact(task, _with_unread(trial, code))
 
 
 def mean_seconds(records: Iterable[Record]) -> dict[str, float]:
@@ -261,13 +311,14 @@ def changed_parts(old: Record, trial: Trial, store: Store | None, code: CodeInde
     """Say in one line each what differs between the circumstances of a record and of the trial today; empty if nothing does."""
     lines = []
     now = trial.circumstances()
+    lines += [f"{kind} '{question['name']}': {text}" for kind, question, text in changed_defaults(old.question, old.circumstances, now)]
     for part in (trial.task, trial.dataset, trial.method):
         kind = "task" if part is trial.task else "dataset" if part is trial.dataset else "method"
         before = old.circumstances.get(f"{kind}_code")
         if before == part.code:
             continue
         modules = None if store is None else store.code_modules(str(before))
-        today = code.closure(part.entry)
+        today = code.closure(part.entry).parts
         if modules is None:
             lines.append(f"{kind} '{part.name}': its code was {before}, is {part.code}")
             continue

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, get_args
 
@@ -26,6 +26,7 @@ __all__ = [
     "artifact_of",
     "canonical_json",
     "cell_of",
+    "changed_defaults",
     "digest",
     "is_one_program",
     "seeds_at_once_change",
@@ -33,7 +34,7 @@ __all__ = [
     "trial_key",
 ]
 
-RECORD_FORMAT = 1
+RECORD_FORMAT = 2  # in 1, a question held the parameters at their defaults too, and code was hashed by module
 
 Status = Literal["ok", "failed", "diverged", "timeout", "out_of_memory", "crashed", "unsupported"]
 
@@ -59,6 +60,8 @@ class Part:
         name: As in its spec.
         entry: As in its spec.
         parameters: All of them, defaults included, validated.
+        at_default: Names of those that stand at their defaults.
+        unread: Names of those of them whose value no code of the trial can read.
         code: Hash over the code that the entry reaches (:mod:`harness.fingerprint`).
         content: Hash of the raw data, for a data set that has any.
         privileges: For a method that has any.
@@ -70,6 +73,18 @@ class Part:
     code: str
     content: str = ""
     privileges: tuple[str, ...] = ()
+    at_default: tuple[str, ...] = ()
+    unread: tuple[str, ...] = ()
+
+    @property
+    def asked(self) -> dict[str, Any]:
+        """The parameters that a question names: those that differ from their defaults."""
+        return {name: value for name, value in self.parameters.items() if name not in self.at_default}
+
+    @property
+    def defaults(self) -> dict[str, Any]:
+        """The parameters at their defaults that decide what it does."""
+        return {name: self.parameters[name] for name in self.at_default if name not in self.unread}
 
 
 @dataclass(frozen=True)
@@ -157,19 +172,20 @@ class Trial:
     seeds_at_once: SeedsAtOnce | None = None
 
     def question(self) -> dict[str, Any]:
-        """Return what the trial was asked to do, whatever the code and the bytes."""
+        """Return what the trial was asked to do, whatever the code, its defaults and the bytes."""
         return {
-            "task": {"name": self.task.name, "parameters": dict(self.task.parameters)},
-            "dataset": {"name": self.dataset.name, "parameters": dict(self.dataset.parameters)},
-            "method": {"name": self.method.name, "parameters": dict(self.method.parameters)},
+            "task": {"name": self.task.name, "parameters": self.task.asked},
+            "dataset": {"name": self.dataset.name, "parameters": self.dataset.asked},
+            "method": {"name": self.method.name, "parameters": self.method.asked},
             "budget": dict(self.budget),
             "seed": self.seed,
             **({"scored_on": self.scored_on} if self.scored_on != "test" else {}),
         }
 
     def circumstances(self) -> dict[str, Any]:
-        """Return the code and the bytes that decide the answer."""
+        """Return the defaults, the code and the bytes that decide the answer."""
         return {
+            "defaults": {"task": self.task.defaults, "dataset": self.dataset.defaults, "method": self.method.defaults},
             "task_code": self.task.code,
             "dataset_code": self.dataset.code,
             "dataset_content": self.dataset.content,
@@ -222,6 +238,9 @@ class Record:
         error: Message and traceback, or ``None``.
         started: UTC, ISO 8601.
         environment: Identifier of the environment facts in the store.
+        adopted: For a record that was made by other code and taken under this key since a sample of its neighbours came out the same (``bench adopt``): its
+            key ``from`` before, the names ``sample`` of the trials that ran again, and ``at_most``, the largest share of the records taken that may differ
+            by chance at 95 %.
     """
 
     key: str
@@ -237,6 +256,7 @@ class Record:
     error: str | None = None
     started: str = ""
     environment: str = ""
+    adopted: Mapping[str, Any] | None = None
 
     @property
     def result_digest(self) -> str:
@@ -252,8 +272,10 @@ class Record:
         )
 
     def to_json(self) -> dict[str, Any]:
-        """Return the record as JSON holds it; that a trial ran by itself is not said, so that such a record reads as it always did."""
+        """Return the record as JSON holds it; that a trial ran by itself, and that its record was not adopted, is not said."""
         content = asdict(self)
+        if self.adopted is None:
+            del content["adopted"]
         if self.costs is not None and self.costs.seeds_at_once == 1:
             del content["costs"]["seeds_at_once"]
 
@@ -270,7 +292,8 @@ class Record:
         if not isinstance(value, Mapping) or "format" not in value:
             raise StoreError("not a record: it has no 'format'")
         if value["format"] != RECORD_FORMAT:
-            raise StoreError(f"a record of format {value['format']}; this version of weighbridge reads format {RECORD_FORMAT}")
+            older = "\n    `bench rekey` brings those of format 1 over" if value["format"] == 1 else ""
+            raise StoreError(f"a record of format {value['format']}; this version of weighbridge reads format {RECORD_FORMAT}{older}")
         content = {name: item for name, item in value.items() if name != "format"}
         try:
             costs = content.pop("costs")
@@ -300,6 +323,11 @@ def _check(record: Record) -> None:
             raise ValueError(f"its {name} is not text")
     if not (record.error is None or isinstance(record.error, str)) or not isinstance(record.circumstances, dict):
         raise ValueError("its error or circumstances are not what they should be")
+    defaults = record.circumstances.get("defaults", {})
+    if not isinstance(defaults, dict) or not all(isinstance(values, dict) for values in defaults.values()):
+        raise ValueError("its defaults are not names with values")
+    if not (record.adopted is None or isinstance(record.adopted, dict)):
+        raise ValueError("what it was adopted from is not what it should be")
     for name, figure in record.metrics.items():
         if figure is not None and (type(figure) not in (int, float) or not math.isfinite(figure)):
             raise ValueError(f"its {name} is {figure!r}, not a finite number")
@@ -321,6 +349,16 @@ def seeds_at_once_change(before: Parameters, after: Parameters) -> str:
     return f"its seeds ran {_manner(before)}, now {_manner(after)}"
 
 
+def changed_defaults(question: Parameters, before: Parameters, after: Parameters) -> Iterator[tuple[str, Parameters, str]]:
+    """Give kind, question and what changed for each default that differs between two circumstances of one trial."""
+    for kind in ("task", "dataset", "method"):
+        old, new = (circumstances.get("defaults", {}).get(kind, {}) for circumstances in (before, after))
+        for name in dict.fromkeys([*old, *new]):
+            if old.get(name) != new.get(name):
+                texts = [canonical_json(values[name]) if name in values else "not read" for values in (old, new)]
+                yield kind, question[kind], f"the default of '{name}' was {texts[0]}, is {texts[1]}"
+
+
 def _manner(circumstances: Parameters) -> str:
     return "as one program" if "seeds_at_once" in circumstances else "one by one"
 
@@ -340,11 +378,11 @@ def artifact_of(trial: Trial, summary: str, parameters: Iterable[str]) -> Shared
         parameters: Names of the protocol's settings that decide it.
     """
     decisive = {name: trial.task.parameters[name] for name in parameters}
-    question, circumstances = trial.question(), trial.circumstances()
+    circumstances = trial.circumstances()
     known_by = {
         "task": trial.task.name,
         "parameters": decisive,
-        "dataset": question["dataset"],
+        "dataset": {"name": trial.dataset.name, "parameters": dict(trial.dataset.parameters)},
         "seed": trial.seed,
         "scored_on": trial.scored_on,
         **{name: circumstances[name] for name in ("task_code", "dataset_code", "dataset_content")},

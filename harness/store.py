@@ -163,6 +163,22 @@ class Store:
             connection.execute(sa.delete(_records).where(_records.c.key == record.key))
             connection.execute(sa.insert(_records), [row])
 
+    def of_format(self, number: int) -> list[dict[str, Any]]:
+        """Return the records of a format, as JSON holds them; those of an older one are read by nobody else."""
+        with self._guard("read"), self._engine.connect() as connection:
+            values = [json.loads(content) for (content,) in connection.execute(sa.select(_records.c.content))]
+
+        return [value for value in values if value["format"] == number]
+
+    def rename(self, records: Mapping[str, Record]) -> None:
+        """Put records in the place of those that have these keys, and keep the outcomes under their new keys; all or nothing."""
+        with self._guard("written"), self._engine.begin() as connection:
+            for key, record in records.items():
+                connection.execute(sa.delete(_records).where(_records.c.key == key))
+                connection.execute(self._insert(_records), [_row(record)])
+                if connection.execute(sa.select(_outcomes.c.key).where(_outcomes.c.key == record.key)).first() is None:
+                    connection.execute(sa.update(_outcomes).where(_outcomes.c.key == key).values(key=record.key))
+
     def forget(self, keys: Iterable[str]) -> None:
         """Delete the records and outcomes of these keys, so that their trials run again."""
         with self._guard("written"), self._engine.begin() as connection:

@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, WithJsonSche
 from harness.artifacts import contents_of
 from harness.errors import PluginError, SuiteError, nearest
 from harness.expressions import Comparison, ExpressionError, parse_claim
-from harness.parameters import ParameterError, ParameterMemo, TuningFacts
+from harness.parameters import ParameterError, ParameterMemo, TuningFacts, make_part
 from harness.records import Limits, Part, Resources, canonical_json
 from harness.search import Tuned
 from harness.yamlfile import Location, YamlFile, parse_scalar, read_yaml
@@ -539,10 +539,10 @@ class _Checker:
         """Draw the configurations of every cell; methods with the same search spaces try the same values."""
         if max(seeds) >= TUNING_SEED:
             raise self.file.error(("seeds",), f"with 'tuning', seeds are below {TUNING_SEED:,}: the ones from there on are those of tuning")
-        protocol = self._tuning_facts(task, columns[0].task.code)
+        protocol = self._tuning_facts(task)
         if not protocol["has_validation"]:
             raise self.file.error(("tuning",), f"task '{task.name}' cannot be tuned: its protocol gives no validation data (`for_tuning`)")
-        own = {row.spec.name: self._tuning_facts(row.spec, row.method.code)["spaces"] for row in rows}
+        own = {row.spec.name: self._tuning_facts(row.spec)["spaces"] for row in rows}
         known = list(dict.fromkeys([*protocol["spaces"], *(name for spaces in own.values() for name in spaces)]))
         for index, name in enumerate(given.fields or ()):
             if name not in known:
@@ -589,7 +589,9 @@ class _Checker:
                 self._part(place, row.spec, {**row.method.parameters, **of_method}, row.method.privileges) if of_method else row.method,
             )
 
-    def _tuning_facts(self, spec: Task | Method, code: str) -> TuningFacts:
+    def _tuning_facts(self, spec: Task | Method) -> TuningFacts:
+        code = self.code.code_hash(spec.entry)
+
         return self.memo.tuning_facts(spec, code, getattr(spec, "extra", None), getattr(spec, "distribution", "weighbridge"))
 
     def _grid(self, place: Location, entry: _Entry) -> Iterable[dict[str, Any]]:
@@ -607,16 +609,12 @@ class _Checker:
     def _part(
         self, place: Location, spec: Task | Dataset | Method, given: Mapping[str, Any], privileges: tuple[str, ...], content: str = ""
     ) -> Part:
-        extra, distribution = getattr(spec, "extra", None), getattr(spec, "distribution", "weighbridge")
         try:
-            code = self.code.code_hash(spec.entry)
-            parameters = self.memo.resolve(spec, given, code, extra, distribution)
+            return make_part(spec, given, self.code, self.memo, privileges, content)
         except ParameterError as error:
             raise self.file.error((*place, error.parameter) if error.parameter else place, str(error)) from error
         except PluginError as error:
             raise self.file.error(place, str(error)) from error
-
-        return Part(spec.name, spec.entry, parameters, code, content, privileges)
 
     def _found(self, place: Location, look_up: Callable[..., Found], *names: str) -> Found:
         try:

@@ -13,7 +13,7 @@ from statistics import fmean
 from typing import Any, Literal
 
 from harness.environment import HARDWARE
-from harness.records import Record, canonical_json, digest, seeds_at_once_change
+from harness.records import Record, canonical_json, changed_defaults, digest, seeds_at_once_change
 
 __all__ = [
     "SEEDS_AT_ONCE_TOLERANCE",
@@ -313,6 +313,8 @@ def _mapping(value: object) -> Mapping[str, Any]:
 
 
 def _code_reasons(before: Record, after: Record, modules_of: ModulesOf) -> Iterator[Reason]:
+    for kind, _, text in changed_defaults(before.question, before.circumstances, after.circumstances):
+        yield Reason("code", f"{kind}: {text}")
     for part in ("task", "dataset", "method"):
         old, new = (str(record.circumstances.get(f"{part}_code")) for record in (before, after))
         if old == new:

@@ -70,7 +70,7 @@ def command(suite: str, output: Path, results: Path, store: str | None, plugins:
 
 def computing_code() -> str:
     """Hash the code that computes a leaderboard and writes it as Markdown."""
-    from harness.fingerprint import hash_source
+    from harness.definitions import hash_source
     from harness.records import digest
 
     package = Path(__file__).parent.parent

@@ -29,6 +29,8 @@ COMMANDS = {
     "compare": "Say what moved between two sets of records, and why.",
     "bundle": "Put the records and the leaderboard of a suite into one file.",
     "audit": "Check a bundle: recompute its leaderboard, run a sample of its trials again.",
+    "adopt": "Take records under changed code, if a sample comes out the same.",
+    "rekey": "Bring records of an older format under today's keys.",
     "plugin": "Write a plugin from a template, and check one.",
     "plugins": "Show the plugins, what they provide, and what is broken.",
     "data": "List, fetch and verify raw data sets.",

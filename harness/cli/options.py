@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from harness.claims import ClaimBoard
     from harness.fingerprint import CodeIndex
     from harness.leaderboard import Leaderboard
+    from harness.parameters import ParameterMemo
     from harness.plan import Plan
     from harness.records import Record
     from harness.registry import Registry
@@ -101,6 +102,7 @@ class Session:
     results: Path
     store_url: str
     _facts: dict[str, Mapping[str, Any]] = field(default_factory=dict)
+    _exported: dict[Path, list[Record]] = field(default_factory=dict)
 
     @classmethod
     def open(cls, plugins: tuple[str, ...] = (), results: Path = Path("results"), store: str | None = None) -> Session:
@@ -118,11 +120,17 @@ class Session:
 
     def suite(self, name: str, overrides: Overrides) -> Suite:
         """Load a suite by name or path."""
-        from harness.data import cache_home
-        from harness.parameters import ParameterMemo
         from harness.suite import find_suite, load_suite
 
-        return load_suite(find_suite(name), self.registry, self.code, ParameterMemo(cache_home() / "parameters"), overrides)
+        return load_suite(find_suite(name), self.registry, self.code, self.memo, overrides)
+
+    @property
+    def memo(self) -> ParameterMemo:
+        """What is remembered of parameters and their defaults."""
+        from harness.data import cache_home
+        from harness.parameters import ParameterMemo
+
+        return ParameterMemo(cache_home() / "parameters")
 
     def existing_store(self) -> Store | None:
         """Open the store for reading if there is one, without creating it."""
@@ -154,14 +162,17 @@ class Session:
         """
         from harness.plan import make_plan, plan_tuning
 
+        def exported() -> list[Record]:
+            return self.exported(self.results / suite.name)
+
         if suite.tuning is None:
-            return make_plan(suite, self.code, store, self.registry.paths, trust_cache=trust_cache)
+            return make_plan(suite, self.code, store, self.registry.paths, exported, trust_cache=trust_cache)
 
         from harness.tuning import choose
 
-        tuning = plan_tuning(suite, self.code, store, self.registry.paths, trust_cache=trust_cache)
+        tuning = plan_tuning(suite, self.code, store, self.registry.paths, exported, trust_cache=trust_cache)
         records = recorded(tuning)
-        plan = make_plan(choose(suite, tuning, records), self.code, store, self.registry.paths, trust_cache=trust_cache)
+        plan = make_plan(choose(suite, tuning, records), self.code, store, self.registry.paths, exported, trust_cache=trust_cache)
 
         return replace(plan, tuning=replace(tuning, known=records))
 
@@ -175,13 +186,9 @@ class Session:
 
     def with_export(self, plan: Plan, folder: Path) -> dict[str, Record]:
         """Return the plan's records by key, those of the committed export filling what the store lacks, even if code has changed since."""
-        from harness.store import read_export
-
-        path = folder / "records.jsonl"
         records = dict(plan.known)
-        if len(records) < len(plan.planned) and path.is_file():
-            exported, environments = read_export(path)
-            self._facts.update(environments)
+        if len(records) < len(plan.planned):
+            exported = self.exported(folder)
             newest = {record.trial: record for record in sorted(exported, key=lambda record: record.started)}
             exact = {record.key: record for record in exported}
             for item in plan.planned:
@@ -189,6 +196,27 @@ class Session:
                     records[item.key] = exact.get(item.key) or newest[item.name]
 
         return records
+
+    def exported(self, folder: Path) -> list[Record]:
+        """Return the records that a folder of results carries, read once; none where there is no such file."""
+        from harness.store import read_export
+
+        path = folder / "records.jsonl"
+        if path not in self._exported:
+            self._exported[path] = []
+            if path.is_file():
+                self._exported[path], environments = read_export(path)
+                self._facts.update(environments)
+
+        return self._exported[path]
+
+    def keep_exported(self, store: Store) -> None:
+        """Put the exported records that were looked at into a store, with their environments; records that it has stay."""
+        records = [record for found in self._exported.values() for record in found]
+        if records:
+            for identifier in {record.environment for record in records} & set(self._facts):
+                store.add_environment(identifier, self._facts[identifier])
+            store.add([(record, None) for record in records])
 
     def recorded(self, plan: Plan, suite: str) -> dict[str, Record]:
         """
@@ -258,7 +286,7 @@ class Session:
         return verify_claims(plan, records, inputs)
 
     def _code_of(self, *modules: str) -> str:
-        from harness.fingerprint import hash_source
+        from harness.definitions import hash_source
 
         package = Path(__file__).parent.parent
 

@@ -55,7 +55,7 @@ def command(
     try:
         plan = session.plan(loaded, database, lambda plan: plan.known)
     except UnfinishedTuning:
-        plan = plan_tuning(loaded, session.code, database, session.registry.paths)
+        plan = plan_tuning(loaded, session.code, database, session.registry.paths, lambda: session.exported(session.results / loaded.name))
         open_trials = len(loaded.methods) * len(loaded.datasets) * len(loaded.seeds)
     costs = mean_seconds([] if database is None else database.of_trials(item.name for item in plan.planned))
     expected = [costs.get(cell_of(item.trial.question())) for item in plan.todo]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -53,7 +53,7 @@ def command(trial: str, suite: str | None, results: Path, store: str | None, plu
     if suite is None:
         threads = facts.get("threads")  # sums in parallel depend on how many add up
         resources = Resources(cpu=threads if type(threads) is int and threads > 0 else 1, gpu=1.0 if facts.get("device") == "cuda" else 0.0)
-        again = trial_of(record, session.registry, session.code, record.metrics, resources)
+        again = trial_of(record, session.registry, session.code, session.memo, record.metrics, resources)
     else:
         found = [item.trial for item in session.planned_here(suite, database).everything if item.name == record.trial]
         if not found:
@@ -98,7 +98,9 @@ class Repeated(NamedTuple):
     error: str | None
 
 
-def repeat(session: Session, trial: Trial, record: Record, facts: Mapping[str, Any], say: Callable[[str], None]) -> Repeated:
+def repeat(
+    session: Session, trial: Trial, record: Record, facts: Mapping[str, Any], say: Callable[[str], None], cell: Sequence[Trial] = ()
+) -> Repeated:
     """
     Run a trial in this process and compare it with its record; what it prints goes to the standard error.
 
@@ -108,18 +110,25 @@ def repeat(session: Session, trial: Trial, record: Record, facts: Mapping[str, A
         record: What it ended in before.
         facts: Of the record's environment.
         say: Told of data that has to be fetched.
+        cell: The trials that ran as one program with it, to run so again; alone, its figures are compared within a tolerance.
 
     Raises:
         DataError: Its data cannot be had.
     """
     from harness.environment import git_facts, machine_facts
     from harness.executors.drive import obtain_parts
-    from harness.trial import execute
+    from harness.trial import execute, run_program
     from harness.trust import SEEDS_AT_ONCE_TOLERANCE, compare_records, explain
 
     obtain_parts([session.registry.dataset(trial.task.name, trial.dataset.name)], say)
+    together = 1 if record.costs is None else record.costs.seeds_at_once
     with redirect_stdout(sys.stderr):
-        again = execute(trial).record
+        if together > 1 and len(cell) == together:
+            again = run_program(cell)[[other.seed for other in cell].index(trial.seed)].record
+            tolerance = 0.0
+        else:
+            again = execute(trial).record
+            tolerance = SEEDS_AT_ONCE_TOLERANCE if together > 1 else 0.0
     names = [measure.name for measure in trial.metrics]
     today = {
         **machine_facts(),
@@ -127,8 +136,7 @@ def repeat(session: Session, trial: Trial, record: Record, facts: Mapping[str, A
         "threads": max(1, int(trial.resources.cpu)),
         "device": "cuda" if trial.resources.gpu else "cpu",
     }
-    together = 1 if record.costs is None else record.costs.seeds_at_once
-    difference = compare_records(record, again, names, SEEDS_AT_ONCE_TOLERANCE if together > 1 else 0.0)
+    difference = compare_records(record, again, names, tolerance)
     counts = ((len(names), "metric"), (len(again.curves), "curve"), (len(again.witnesses), "hash"))
 
     return Repeated(
@@ -137,6 +145,6 @@ def repeat(session: Session, trial: Trial, record: Record, facts: Mapping[str, A
         scope=", ".join(
             [f"status {again.status}", *(f"{n} {word}{'' if n == 1 else 'es' if word == 'hash' else 's'}" for n, word in counts)]
         )
-        + (f"; within {SEEDS_AT_ONCE_TOLERANCE:g}, since it was one of {together} seeds at once" if together > 1 else ""),
+        + (f"; within {tolerance:g}, since it was one of {together} seeds at once" if tolerance else ""),
         error=again.error if difference.status is not None else None,
     )

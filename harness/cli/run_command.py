@@ -122,6 +122,7 @@ def command(
         )
 
     def run_plan(plan: Plan) -> Mapping[str, Record]:
+        session.keep_exported(database)
         if retry:
             plan = forget_failures(plan)
         if not plan.todo and not plan.to_rescore:

@@ -43,7 +43,9 @@ def command(trial: str, as_json: bool, results: Path, store: str | None) -> int:
     click.echo(f"trial {record.trial} ({record.status}), key {record.key[:16]}, started {record.started}")
     for kind in ("task", "dataset", "method"):
         part = question[kind]
-        click.echo(f"  {kind}: {part['name']}  {json.dumps(part['parameters'])}")
+        click.echo(
+            f"  {kind}: {part['name']}  {json.dumps({**part['parameters'], **record.circumstances.get('defaults', {}).get(kind, {})})}"
+        )
     scored = "; scored on validation data, for tuning" if question.get("scored_on") == "validation" else ""
     click.echo(f"  budget: {json.dumps(question['budget'])}, seed {question['seed']}{scored}")
     for name, value in record.metrics.items():

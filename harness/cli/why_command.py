@@ -31,7 +31,7 @@ def command(trial: str, results: Path, store: str | None, plugins: tuple[str, ..
 
     session = Session.open(plugins, results, store)
     record, facts, database = find_record(session, trial)
-    today = trial_of(record, session.registry, session.code)
+    today = trial_of(record, session.registry, session.code, session.memo)
     if trial_key(today) == record.key:
         click.echo(f"trial {record.trial} is fresh: {today.method.name} on {today.dataset.name}, seed {today.seed} ({record.status})")
     elif database is not None and (fresh := database.known([trial_key(today)])):

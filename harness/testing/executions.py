@@ -165,8 +165,8 @@ class Executions:
             return trial
         protocol = self.part(task)
         # A part of a check has no hash of its code, and what is built outlives the check.
-        own = replace(protocol, code=self._code.code_hash(task.entry))
-        known_by = replace(trial, task=own, dataset=replace(trial.dataset, code=self._code.code_hash(dataset.entry)))
+        own = replace(protocol, code=self._code.code_hash(task.entry, with_fields=False))
+        known_by = replace(trial, task=own, dataset=replace(trial.dataset, code=self._code.code_hash(dataset.entry, with_fields=False)))
         artifact = artifact_of(known_by, task.artifact, task.artifact_parameters)
         if trial.task.entry != task.entry:
             artifact = replace(artifact, parameters={**trial.task.parameters, "parameters": dict(artifact.parameters)})
@@ -177,7 +177,7 @@ class Executions:
         """Describe a method, data set or task with its default parameters."""
         extra, distribution = getattr(spec, "extra", None), getattr(spec, "distribution", "weighbridge")
 
-        return Part(spec.name, spec.entry, resolve(spec, {}, extra, distribution), "", "", getattr(spec, "privileges", ()))
+        return Part(spec.name, spec.entry, resolve(spec, {}, extra, distribution).parameters, "", "", getattr(spec, "privileges", ()))
 
     def trial(
         self,

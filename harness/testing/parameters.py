@@ -49,7 +49,7 @@ def defaults_are_valid(subject: Subject) -> None:
         raise ConformanceError(f"'{subject.spec.entry}' is not a dataclass; put @dataclass above it, its fields are its parameters")
     extra, distribution = getattr(subject.spec, "extra", None), getattr(subject.spec, "distribution", "weighbridge")
     try:
-        resolved = resolve(subject.spec, {}, extra, distribution)
+        resolved = resolve(subject.spec, {}, extra, distribution).parameters
         resolve(subject.spec, resolved, extra, distribution)  # pydantic checks what it is given, not what it fills in
     except BenchError as error:
         raise ConformanceError(f"its defaults are not valid: {error}\n    give every field a default within its bounds") from error

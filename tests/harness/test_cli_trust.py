@@ -298,8 +298,9 @@ def test_disjoint_runs_are_one_message(bench, toy, ran):
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        ('{"format": 1', "copy.jsonl:10: "),
-        ('{"format": 2}', "copy.jsonl:10: a record of format 2; this version of weighbridge reads format 1"),
+        ('{"format": 2', "copy.jsonl:10: "),
+        ('{"format": 3}', "copy.jsonl:10: a record of format 3; this version of weighbridge reads format 2"),
+        ('{"format": 1}', "`bench rekey` brings those of format 1 over"),
     ],
     ids=["corrupted", "newer"],
 )

@@ -42,6 +42,10 @@ def records(bench):
     return [record for line in lines if "question" in (record := json.loads(line))]
 
 
+def parameters(record, kind):
+    return {**record["question"][kind]["parameters"], **record["circumstances"]["defaults"][kind]}
+
+
 @pytest.mark.parametrize("executor", ["inline", "ray"])
 def test_it_is_built_once_for_each_data_set_and_seed(bench, run, executor):
     done = run(SUITE, "--executor", executor)
@@ -55,7 +59,7 @@ def test_all_methods_are_paired_on_it(bench, run):
 
     seen = {}
     for record in records(bench):
-        place = (record["question"]["dataset"]["parameters"]["offset"], record["question"]["seed"])
+        place = (parameters(record, "dataset")["offset"], record["question"]["seed"])
         seen.setdefault(place, set()).add(record["witnesses"]["artifact"])
     assert {len(values) for values in seen.values()} == {1}
     assert len(set.union(*seen.values())) == 6
@@ -65,9 +69,9 @@ def test_a_trial_reads_what_was_built(bench, run):
     run(SUITE, "--executor", "inline")
 
     values = {
-        (record["question"]["method"]["name"], record["question"]["method"]["parameters"]["plus"]): record["metrics"]["value"]
+        (record["question"]["method"]["name"], parameters(record, "method")["plus"]): record["metrics"]["value"]
         for record in records(bench)
-        if record["question"]["seed"] == 0 and record["question"]["dataset"]["parameters"]["offset"] == 1.0
+        if record["question"]["seed"] == 0 and parameters(record, "dataset")["offset"] == 1.0
     }
     assert values["first", 0.0] == values["second", 0.0] == values["second", 1.0] - 1.0
     assert values["first", 0.0] > 1.0

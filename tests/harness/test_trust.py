@@ -296,9 +296,9 @@ def test_each_record_is_drawn_equally_often():
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        ('{"format": 1, "key"', "x:2: "),
+        ('{"format": 2, "key"', "x:2: "),
         ("[]", "x:2: not a record: it has no 'format'"),
-        ('{"format": 2}', "x:2: a record of format 2; this version of weighbridge reads format 1"),
+        ('{"format": 3}', "x:2: a record of format 3; this version of weighbridge reads format 2"),
         ('{"environment": [], "facts": {}}', "x:2: not an environment"),
         ('{"format": NaN}', "x:2: NaN is no JSON"),
         ("[" * 100_000, "x:2: "),
