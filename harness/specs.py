@@ -13,7 +13,21 @@ from typing import Any, Literal
 
 from harness.errors import PluginError
 
-__all__ = ["Artifact", "Dataset", "ListedPaper", "Method", "Metric", "Paper", "RawData", "Search", "Source", "Task", "load_entry"]
+__all__ = [
+    "Artifact",
+    "Dataset",
+    "ListedPaper",
+    "Method",
+    "Metric",
+    "Paper",
+    "RawData",
+    "Search",
+    "Source",
+    "Task",
+    "load_entry",
+    "own_name",
+    "qualified_name",
+]
 
 
 @dataclass(frozen=True)
@@ -295,6 +309,16 @@ class Task:
     artifact: str = ""
     artifact_parameters: tuple[str, ...] = ()
     template: str = ""
+
+
+def qualified_name(plugin: str, name: str) -> str:
+    """Return the name under which a spec is known where another plugin's has its own."""
+    return f"{plugin}/{name}"
+
+
+def own_name(name: str) -> str:
+    """Return the name that a spec's author gave it, of one that :func:`qualified_name` may have made."""
+    return name.rpartition("/")[2]
 
 
 def load_entry(

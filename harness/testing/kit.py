@@ -11,6 +11,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Literal
 
 from harness.errors import BenchError, PluginError, nearest
+from harness.specs import own_name
 from harness.testing.errors import CheckSkipped, ConformanceError
 from harness.testing.executions import SECONDS, Executions, Subject
 
@@ -188,7 +189,7 @@ def _with_declared(checks: list[Check], declared: ExpectedFailures, where: str) 
     Raises:
         PluginError: One is for something that does not exist, or has no reason.
     """
-    known = {(check.subject.name, check.name) for check in checks}
+    known = {(own_name(check.subject.name), check.name) for check in checks}
     for subject, reasons in declared.items():
         for name, reason in reasons.items():
             if (subject, name) not in known:
@@ -199,4 +200,4 @@ def _with_declared(checks: list[Check], declared: ExpectedFailures, where: str) 
             if not reason.strip():
                 raise PluginError(f"'{where}' declares a failure of check '{name}' of '{subject}' without a reason; say why")
 
-    return [replace(check, expected=declared.get(check.subject.name, {}).get(check.name, check.expected)) for check in checks]
+    return [replace(check, expected=declared.get(own_name(check.subject.name), {}).get(check.name, check.expected)) for check in checks]

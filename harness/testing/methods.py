@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.records import Record, SeedsAtOnce
-from harness.specs import Method, load_entry
+from harness.specs import Method, load_entry, own_name
 from harness.testing import parameters
 from harness.testing.errors import CheckSkipped, ConformanceError
 from harness.testing.executions import Place, Subject, error_of
@@ -271,7 +271,7 @@ def card_is_complete(subject: Subject) -> None:
     """
     text = _card(subject)
     headings = [line.removeprefix("## ").strip() for line in text.splitlines() if line.startswith("## ")]
-    shared = re.search(rf"^\| *`{re.escape(subject.name)}`", text, re.MULTILINE) is not None and "Hyperparameters" not in headings
+    shared = re.search(rf"^\| *`{re.escape(own_name(subject.name))}`", text, re.MULTILINE) is not None and "Hyperparameters" not in headings
     wanted = FAMILY_SECTIONS if shared else CARD_SECTIONS
     missing = [section for section in wanted if section not in headings]
     if missing:
