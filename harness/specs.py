@@ -291,8 +291,9 @@ class Task:
         privileges: What a method may ask for, with what it means.
         example: A data set of this task that loads in a second with its default parameters, for a first suite and the conformance kit.
         artifact: What the trials with the same data and seed share, in a few words ("out-of-fold predictions of the base models"); empty where there is none.
-            The class then provides ``build_artifact(data, run, folder)``, which writes it into an empty folder, and finds it at ``run.artifact``. It is
-            built once, before these trials, by an instance that knows the settings of ``artifact_parameters`` alone, and without a budget.
+            The class then provides ``build_artifact(data, run, folder)``, which writes it into an empty folder, and finds it at ``run.artifact``, where
+            a method finds ``None``. It is built once, before these trials, by an instance that knows the settings of ``artifact_parameters`` alone, and
+            without a budget.
         artifact_parameters: Names of the protocol's settings that decide the artifact.
         template: ``"package:path"`` of the Jinja2 template of a working method, from which `bench plugin new` makes ``method.py``
             (:mod:`harness.cli.plugin_new` says what it sets).
