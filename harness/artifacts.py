@@ -29,7 +29,7 @@ from harness.errors import DataError, PluginError
 from harness.fingerprint import CodeIndex
 from harness.records import SharedArtifact, Trial, digest
 from harness.sources import Progress
-from harness.specs import Artifact
+from harness.specs import Artifact, own_name
 
 if TYPE_CHECKING:
     from harness.specs import Dataset
@@ -57,7 +57,12 @@ def artifact_key(artifact: Artifact, parameters: Mapping[str, Any] | None = None
         PluginError: The source of its code cannot be found.
     """
     return digest(
-        {"name": artifact.name, "parameters": dict(parameters or {}), "code": _code_hash(artifact.entry), "made_of": contents_of(artifact)}
+        {
+            "name": own_name(artifact.name),
+            "parameters": dict(parameters or {}),
+            "code": _code_hash(artifact.entry),
+            "made_of": contents_of(artifact),
+        }
     )[:32]
 
 
@@ -173,11 +178,11 @@ class Shared(NamedTuple):
 
 
 def _shared_folder(trial: Trial, artifact: SharedArtifact) -> Path:
-    return cache_home() / "artifacts" / f"{trial.task.name}-{artifact.key[:12]}"
+    return cache_home() / "artifacts" / f"{own_name(trial.task.name)}-{artifact.key[:12]}"
 
 
 def _folder(artifact: Artifact, parameters: Mapping[str, Any] | None) -> Path:
-    return cache_home() / "artifacts" / f"{artifact.name}-{artifact_key(artifact, parameters)[:12]}"
+    return cache_home() / "artifacts" / f"{own_name(artifact.name)}-{artifact_key(artifact, parameters)[:12]}"
 
 
 @contextmanager

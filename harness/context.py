@@ -6,7 +6,7 @@ import hashlib
 import math
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -49,16 +49,28 @@ class Budget:
 
 
 @dataclass
+class _Meters:
+    """What a trial has counted, logged and hashed so far, whichever of its runs was asked to."""
+
+    samples_forward: int = 0
+    samples_backward: int = 0
+    curves: dict[str, list[tuple[int, float]]] = field(default_factory=dict)
+    witnesses: dict[str, hashlib._Hash] = field(default_factory=dict)
+    reported_at: float = 0.0
+
+
+@dataclass
 class Run:
     """
-    One trial as its method sees it.
+    One trial as its data set, its protocol and its method see it; the method's (:meth:`for_method`) has no artifact.
 
     Args:
         seed: The trial's seed; use the named streams, not this number.
         budget: What the suite grants.
         device: ``"cpu"`` or ``"cuda"``.
         report: Called at most twice a second with the newest step and figures, for progress displays.
-        artifact: Folder of what all trials with the same data and seed share, where the task has such (see :class:`harness.specs.Task`).
+        artifact: Folder of what all trials with the same data and seed share, where the task has such (see :class:`harness.specs.Task`); for the protocol
+            alone, which passes on what a method may know of it.
     """
 
     seed: int
@@ -66,11 +78,11 @@ class Run:
     device: str = "cpu"
     report: Reporter | None = None
     artifact: Path | None = None
-    samples_forward: int = 0
-    samples_backward: int = 0
-    curves: dict[str, list[tuple[int, float]]] = field(default_factory=dict)
-    _witnesses: dict[str, hashlib._Hash] = field(default_factory=dict, repr=False)
-    _reported_at: float = 0.0
+    _meters: _Meters = field(default_factory=_Meters, repr=False)
+
+    def for_method(self) -> Run:
+        """Return the run that a method is given: the same streams, budget, device and meters, and no artifact."""
+        return replace(self, artifact=None)
 
     def rng(self, name: str) -> np.random.Generator:
         """Return a fresh numpy generator at the start of the stream ``name``."""
@@ -90,17 +102,17 @@ class Run:
         for name, value in figures.items():
             if not math.isfinite(value):
                 raise TrialDiverged(f"{name} is {value} at step {step}")
-            self.curves.setdefault(name, []).append((int(step), float(value)))
+            self._meters.curves.setdefault(name, []).append((int(step), float(value)))
 
         now = time.monotonic()
-        if self.report is not None and now - self._reported_at >= REPORT_EVERY_SECONDS:
-            self._reported_at = now
+        if self.report is not None and now - self._meters.reported_at >= REPORT_EVERY_SECONDS:
+            self._meters.reported_at = now
             self.report(step, figures)
 
     def count(self, *, forward: int = 0, backward: int = 0) -> None:
         """Meter samples that went through a network, forward and backward; the leaderboard shows the sums as cost."""
-        self.samples_forward += int(forward)
-        self.samples_backward += int(backward)
+        self._meters.samples_forward += int(forward)
+        self._meters.samples_backward += int(backward)
 
     def witness(self, name: str, array: ArrayLike) -> None:
         """
@@ -111,11 +123,26 @@ class Run:
         import numpy as np
 
         values = np.ascontiguousarray(array)
-        digest = self._witnesses.setdefault(name, hashlib.sha256())
+        digest = self._meters.witnesses.setdefault(name, hashlib.sha256())
         digest.update(f"{values.dtype.str}{values.shape}".encode())
         digest.update(values.tobytes())
 
     @property
+    def samples_forward(self) -> int:
+        """Samples that went forward through a network so far."""
+        return self._meters.samples_forward
+
+    @property
+    def samples_backward(self) -> int:
+        """Samples that went backward so far."""
+        return self._meters.samples_backward
+
+    @property
+    def curves(self) -> dict[str, list[tuple[int, float]]]:
+        """The points so far, by name of the curve."""
+        return self._meters.curves
+
+    @property
     def witnesses(self) -> dict[str, str]:
         """The hashes so far, 16 hexadecimal digits each."""
-        return {name: digest.hexdigest()[:16] for name, digest in self._witnesses.items()}
+        return {name: digest.hexdigest()[:16] for name, digest in self._meters.witnesses.items()}

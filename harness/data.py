@@ -24,7 +24,7 @@ import platformdirs
 
 from harness.errors import DataError, PluginError
 from harness.sources import LOCAL_KINDS, Progress, SourceAbsent, SourceFailed, forget_archive, source_folder, title
-from harness.specs import RawData, Source, load_entry
+from harness.specs import RawData, Source, load_entry, own_name
 
 if TYPE_CHECKING:
     import numpy as np
@@ -208,7 +208,7 @@ def _say_nothing(line: str) -> None:
 
 
 def _folder(raw: RawData) -> Path:
-    return cache_home() / "arrays" / f"{raw.name}-{raw.content[:12]}"
+    return cache_home() / "arrays" / f"{own_name(raw.name)}-{raw.content[:12]}"
 
 
 def _arrays(folder: Path) -> dict[str, Array]:

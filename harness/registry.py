@@ -14,24 +14,34 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, cast
 
 import pluggy
 
 import harness.hookspecs
 from harness.errors import PluginError, nearest
-from harness.specs import Artifact, Dataset, ListedPaper, Method, Metric, RawData, Task
+from harness.specs import Artifact, Dataset, ListedPaper, Method, Metric, RawData, Task, qualified_name
 
 if TYPE_CHECKING:
     import click
 
-__all__ = ["Plugin", "Registry", "load_registry"]
+__all__ = ["Clash", "Plugin", "Registry", "load_registry"]
 
 ENTRY_POINT_GROUP = "bench"
 BUNDLED = "plugins"
 
 Spec = TypeVar("Spec", Task, Dataset, Method, Metric, RawData, Artifact, ListedPaper)
-Stored = TypeVar("Stored", RawData, Artifact)
+KINDS: dict[type, str] = {
+    Task: "task",
+    Dataset: "dataset",
+    Method: "method",
+    Metric: "metric",
+    ListedPaper: "paper",
+    RawData: "rawdata",
+    Artifact: "artifact",
+}
+STORED = "stored"  # raw data and artifacts
+WORDS = {"dataset": "data set", "rawdata": "raw data set"}  # where a kind is called otherwise in a sentence
 
 
 @dataclass(frozen=True)
@@ -56,15 +66,57 @@ class Plugin:
     error: str | None = None
 
 
+@dataclass(frozen=True)
+class Clash:
+    """
+    A name that two plugins give, and what became of the spec that came second.
+
+    Args:
+        kind: As in :meth:`Registry.specs_of`, or ``paper``.
+        task: That the name belongs to; empty for kinds that belong to none.
+        name: That both give.
+        plugin: Whose spec came second.
+        owner: The plugin whose spec has the name.
+        reached_as: The name that the second spec has instead, ``plugin/name``; empty where that is taken too and the spec is left out.
+    """
+
+    kind: str
+    task: str
+    name: str
+    plugin: str
+    owner: str
+    reached_as: str
+
+    def __str__(self) -> str:
+        scope = f" of task '{self.task}'" if self.task else ""
+        fate = f"is '{self.reached_as}' here" if self.reached_as else "is left out"
+
+        return f"the {WORDS.get(self.kind, self.kind)} '{self.name}'{scope} of plugin '{self.plugin}' {fate}; '{self.owner}' has the name"
+
+
+class _Owned(NamedTuple):
+    """A spec as a plugin gave it."""
+
+    plugin: str
+    spec: Any  # Any: one of the specs
+
+
 @dataclass
 class Registry:
-    """Everything that the loaded plugins provide. Specs are gathered at the first question about their kind."""
+    """
+    Everything that the loaded plugins provide. Specs are gathered at the first question about their kind.
+
+    A name belongs to the plugin that was loaded first: a bundled one before an installed one, an installed one before one that the command line names.
+    A spec that comes second is there all the same, as ``plugin/name`` (:attr:`clashes`).
+    """
 
     manager: pluggy.PluginManager
     plugins: list[Plugin] = field(default_factory=list)
     paths: tuple[str, ...] = ()
     _gathered: dict[str, list[Any]] = field(default_factory=dict)
     _owners: dict[tuple[str, str, str], str] = field(default_factory=dict)
+    _names: dict[tuple[str, str, str], _Owned] = field(default_factory=dict)
+    _clashes: list[Clash] = field(default_factory=list)
 
     @property
     def tasks(self) -> list[Task]:
@@ -94,17 +146,20 @@ class Registry:
     @property
     def raw_data(self) -> list[RawData]:
         """All raw data that a plugin gives or a data set or artifact is made of, by name."""
-        made: list[Dataset | Artifact] = [*self.datasets, *self.artifacts]
-
-        return _distinct("raw data set", [*self._specs("bench_raw_data", RawData), *(raw for spec in made for raw in spec.raw)])
+        return [spec for spec in self._stored() if isinstance(spec, RawData)]
 
     @property
     def artifacts(self) -> list[Artifact]:
         """All artifacts that a plugin gives or a data set is made of, by name."""
-        given = self._specs("bench_artifacts", Artifact)
-        made: list[Dataset | Artifact] = [*self.datasets, *given]
+        return [spec for spec in self._stored() if isinstance(spec, Artifact)]
 
-        return _distinct("artifact", [*given, *(part for spec in made for part in spec.parts if isinstance(part, Artifact))])
+    @property
+    def clashes(self) -> tuple[Clash, ...]:
+        """The names that two plugins give, whatever the kind."""
+        for kind in ("tasks", "datasets", "methods", "metrics", "papers", "raw_data"):
+            getattr(self, kind)
+
+        return tuple(self._clashes)
 
     def task(self, name: str) -> Task:
         """
@@ -176,8 +231,41 @@ class Registry:
 
     def _gather(self, hook: str, kind: type[Spec]) -> list[Spec]:
         specs: list[Spec] = []
-        word = kind.__name__.lower()
-        for implementation in getattr(self.manager.hook, hook).get_hookimpls():
+        for owner, given in self._given(hook, kind):
+            named = self._named(owner, given)
+            if named is not None:
+                self._owners[_identity(named)] = owner
+                specs.append(named)
+
+        return sorted(specs, key=lambda spec: (getattr(spec, "task", ""), spec.name))
+
+    def _stored(self) -> list[RawData | Artifact]:
+        """Return raw data and artifacts, which share their names: those that a plugin gives, and those that a data set or an artifact is made of."""
+        if STORED in self._gathered:
+            return self._gathered[STORED]
+        raw_data, artifacts = self._given("bench_raw_data", RawData), self._given("bench_artifacts", Artifact)
+        datasets = [_Owned(self._owners[_identity(spec)], spec) for spec in self.datasets]
+        within = [_Owned(owner, part) for owner, spec in [*datasets, *artifacts] for part in spec.parts]
+        deeper = [_Owned(owner, raw) for owner, spec in within if isinstance(spec, Artifact) for raw in spec.raw]
+        ranks = self._ranks()
+        hooked = {(owner, id(spec)) for owner, spec in [*raw_data, *artifacts]}
+        found: dict[str, RawData | Artifact] = {}
+        # A plugin that gives a spec comes before one that names it, so that the latter's copy of it is the same and not a second.
+        for owner, spec in sorted([*raw_data, *artifacts, *within, *deeper], key=lambda owned: ranks[owned.plugin]):
+            named = self._named(owner, spec)
+            if named is not None:
+                found[named.name] = named
+                if (owner, id(spec)) in hooked:
+                    self._owners.setdefault(_identity(named), owner)
+        self._gathered[STORED] = [found[name] for name in sorted(found)]
+
+        return self._gathered[STORED]
+
+    def _given(self, hook: str, kind: type[Spec]) -> list[_Owned]:
+        """Ask each plugin for its specs of a kind; the plugins whose names prevail come first."""
+        found: list[_Owned] = []
+        ranks = self._ranks()
+        for implementation in sorted(getattr(self.manager.hook, hook).get_hookimpls(), key=lambda each: ranks[each.plugin_name]):
             owner = implementation.plugin_name
             try:
                 given = list(implementation.function())
@@ -187,18 +275,43 @@ class Registry:
             except Exception:  # a plugin's code: whatever it raises is shown by `bench plugins`
                 self._disable(owner)
                 continue
-            for spec in given:
-                identity = (word, getattr(spec, "task", ""), spec.name)
-                if identity in self._owners:
-                    scope = f" of task '{identity[1]}'" if identity[1] else ""
-                    raise PluginError(
-                        f"two plugins provide the {word} '{spec.name}'{scope}: '{self._owners[identity]}' and '{owner}'\n"
-                        f"    uninstall one of them, or load exactly those you want with BENCH_PLUGINS"
-                    )
-                self._owners[identity] = owner
-                specs.append(spec)
+            found += [_Owned(owner, spec) for spec in given]
 
-        return sorted(specs, key=lambda spec: (getattr(spec, "task", ""), spec.name))
+        return found
+
+    def _named(self, owner: str, spec: Any) -> Any:  # Any: one of the specs, of the same kind as comes back
+        """Return a spec under the name that it has here, or ``None`` where none is left for it."""
+        spec = self._of_own_task(owner, spec)
+        longer = replace(spec, name=qualified_name(owner, spec.name))
+        for candidate in (spec, longer):
+            place = _place(candidate)
+            if place not in self._names:
+                self._names[place] = _Owned(owner, candidate)
+                if candidate is longer:
+                    self._note(owner, spec, longer.name)
+                return candidate
+            if isinstance(candidate, RawData | Artifact) and self._names[place].spec == candidate:  # several data sets are made of it
+                return candidate
+        self._note(owner, spec, "")
+
+        return None
+
+    def _of_own_task(self, owner: str, spec: Any) -> Any:  # Any: as above
+        """Return a spec with its task under the name that it has here: a plugin whose task came second means that one."""
+        if not hasattr(spec, "task"):
+            return spec
+        self._specs("bench_tasks", Task)
+        lost = {clash.name: clash.reached_as for clash in self._clashes if (clash.kind, clash.plugin) == ("task", owner)}
+
+        return replace(spec, task=lost[spec.task]) if lost.get(spec.task) else spec
+
+    def _note(self, owner: str, spec: Any, reached_as: str) -> None:  # Any: as above
+        kind, task, name = _identity(spec)
+        self._clashes.append(Clash(kind, task, name, owner, self._names[_place(spec)].plugin, reached_as))
+
+    def _ranks(self) -> dict[str, int]:
+        """Return the place of each plugin in the order in which names are given away: that in which they were loaded."""
+        return {plugin.name: place for place, plugin in reversed(list(enumerate(self.plugins)))}
 
     def _disable(self, name: str) -> None:
         error = traceback.format_exc()
@@ -330,14 +443,16 @@ def _refuse_what_would_not_run(module: object) -> None:
             raise PluginError(f"'{name}' is a hook wrapper; hooks of weighbridge are called one by one and cannot be wrapped")
 
 
-def _distinct(word: str, specs: Iterable[Stored]) -> list[Stored]:
-    """Return each spec once, by name; several data sets may name the same one."""
-    found: dict[str, Stored] = {}
-    for spec in specs:
-        if found.setdefault(spec.name, spec) != spec:
-            raise PluginError(f"two plugins provide different specs of the {word} '{spec.name}'; uninstall one of them")
+def _identity(spec: Any) -> tuple[str, str, str]:  # Any: one of the specs
+    """Return kind, task and name of a spec."""
+    return KINDS[type(spec)], getattr(spec, "task", ""), spec.name
 
-    return [found[name] for name in sorted(found)]
+
+def _place(spec: Any) -> tuple[str, str, str]:  # Any: one of the specs
+    """Return what no two specs have in common; what `bench data` shows has its names in one list."""
+    kind, task, name = _identity(spec)
+
+    return (STORED if isinstance(spec, RawData | Artifact) else kind), task, name
 
 
 def _pick(kind: str, name: str, specs: list[Spec], task: str) -> Spec:

@@ -13,7 +13,21 @@ from typing import Any, Literal
 
 from harness.errors import PluginError
 
-__all__ = ["Artifact", "Dataset", "ListedPaper", "Method", "Metric", "Paper", "RawData", "Search", "Source", "Task", "load_entry"]
+__all__ = [
+    "Artifact",
+    "Dataset",
+    "ListedPaper",
+    "Method",
+    "Metric",
+    "Paper",
+    "RawData",
+    "Search",
+    "Source",
+    "Task",
+    "load_entry",
+    "own_name",
+    "qualified_name",
+]
 
 
 @dataclass(frozen=True)
@@ -277,8 +291,9 @@ class Task:
         privileges: What a method may ask for, with what it means.
         example: A data set of this task that loads in a second with its default parameters, for a first suite and the conformance kit.
         artifact: What the trials with the same data and seed share, in a few words ("out-of-fold predictions of the base models"); empty where there is none.
-            The class then provides ``build_artifact(data, run, folder)``, which writes it into an empty folder, and finds it at ``run.artifact``. It is
-            built once, before these trials, by an instance that knows the settings of ``artifact_parameters`` alone, and without a budget.
+            The class then provides ``build_artifact(data, run, folder)``, which writes it into an empty folder, and finds it at ``run.artifact``, where
+            a method finds ``None``. It is built once, before these trials, by an instance that knows the settings of ``artifact_parameters`` alone, and
+            without a budget.
         artifact_parameters: Names of the protocol's settings that decide the artifact.
         template: ``"package:path"`` of the Jinja2 template of a working method, from which `bench plugin new` makes ``method.py``
             (:mod:`harness.cli.plugin_new` says what it sets).
@@ -295,6 +310,16 @@ class Task:
     artifact: str = ""
     artifact_parameters: tuple[str, ...] = ()
     template: str = ""
+
+
+def qualified_name(plugin: str, name: str) -> str:
+    """Return the name under which a spec is known where another plugin's has its own."""
+    return f"{plugin}/{name}"
+
+
+def own_name(name: str) -> str:
+    """Return the name that a spec's author gave it, of one that :func:`qualified_name` may have made."""
+    return name.rpartition("/")[2]
 
 
 def load_entry(

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import copy
+import functools
 import math
 import os
 import random
@@ -75,6 +77,10 @@ class _Loaded:
 
         return self.protocol.for_tuning(data) if trial.scored_on == "validation" else data
 
+    def method_in(self, run: Run) -> Any:  # Any: whatever class the entry of the method names
+        """Return the method as the protocol is given it: where there is an artifact, it cannot be shown to it by oversight."""
+        return self.method if run.artifact is None else _WithoutArtifact(self.method, run)
+
 
 @dataclass(frozen=True)
 class _Scores:
@@ -115,7 +121,7 @@ def execute(trial: Trial, report: Reporter | None = None, environment: str = "",
             with _process_state(trial), _memory_limit(trial):
                 meter.start()
                 data = loaded.data(trial, run)
-                outcome = loaded.protocol.confront(loaded.method, data, run, trial.method.privileges)
+                outcome = loaded.protocol.confront(loaded.method_in(run), data, run, trial.method.privileges)
                 scores = _score(loaded.metrics, outcome, data)
                 costs = meter.stop(run)
             if had_torch or "torch" not in sys.modules:
@@ -189,7 +195,7 @@ def run_program(
             _seen(loaded.protocol, one, _new_run(trial, device, None, folder), first)
             for trial, one, folder in zip(trials, data, folders, strict=True)
         ]
-        fitted = fit_at_once(loaded.method, views, runs)
+        fitted = fit_at_once(loaded.method, views, [run.for_method() for run in runs])
         outcomes = [
             loaded.protocol.confront(_Ready(result), one, run, first.method.privileges)
             for result, one, run in zip(fitted, data, runs, strict=True)
@@ -205,6 +211,47 @@ def run_program(
         finished.append(Finished(replace(record, curves=run.curves, witnesses=run.witnesses, costs=shared), pack_outcome(outcome)))
 
     return finished
+
+
+class _WithoutArtifact:
+    """
+    A method that finds no artifact: not in a run that it is given, and not in the protocol's own for as long as it works.
+
+    The first holds for what it keeps (a model that it fits asks its run later), the second for an object that holds the protocol's run. A protocol may read
+    and copy it as if it were the method itself.
+    """
+
+    def __init__(self, method: Any, run: Run) -> None:
+        self._method, self._run = method, run
+
+    def __getattr__(self, name: str) -> Any:
+        if name in ("_method", "_run"):  # of a copy that is not filled yet
+            raise AttributeError(name)
+        found = getattr(self._method, name)
+        if not callable(found) or isinstance(found, type):
+            return found
+
+        @functools.wraps(found)
+        def ask(*arguments: Any, **named: Any) -> Any:
+            given = [_for_method(argument) for argument in arguments]
+            given_by_name = {name: _for_method(argument) for name, argument in named.items()}
+            folder, self._run.artifact = self._run.artifact, None
+            try:
+                return found(*given, **given_by_name)
+            finally:
+                self._run.artifact = folder
+
+        return ask
+
+    def __copy__(self) -> _WithoutArtifact:
+        return _WithoutArtifact(copy.copy(self._method), self._run)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> _WithoutArtifact:
+        return _WithoutArtifact(copy.deepcopy(self._method, memo), self._run)
+
+
+def _for_method(argument: Any) -> Any:  # Any: whatever a protocol passes to a verb
+    return argument.for_method() if isinstance(argument, Run) else argument
 
 
 class _Seen(Exception):
@@ -240,6 +287,7 @@ def _seen(protocol: Any, data: Any, run: Run, trial: Trial) -> Any:
     try:
         protocol.confront(_Looking(), data, run, trial.method.privileges)
     except _Seen as seen:
+        run.artifact = None  # the view may hold this run
         return seen.view
     raise TypeError(f"the protocol of '{trial.task.name}' asks its method nothing: seeds cannot be trained at once")
 

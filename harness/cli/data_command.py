@@ -164,13 +164,9 @@ def verify_command(names: tuple[str, ...], plugins: tuple[str, ...]) -> int:
 
 def _stored(registry: Registry) -> dict[str, Stored]:
     """Return raw data and artifacts by name."""
-    found: dict[str, Stored] = {}
     items: list[Stored] = [*registry.raw_data, *registry.artifacts]
-    for item in items:
-        if found.setdefault(item.name, item) is not item:
-            raise BenchError(f"'{item.name}' is both a raw data set and an artifact; `bench plugins` shows who provides which")
 
-    return dict(sorted(found.items()))
+    return {item.name: item for item in sorted(items, key=lambda item: item.name)}
 
 
 def _pick(known: dict[str, Stored], name: str) -> Stored:

@@ -132,6 +132,14 @@ class Session:
 
         return ParameterMemo(cache_home() / "parameters")
 
+    def warn_of_clashes(self) -> None:
+        """Say in one line that names are given twice, so that nobody takes another plugin's method for the own one."""
+        clashes = self.registry.clashes
+        if len(clashes) == 1:
+            click.echo(f"bench: {clashes[0]}", err=True)
+        elif clashes:
+            click.echo(f"bench: {len(clashes)} names are given twice: {clashes[0]}; `bench plugins` shows the others", err=True)
+
     def existing_store(self) -> Store | None:
         """Open the store for reading if there is one, without creating it."""
         from harness.store import open_store, read_store

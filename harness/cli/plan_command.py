@@ -49,6 +49,7 @@ def command(
 
     overrides = overrides_of(settings, seeds, methods, datasets, quick)
     session = Session.open(plugins, results, store)
+    session.warn_of_clashes()
     loaded = session.suite(suite, overrides)
     database = session.existing_store()
     open_trials = 0  # of the leaderboard, as long as the tuning has not chosen what they are

@@ -17,13 +17,13 @@ if TYPE_CHECKING:
 
 __all__ = ["command"]
 
-WORDS = {"passed": "ok", "failed": "FAILED", "expected": "expected", "unexpected": "PASSED", "skipped": "skipped"}
+WORDS = {"passed": "ok", "failed": "FAILED", "expected": "expected", "unexpected": "PASSED", "unjudged": "unjudged", "skipped": "skipped"}
 
 
 @click.command(name="check")
 @click.argument("name")
 @click.option("--only", multiple=True, metavar="CHECK", help="Only this check; repeatable.")
-@click.option("--seconds", type=click.FloatRange(min=1), help="What one trial of a check may take [60].")
+@click.option("--seconds", type=click.FloatRange(min=1), help="Seconds of CPU that one trial of a check may take [60].")
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
 @plugin_option
 def command(name: str, only: tuple[str, ...], seconds: float | None, as_json: bool, plugins: tuple[str, ...]) -> int:
@@ -38,7 +38,9 @@ def command(name: str, only: tuple[str, ...], seconds: float | None, as_json: bo
     bench plugin check my_method --plugin my_method.py
     bench plugin check storm --only hidden_labels_change_nothing
 
-    Exit codes: 0 all checks pass; 1 one fails, or one that is declared to fail passes; 2 there is no such plugin or check.
+    Limits count CPU time, so that a busy machine accuses nobody; a check whose trial reaches one is not judged.
+
+    Exit codes: 0 all checks pass; 1 one fails or is not judged, or one that is declared to fail passes; 2 there is no such plugin or check.
     """
     from harness.testing.kit import checks_of, run_checks
 
@@ -84,6 +86,7 @@ def _summary(results: list[Result]) -> str:
         "failed": "failed",
         "expected": "failed as declared",
         "unexpected": "passed against its declaration",
+        "unjudged": "not judged",
         "skipped": "skipped",
     }
 

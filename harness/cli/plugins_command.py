@@ -8,7 +8,6 @@ from dataclasses import asdict
 import click
 
 from harness.cli.options import plugin_option
-from harness.errors import PluginError
 
 __all__ = ["command"]
 
@@ -20,7 +19,8 @@ def command(as_json: bool, plugins: tuple[str, ...]) -> int:
     """
     Show the plugins, what each provides, and the traceback of a broken one; the others work all the same.
 
-    BENCH_PLUGINS=name,name loads exactly these.
+    BENCH_PLUGINS=name,name loads exactly these. Where two give one name, it belongs to the bundled one, else to the installed one, else to the one
+    that was named first; the other's is known as plugin/name.
 
     \b
     bench plugins
@@ -30,24 +30,30 @@ def command(as_json: bool, plugins: tuple[str, ...]) -> int:
 
     registry = load_registry(plugins)
     registry.add_commands(click.Group())  # for their exceptions
-    conflict = None
-    try:
-        provided = {plugin.name: registry.provided(plugin.name) for plugin in registry.plugins}
-    except PluginError as error:  # two plugins claim one name: show them all the same, so that the user can choose
-        conflict = error
-        provided = {plugin.name: list(plugin.hooks) for plugin in registry.plugins}
+    provided = {plugin.name: registry.provided(plugin.name) for plugin in registry.plugins}
+    clashes = registry.clashes
     if as_json:
-        click.echo(json.dumps([{**asdict(plugin), "provides": provided[plugin.name]} for plugin in registry.plugins], indent=1))
+        rows = [
+            {
+                **asdict(plugin),
+                "provides": provided[plugin.name],
+                "clashes": [asdict(clash) for clash in clashes if clash.plugin == plugin.name],
+            }
+            for plugin in registry.plugins
+        ]
+        click.echo(json.dumps(rows, indent=1))
         return 0
     width = max((len(plugin.name) for plugin in registry.plugins), default=0)
     for plugin in registry.plugins:
         source = f"{plugin.source} {plugin.version}".strip()
         state = "BROKEN" if plugin.error else ", ".join(provided[plugin.name]) or ", ".join(plugin.hooks) or "no hooks"
         click.echo(f"{plugin.name:{width}}  {source}  {state}")
+    if clashes:
+        click.echo("\nNames that are given twice:")
+    for clash in clashes:
+        click.echo(f"  {clash}")
     for plugin in registry.plugins:
         if plugin.error:
             click.echo(f"\n{plugin.name} ({plugin.source}) is broken:\n{plugin.error.rstrip()}")
-    if conflict is not None:
-        raise conflict
 
     return 0

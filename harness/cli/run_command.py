@@ -89,6 +89,7 @@ def command(
     console = make_console()
     overrides = overrides_of(settings, seeds, methods, datasets, quick)
     session = Session.open(plugins, results, store)
+    session.warn_of_clashes()
     loaded = session.suite(suite, overrides)
     if workers is not None and address is not None:
         raise BenchError("--workers counts cores of this machine; with --address the cluster's are used")

@@ -232,9 +232,7 @@ class FinetuningProtocol(FinetuningRecipe):
         if run.artifact is None:
             raise ValueError("the base is the artifact of this task, and this trial was given none")
         before = load_arrays(run.artifact / BEFORE_FILE)
-        view = self.view(data, self._load_base(data, run))
-        run.artifact = None
-        tuned = method.fit(view, run)
+        tuned = method.fit(self.view(data, self._load_base(data, run)), run)
         after = self._judge(tuned.model.eval(), data)
         for name, values in after.items():
             if values.dtype.kind == "f" and not np.isfinite(values).all():

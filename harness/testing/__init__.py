@@ -12,6 +12,9 @@ A plugin's test file is, whole::
 and `bench plugin check NAME` makes the same checks without pytest. A check that fails raises :class:`ConformanceError`, whose text says how to mend it.
 The checks of each kind are the functions in :data:`harness.testing.kit.MODULES`; their docstrings say what each asserts, why, and how to mend it.
 
+Limits count the CPU time of the process, so that a slow or busy machine accuses nobody; a check whose trial reaches one is not judged
+(:class:`CheckUnjudged`, which is a failure).
+
 An exception is declared with its reason, in the plugin's module, ``expected_failures = {"method_name": {"check_name": "why"}}``, or as an argument of
 :func:`parametrize_with_checks`. One that passes all the same is an error.
 """
@@ -20,7 +23,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from harness.testing.errors import CheckSkipped, ConformanceError
+from harness.testing.errors import CheckSkipped, CheckUnjudged, ConformanceError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -29,7 +32,7 @@ if TYPE_CHECKING:
 
     from harness.testing.kit import Check, ExpectedFailures
 
-__all__ = ["CheckSkipped", "ConformanceError", "as_parameters", "parametrize_with_checks"]
+__all__ = ["CheckSkipped", "CheckUnjudged", "ConformanceError", "as_parameters", "parametrize_with_checks"]
 
 
 def parametrize_with_checks(
@@ -41,7 +44,7 @@ def parametrize_with_checks(
     Args:
         plugins: Their names in `bench plugins`.
         expected_failures: Reasons by subject (a method, a data set, ...) and check.
-        seconds: What one trial of a check may take; 60 by default.
+        seconds: Of CPU that one trial of a check may take, 60 by default; ten times as much wall time passes before it is given up.
 
     Raises:
         PluginError: There is no such plugin, or no such check.

@@ -2,7 +2,8 @@
 The trials that checks look at, executed in worker processes as a run would, each once.
 
 A method that hangs, dies or leaves disorder behind does so in a process that can be killed, never in the one that checks. The workers are forked from a
-server that has imported the task, so that a dozen checks of a method do not import a framework a dozen times.
+server that has imported the task, so that a dozen checks of a method do not import a framework a dozen times. What a trial may take is counted in CPU
+time of its process, which a busy machine does not use up.
 """
 
 from __future__ import annotations
@@ -13,15 +14,15 @@ import multiprocessing
 import os
 import signal
 import sys
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from harness.errors import BenchError, DataError
 from harness.fingerprint import CodeIndex
 from harness.parameters import resolve
 from harness.records import Limits, Measure, Part, Status, Trial, artifact_of, digest
-from harness.testing.errors import CheckSkipped, ConformanceError
+from harness.testing.errors import CheckSkipped, CheckUnjudged, ConformanceError
 from harness.trial import Finished, execute, fault_record, run_program
 
 if TYPE_CHECKING:
@@ -31,11 +32,12 @@ if TYPE_CHECKING:
     from harness.registry import Plugin, Registry
     from harness.specs import Dataset, Method, Task
 
-__all__ = ["SECONDS", "Executions", "Place", "Subject", "error_of", "last_lines"]
+__all__ = ["PATIENCE", "SECONDS", "Executions", "Place", "Subject", "error_of", "last_lines"]
 
 Place = Literal["used", "again", "fresh"]
 
-SECONDS = 60.0  # a bundled method takes at most one; a machine under load, a first import of torch included, has time to spare
+SECONDS = 60.0  # of CPU; a bundled method takes at most one, with a first import of torch some more
+PATIENCE = 10  # times as much wall time passes before a trial that uses no CPU, since it sleeps or waits for ever, is given up
 PROBES = "harness.testing.probes"
 FROZEN = "harness.testing.frozen"
 WITHOUT_CUDA = {"CUDA_VISIBLE_DEVICES": ""}
@@ -69,7 +71,7 @@ class Executions:
 
     Args:
         registry: What is loaded.
-        seconds: What one trial may take before its worker is killed.
+        seconds: Of CPU that one trial may take before its worker is killed; :data:`PATIENCE` times as much wall time.
         tasks: Names of the tasks whose methods, data sets and metrics will be checked; workers start with these imported.
     """
 
@@ -208,6 +210,9 @@ class Executions:
             trial: Which.
             place: ``used`` is a process that has run other trials; ``again`` is the same one, after it has run this one too; ``fresh`` is a process that
                 has run nothing and sees no GPU.
+
+        Raises:
+            CheckUnjudged: It reached a limit, here or before.
         """
         key = digest(asdict(trial)), place
         if key not in self._known:
@@ -221,8 +226,18 @@ class Executions:
                 if self._worker is None or not self._worker.is_alive:
                     self._worker = _Worker(self._preload(), {})
                 self._known[key] = self._worker.execute(trial, self._seconds)
+        finished = self._known[key]
+        if finished.record.status == "timeout":
+            raise CheckUnjudged(finished.record.error or "")
 
-        return self._known[key]
+        return finished
+
+    def ends_well(self, trial: Trial) -> bool:
+        """Execute a trial as :meth:`finish` does and return whether it has an outcome."""
+        try:
+            return self.finish(trial).record.status == "ok"
+        except CheckUnjudged:
+            return False
 
     def finish_together(self, trials: Sequence[Trial]) -> list[Finished]:
         """
@@ -230,16 +245,14 @@ class Executions:
 
         Raises:
             ConformanceError: The program fails; the text is its error.
+            CheckUnjudged: It reached a limit.
         """
         for trial in trials:
             self.finish(trial)  # starts the worker, and gives what the program is compared with
         if self._worker is None:
             raise ConformanceError("the trials that come before the program end without a worker")
-        came = self._worker.execute_together(trials, self._seconds)
-        if isinstance(came, str):
-            raise ConformanceError(came)
 
-        return came
+        return self._worker.execute_together(trials, self._seconds)
 
     def _preload(self) -> list[str]:
         """Name what the server of the workers imports: the tasks, their metrics, what torch's first optimiser would (1.4 s), and a module that freezes it."""
@@ -343,41 +356,54 @@ class _Worker:
         return self._process.is_alive()
 
     def execute(self, trial: Trial, seconds: float) -> Finished:
-        """Send a trial and wait; a worker that is late is killed, and the record says so."""
+        """Send a trial and wait; a worker that takes more than it may is killed, and the record says so."""
+        came: Finished | _Lost = self._ask(trial, seconds)
+
+        return Finished(fault_record(trial, came.status, came.error), None) if isinstance(came, _Lost) else came
+
+    def execute_together(self, trials: Sequence[Trial], seconds: float) -> list[Finished]:
+        """
+        Send the seeds of a cell and wait.
+
+        Raises:
+            ConformanceError: The program fails; the text is its error.
+            CheckUnjudged: It took more than it may.
+        """
+        came: list[Finished] | str | _Lost = self._ask(tuple(trials), seconds * len(trials))
+        if isinstance(came, str):
+            raise ConformanceError(came)
+        if isinstance(came, _Lost):
+            raise CheckUnjudged(came.error) if came.status == "timeout" else ConformanceError(came.error)
+
+        return came
+
+    def _ask(self, question: Trial | tuple[Trial, ...], seconds: float) -> Any:  # Any: what _serve sends back, or _Lost
+        """Return the worker's answer, or what became of the worker."""
         try:
-            self._connection.send(trial)
-            if self._connection.poll(seconds):
-                finished: Finished = self._connection.recv()
-                return finished
-            status: Status = "timeout"
-            error = f"no end after {seconds:g} seconds"
+            self._connection.send((question, seconds))
+            if self._connection.poll(PATIENCE * seconds):
+                return self._connection.recv()
+            lost = _Lost("timeout", f"no end after {PATIENCE * seconds:g} s, whatever it waits for")
         except (EOFError, OSError):
             self._process.join(seconds)
-            status, error = "crashed", f"the worker died with exit code {self._process.exitcode}"
+            lost = _Lost("crashed", f"the worker died with exit code {self._process.exitcode}")
+            if self._process.exitcode == -signal.SIGPROF:
+                lost = _Lost("timeout", f"took more than {seconds:g} s of CPU")
         self._process.kill()
         self.close()
 
-        return Finished(fault_record(trial, status, error), None)
-
-    def execute_together(self, trials: Sequence[Trial], seconds: float) -> list[Finished] | str:
-        """Send the seeds of a cell and wait; a string says why there are no records."""
-        try:
-            self._connection.send(tuple(trials))
-            if self._connection.poll(seconds * len(trials)):
-                came: list[Finished] | str = self._connection.recv()
-                return came
-            error = f"no end after {seconds * len(trials):g} seconds"
-        except (EOFError, OSError):
-            self._process.join(seconds)
-            error = f"the worker died with exit code {self._process.exitcode}"
-        self._process.kill()
-        self.close()
-
-        return error
+        return lost
 
     def close(self) -> None:
         self._connection.close()
         self._process.join()
+
+
+class _Lost(NamedTuple):
+    """What became of a worker that does not answer."""
+
+    status: Status
+    error: str
 
 
 def _serve(connection: Connection, environment: dict[str, str]) -> None:
@@ -388,15 +414,29 @@ def _serve(connection: Connection, environment: dict[str, str]) -> None:
     os.dup2(quiet, 1)  # what a method prints is not part of a report
     while True:
         try:
-            trial = connection.recv()
+            trial, seconds = connection.recv()
         except (EOFError, OSError):
             return
         gc.collect()  # what an earlier trial left in reference cycles is not for this one to find
         gc.freeze()  # what is left is modules, a million objects that the next collection needs not look at again
-        if isinstance(trial, tuple):
-            try:
-                connection.send(run_program(trial))
-            except Exception as error:  # a plugin's code
-                connection.send(f"{type(error).__name__}: {error}")
-            continue
-        connection.send(execute(trial))
+        with _cpu_limit(seconds):
+            answer = _program(trial) if isinstance(trial, tuple) else execute(trial)
+        connection.send(answer)
+
+
+def _program(trials: tuple[Trial, ...]) -> list[Finished] | str:
+    """Execute the seeds of a cell; a string is the error."""
+    try:
+        return run_program(trials)
+    except Exception as error:  # a plugin's code
+        return f"{type(error).__name__}: {error}"
+
+
+@contextlib.contextmanager
+def _cpu_limit(seconds: float) -> Iterator[None]:
+    """End this process by SIGPROF once it has used so much CPU, in whatever library it is busy; nothing of Python has to run for it."""
+    signal.setitimer(signal.ITIMER_PROF, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_PROF, 0)

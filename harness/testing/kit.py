@@ -11,7 +11,8 @@ from functools import partial
 from typing import TYPE_CHECKING, Literal
 
 from harness.errors import BenchError, PluginError, nearest
-from harness.testing.errors import CheckSkipped, ConformanceError
+from harness.specs import own_name
+from harness.testing.errors import CheckSkipped, CheckUnjudged, ConformanceError
 from harness.testing.executions import SECONDS, Executions, Subject
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["Check", "ExpectedFailures", "Result", "all_checks", "checks_of", "run_checks"]
 
 ExpectedFailures = Mapping[str, Mapping[str, str]]
-State = Literal["passed", "failed", "expected", "unexpected", "skipped"]
+State = Literal["passed", "failed", "expected", "unexpected", "unjudged", "skipped"]
 
 # Kind of a subject: the module of its checks and the name of their tuple there.
 MODULES = {
@@ -63,6 +64,7 @@ class Check:
 
         Raises:
             ConformanceError: It fails, expected or not.
+            CheckUnjudged: Likewise, since what it looks at reached a limit.
             CheckSkipped: It cannot be made here.
         """
         try:
@@ -82,7 +84,8 @@ class Result:
         kind: Of the subject.
         subject: Its name.
         check: Its name.
-        state: ``expected`` is a failure that was declared; ``unexpected`` one that was declared and did not happen.
+        state: ``expected`` is a failure that was declared; ``unexpected`` one that was declared and did not happen; ``unjudged`` one of which a limit
+            kept anybody from knowing.
         message: What was found and how to mend it, why it was skipped, or the declared reason.
         seconds: That it took.
     """
@@ -99,7 +102,7 @@ class Result:
     @property
     def is_sound(self) -> bool:
         """Whether nothing is to be done about it."""
-        return self.state not in ("failed", "unexpected")
+        return self.state not in ("failed", "unexpected", "unjudged")
 
 
 def all_checks(kind: str) -> tuple[Callable[[Subject], None], ...]:
@@ -120,7 +123,7 @@ def checks_of(
         names: As `bench plugins` shows them.
         registry: Where they are loaded.
         expected_failures: Reasons by subject and check, beside those that the attribute ``expected_failures`` of a plugin's module declares.
-        seconds: What one trial of a check may take.
+        seconds: Of CPU that one trial of a check may take.
 
     Raises:
         PluginError: There is no such plugin, it is broken, or an exception is declared for something that does not exist.
@@ -150,7 +153,8 @@ def run_checks(checks: Iterable[Check]) -> Iterator[Result]:
         except CheckSkipped as error:
             state, message = "skipped", str(error)
         except ConformanceError as error:
-            state, message = ("failed", str(error)) if check.expected is None else ("expected", check.expected)
+            state = "unjudged" if isinstance(error, CheckUnjudged) else "failed"
+            state, message = (state, str(error)) if check.expected is None else ("expected", check.expected)
         except Exception as error:  # a plugin's code, in a check that did not foresee it
             state, message = "failed", f"{type(error).__name__}: {error}"
         yield result(state, message, time.perf_counter() - begin)
@@ -188,7 +192,7 @@ def _with_declared(checks: list[Check], declared: ExpectedFailures, where: str) 
     Raises:
         PluginError: One is for something that does not exist, or has no reason.
     """
-    known = {(check.subject.name, check.name) for check in checks}
+    known = {(own_name(check.subject.name), check.name) for check in checks}
     for subject, reasons in declared.items():
         for name, reason in reasons.items():
             if (subject, name) not in known:
@@ -199,4 +203,4 @@ def _with_declared(checks: list[Check], declared: ExpectedFailures, where: str) 
             if not reason.strip():
                 raise PluginError(f"'{where}' declares a failure of check '{name}' of '{subject}' without a reason; say why")
 
-    return [replace(check, expected=declared.get(check.subject.name, {}).get(check.name, check.expected)) for check in checks]
+    return [replace(check, expected=declared.get(own_name(check.subject.name), {}).get(check.name, check.expected)) for check in checks]

@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from harness.records import Record, SeedsAtOnce
-from harness.specs import Method, load_entry
+from harness.specs import Method, load_entry, own_name
 from harness.testing import parameters
-from harness.testing.errors import CheckSkipped, ConformanceError
+from harness.testing.errors import CheckSkipped, CheckUnjudged, ConformanceError
 from harness.testing.executions import Place, Subject, error_of
 from harness.testing.parameters import load_class
 from harness.trial import Finished
@@ -271,7 +271,7 @@ def card_is_complete(subject: Subject) -> None:
     """
     text = _card(subject)
     headings = [line.removeprefix("## ").strip() for line in text.splitlines() if line.startswith("## ")]
-    shared = re.search(rf"^\| *`{re.escape(subject.name)}`", text, re.MULTILINE) is not None and "Hyperparameters" not in headings
+    shared = re.search(rf"^\| *`{re.escape(own_name(subject.name))}`", text, re.MULTILINE) is not None and "Hyperparameters" not in headings
     wanted = FAMILY_SECTIONS if shared else CARD_SECTIONS
     missing = [section for section in wanted if section not in headings]
     if missing:
@@ -331,14 +331,16 @@ def _facts(subject: Subject, trial: Any) -> dict[str, Any]:
 
 def _altered(subject: Subject, alteration: str) -> Finished:
     _sound(subject, _run(subject))
-    finished = _run(subject, alteration=alteration)
+    what = "NaN input" if alteration == "nan" else "an empty data set"
+    mend = "bound every loop, and raise an error that says what is wrong"
+    try:
+        finished = _run(subject, alteration=alteration)
+    except CheckUnjudged as error:  # what these checks are about: as it is, the data set is no work for the method
+        raise ConformanceError(f"with {what} the trial ended as timeout: {error.reason}; {mend}") from error
     if "NothingToAlter" in (finished.record.error or ""):
         raise CheckSkipped(error_of(finished).splitlines()[-1])
-    if finished.record.status in ("timeout", "crashed"):
-        what = "NaN input" if alteration == "nan" else "an empty data set"
-        raise ConformanceError(
-            f"with {what} the trial ended as {error_of(finished)}; bound every loop, and raise an error that says what is wrong"
-        )
+    if finished.record.status == "crashed":
+        raise ConformanceError(f"with {what} the trial ended as {error_of(finished)}; {mend}")
 
     return finished
 

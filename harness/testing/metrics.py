@@ -110,8 +110,8 @@ def _judgements(subject: Subject) -> list[tuple[str, dict[str, Any]]]:
         if len(found) == METHODS:
             break
         trial = executions.judge(method, metrics)
-        if executions.finish(trial).record.status != "ok":
-            if executions.finish(executions.trial_of(method)).record.status != "ok":
+        if not executions.ends_well(trial):
+            if not executions.ends_well(executions.trial_of(method)):
                 continue
             trial = executions.judge(method, [spec.entry])  # another metric may have hung
         facts = executions.facts(trial)["metrics"][spec.entry]

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import json
 import re
+import signal
 import subprocess
 import sys
 
-from harness.testing.errors import ConformanceError
-from harness.testing.executions import Subject
+from harness.testing.errors import CheckUnjudged, ConformanceError
+from harness.testing.executions import PATIENCE, Subject
 
 __all__ = ["CHECKS", "PART_CHECKS", "check_parts"]
 
 HEAVY = ("torch", "ray", "pandas", "scipy", "sklearn", "matplotlib")
-SECONDS = 60
+SECONDS = 60  # of CPU
 PROGRAM = """
-import importlib, json, sys
-module, folders, heavy = json.loads(sys.argv[1])
+import importlib, json, signal, sys
+module, folders, heavy, seconds = json.loads(sys.argv[1])
+signal.setitimer(signal.ITIMER_PROF, seconds)
 sys.path[:0] = folders
 plugin = importlib.import_module(module)
 for name in ("bench_tasks", "bench_datasets", "bench_raw_data", "bench_artifacts", "bench_methods", "bench_metrics"):
@@ -33,8 +35,14 @@ def imports_are_light(subject: Subject) -> None:
     Why: every command of every user imports every plugin; one that imports torch costs each of them a second.
     Mend: keep specs in ``__init__.py`` and code that needs a framework in a module that only an entry string names, or import inside the function.
     """
-    question = json.dumps([subject.plugin.module, list(subject.registry.paths), HEAVY])
-    done = subprocess.run([sys.executable, "-c", PROGRAM, question], capture_output=True, text=True, timeout=SECONDS, check=False)
+    question = json.dumps([subject.plugin.module, list(subject.registry.paths), HEAVY, SECONDS])
+    command, limit = [sys.executable, "-c", PROGRAM, question], PATIENCE * SECONDS
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=limit, check=False)
+    except subprocess.TimeoutExpired as error:
+        raise CheckUnjudged(f"no end after {limit} s, whatever it waits for") from error
+    if done.returncode == -signal.SIGPROF:
+        raise CheckUnjudged(f"took more than {SECONDS} s of CPU")
     if done.returncode != 0:
         raise ConformanceError(f"'{subject.plugin.module}' cannot be imported by itself: {done.stderr.strip().splitlines()[-1]}")
     imported = json.loads(done.stdout.splitlines()[-1])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sqlite3
 
 import pytest
@@ -10,6 +11,7 @@ import pytest
 import harness.registry
 from harness import PluginError
 from harness.registry import load_registry
+from harness.testing.kit import checks_of
 
 METHOD = """
 from harness import Method, hookimpl
@@ -44,7 +46,7 @@ def installed(tmp_path):
         (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n", encoding="utf-8")
         (info / "entry_points.txt").write_text(f"[bench]\n{name} = {name}\n", encoding="utf-8")
 
-        return str(folder)
+        return os.pathsep.join([str(folder), *filter(None, [os.environ.get("PYTHONPATH")])])
 
     return install
 
@@ -166,19 +168,186 @@ def test_a_plugin_file_that_is_not_there_is_refused(bench):
 
 # At odds
 
+WHOLE = """
+from dataclasses import dataclass
 
-def test_two_plugins_that_claim_one_name_are_both_named(bench, installed):
-    installed("first_claim", method("disputed"))
-    path = installed("second_claim", method("disputed"))
+import toy_plugin
+from harness import Dataset, ListedPaper, Method, Metric, Paper, Task, hookimpl
 
-    done = bench("list", "methods", PYTHONPATH=path)
 
-    assert done.returncode == 2
-    assert "two plugins provide the method 'disputed' of task 'toy'" in done.stderr
-    assert "first_claim" in done.stderr
-    assert "second_claim" in done.stderr
-    assert "BENCH_PLUGINS" in done.stderr
-    assert bench("list", "methods", PYTHONPATH=path, BENCH_PLUGINS="second_claim").returncode == 0
+@hookimpl
+def bench_tasks():
+    yield Task("toy", "whole:Doubled", "Guess a number, doubled", verbs=("guess",), metrics=("closeness",), budget=("steps",))
+
+
+@hookimpl
+def bench_datasets():
+    yield Dataset("numbers", "toy", "toy_plugin:Numbers", "Their numbers")
+
+
+@hookimpl
+def bench_methods():
+    yield Method("constant", "toy", "toy_plugin:Constant", "Their constant")
+
+
+@hookimpl
+def bench_metrics():
+    yield Metric("closeness", "toy", "toy_plugin:squared", "Their closeness")
+
+
+@hookimpl
+def bench_papers():
+    yield ListedPaper("listed", "toy", Paper("One", 2020, arxiv="2001.00001"), "Nothing")
+    yield ListedPaper("listed", "toy", Paper("Another", 2021, arxiv="2101.00001"), "Nothing")
+
+
+@dataclass
+class Doubled(toy_plugin.ToyProtocol):
+    scale: float = 2.0
+"""
+
+TWIN = """
+from harness import Method, hookimpl
+
+
+@hookimpl
+def bench_methods():
+    yield Method("gce", task="noisy_labels", entry="twinplug:M", summary="Our own GCE")
+"""
+
+
+def test_a_method_of_a_bundled_methods_name_leaves_every_command_and_suite_alone(bench, toy, installed):
+    path = installed("twinplug", TWIN)
+
+    listed = json.loads(bench("list", "methods", "--task", "noisy_labels", "--json", PYTHONPATH=path).stdout)
+    same_task = bench("plan", "noisy_labels", "--methods", "gce", "--quick", PYTHONPATH=path)
+    other_task = bench("run", bench.suite(SUITE), "--plugin", toy, "--executor", "inline", PYTHONPATH=path)
+
+    entries = {row["name"]: row["entry"] for row in listed}
+    assert entries["gce"] != entries["twinplug/gce"] == "twinplug:M"
+    assert (same_task.returncode, other_task.returncode) == (0, 0), same_task.stderr + other_task.stderr
+    for done in (same_task, other_task):
+        (line,) = done.stderr.splitlines()
+        assert "the method 'gce' of task 'noisy_labels' of plugin 'twinplug' is 'twinplug/gce' here" in line
+
+
+def test_bundled_comes_before_installed_and_installed_before_a_file(bench, installed, written):
+    path = installed("of_a_distribution", method("disputed"))
+    file = written("a_file", method("disputed"))
+
+    for variables in ({}, {"BENCH_PLUGINS": "of_a_distribution"}):
+        plugins = described(bench, "--plugin", file, PYTHONPATH=path, **variables)
+        assert plugins["a_file"]["provides"] == ["method a_file/disputed"]
+        assert plugins["a_file"]["error"] is None
+
+
+def test_bench_plugins_says_which_specs_lost_their_name_to_whom_and_how_they_are_reached(bench, toy, written):
+    path = written("claiming", method("constant"))
+
+    done = bench("plugins", "--plugin", toy, "--plugin", path)
+    plugins = described(bench, "--plugin", toy, "--plugin", path)
+
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "the method 'constant' of task 'toy' of plugin 'claiming' is 'claiming/constant' here; 'toy_plugin' has the name" in done.stdout
+    assert plugins["claiming"]["provides"] == ["method claiming/constant"]
+    assert plugins["claiming"]["clashes"] == [
+        {
+            "kind": "method",
+            "task": "toy",
+            "name": "constant",
+            "plugin": "claiming",
+            "owner": "toy_plugin",
+            "reached_as": "claiming/constant",
+        }
+    ]
+    assert plugins["toy_plugin"]["clashes"] == []
+
+
+def test_a_method_that_lost_its_name_runs_and_is_reported_under_the_longer_one(bench, toy, written):
+    options = ("--plugin", toy, "--plugin", written("claiming", method("constant")))
+    suite = bench.suite(
+        "task: toy\nbudget: {steps: 3}\nseeds: 2\ndatasets: [numbers]\nmethods: [constant, claiming/constant: {value: 0.25}]\n"
+        "claims:\n  - {id: twins, paper: None, says: They differ, expect: \"closeness(constant) > closeness('claiming/constant (value=0.25)')\"}\n"
+    )
+
+    done = bench("run", suite, *options, "--executor", "inline")
+    again = bench("run", suite, *options, "--methods", "claiming/constant")
+    shown = bench("leaderboard", suite, *options, "--format", "latex")
+    with sqlite3.connect(bench.folder / "results/bench.db") as connection:
+        names = [trial for (trial,) in connection.execute("select trial from records")]
+
+    assert (done.returncode, again.returncode, shown.returncode) == (0, 0, 0), done.stderr + again.stderr + shown.stderr
+    assert "claiming/constant (value=0.25)" in done.stdout
+    assert "claiming/constant (value=0.25)" in (bench.folder / "results/suite/index.html").read_text()
+    assert sum('method: claiming/constant  {"seconds": 0.0, "value": 0.25}' in bench("show", name).stdout for name in names) == 2
+    described = bench("list", "methods", "claiming/constant", *options)
+    assert (described.returncode, described.stdout.splitlines()[0]) == (0, "claiming/constant: One more")
+    unknown = bench("plan", bench.suite(SUITE.replace("noisy", "claiming/constnt"), "other.yaml"), *options)
+    assert "did you mean 'claiming/constant'?" in unknown.stderr
+
+
+def test_a_plugin_that_loses_a_task_keeps_its_own_specs_of_it(bench, toy, written):
+    options = ("--plugin", toy, "--plugin", written("whole", WHOLE))
+    suite = bench.suite(SUITE.replace("task: toy", "task: whole/toy").replace(", noisy", ""))
+
+    plugins = described(bench, *options)
+    done = bench("run", suite, *options, "--executor", "inline")
+    ours = bench("run", bench.suite(SUITE, "ours.yaml"), *options, "--executor", "inline")
+
+    assert plugins["whole"]["provides"] == ["task whole/toy", "dataset numbers", "method constant", "metric closeness"]
+    assert [(clash["kind"], clash["reached_as"]) for clash in plugins["whole"]["clashes"]] == [
+        ("task", "whole/toy"),
+        ("paper", "whole/listed"),
+    ]
+    assert done.returncode == 0, done.stderr
+    assert ours.returncode == 0, ours.stderr
+    assert len(done.stderr.splitlines()) == 1
+    assert "2 names" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("hook", "spec", "kind"),
+    [
+        ("datasets", 'Dataset("numbers", "toy", "toy_plugin:Numbers", "Theirs")', "dataset"),
+        ("metrics", 'Metric("closeness", "toy", "toy_plugin:squared", "Theirs")', "metric"),
+    ],
+)
+def test_a_data_set_or_metric_that_loses_its_name_is_the_only_one_that_does(bench, toy, written, hook, spec, kind):
+    source = f"from harness import Dataset, Metric, hookimpl\n\n\n@hookimpl\ndef bench_{hook}():\n    yield {spec}\n"
+    name = "numbers" if kind == "dataset" else "closeness"
+    options = ("--plugin", toy, "--plugin", written("claiming", source))
+    suite = bench.suite(
+        SUITE.replace("[numbers]", "[numbers, claiming/numbers]") if kind == "dataset" else f"{SUITE}metrics: [claiming/closeness]\n"
+    )
+
+    plugins = described(bench, *options)
+    done = bench("run", suite, *options, "--executor", "inline")
+
+    assert plugins["claiming"]["provides"] == [f"{kind} claiming/{name}"]
+    assert f"{kind} {name}" in plugins["toy_plugin"]["provides"]
+    assert done.returncode == 0, done.stderr
+    assert f"claiming/{name}" in done.stdout
+
+
+def test_one_plugin_that_gives_a_name_three_times_keeps_two_and_says_that_the_third_is_left_out(bench, toy, written):
+    path = written("stammering", method("again").replace("    yield", "    for _ in range(3):\n        yield"))
+
+    plugins = described(bench, "--plugin", toy, "--plugin", path)
+
+    assert plugins["stammering"]["provides"] == ["method again", "method stammering/again"]
+    assert [clash["reached_as"] for clash in plugins["stammering"]["clashes"]] == ["stammering/again", ""]
+    assert "is left out" in bench("plugins", "--plugin", toy, "--plugin", path).stdout
+
+
+def test_the_checks_of_a_plugin_know_what_lost_its_name_by_the_name_that_its_author_gave(toy, written, monkeypatch):
+    monkeypatch.setenv("BENCH_PLUGINS", "")
+    source = method("constant") + "\n\nexpected_failures = {'constant': {'source_is_cited': 'not published'}}\n"
+    registry = load_registry([str(toy), str(written("declaring", source))])
+
+    checks = {check.name: check for check in checks_of(["declaring"], registry) if check.subject.kind == "method"}
+
+    assert checks["source_is_cited"].expected == "not published"
+    assert checks["source_is_cited"].subject.name == "declaring/constant"
 
 
 # Chosen
@@ -394,13 +563,3 @@ def test_a_hook_that_would_never_be_called_is_reported(bench, written, source, m
     assert message in shown.stdout
     assert used.returncode == 2
     assert message in used.stderr
-
-
-def test_plugins_are_shown_even_if_two_claim_one_name(bench, toy, written):
-    path = written("claiming", method("constant"))
-
-    done = bench("plugins", "--plugin", toy, "--plugin", path)
-
-    assert done.returncode == 2
-    assert "claiming" in done.stdout
-    assert "two plugins provide the method 'constant'" in done.stderr

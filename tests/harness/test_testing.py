@@ -16,7 +16,7 @@ from harness.testing import CheckSkipped, ConformanceError
 from harness.testing.kit import MODULES, all_checks, checks_of, run_checks
 
 MUTANTS = Path(__file__).parent / "mutants.py"
-SECONDS = 5  # that a mutant which hangs may take; a sound trial takes a hundredth
+SECONDS = 5  # of CPU that a mutant which hangs may take; a sound trial takes a hundredth
 
 _spec = importlib.util.spec_from_file_location("mutants_table", MUTANTS)
 table = importlib.util.module_from_spec(_spec)
@@ -131,8 +131,6 @@ def test_a_method_that_does_not_run_fails_one_check_and_the_others_say_which(che
 
 
 METRICS_SIDE_BY_SIDE = """
-import time
-
 from harness import Metric, hookimpl
 
 
@@ -151,7 +149,8 @@ def failing(outcome, data):
 
 
 def hanging(outcome, data):
-    time.sleep(60)
+    while True:
+        pass
 """
 
 
@@ -164,7 +163,149 @@ def test_a_metric_that_fails_or_hangs_does_not_tell_on_its_neighbours(tmp_path):
 
     assert {result.state for (subject, _), result in results.items() if subject == "bystander"} == {"passed"}
     assert "no such column" in results["failing", "figure_is_within_bounds"].message
-    assert "no end after 2 seconds" in results["hanging", "figure_is_within_bounds"].message
+    assert results["hanging", "figure_is_within_bounds"].message.startswith("could not be judged: took more than 2 s of CPU")
+
+
+SLOW = """
+import os
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from mutants import PAPER, Coinage, Sound
+
+from harness import Dataset, Method, hookimpl
+
+MARK = Path(__file__).with_name("ran")
+
+
+@hookimpl
+def bench_methods():
+    for name in ("Waiting", "Deadlocked", "SlowedDown"):
+        yield Method(name, "sound", f"slow_plugin:{name}", "Takes its time", PAPER)
+    yield Method("slow_together", "sound", "slow_plugin:Sound", "Takes its time", PAPER, seeds_at_once="slow_plugin:burn")
+
+
+@hookimpl
+def bench_datasets():
+    yield Dataset("heavy", "sound", "slow_plugin:Heavy", "Takes its time")
+    if os.environ.get("SLOW_TO_IMPORT"):
+        burn()
+
+
+def burn(*_):
+    while True:
+        pass
+
+
+@dataclass
+class Waiting(Sound):
+    def guess(self, view, run):
+        time.sleep(1.5)
+        return super().guess(view, run)
+
+
+@dataclass
+class Deadlocked(Sound):
+    def guess(self, view, run):
+        time.sleep(60)
+
+
+@dataclass
+class SlowedDown(Sound):
+    def guess(self, view, run):
+        if MARK.exists():  # what a machine that is slow all at once looks like
+            burn()
+        MARK.touch()
+        return super().guess(view, run)
+
+
+@dataclass
+class Heavy(Coinage):
+    def load(self, run):
+        burn()
+"""
+
+
+@pytest.fixture
+def slow(tmp_path, request):
+    """Give the checks of a plugin whose subjects take longer than the limit, by subject and check."""
+    plugin = tmp_path / "slow_plugin.py"
+    plugin.write_text(SLOW)
+
+    def find(seconds):
+        found = checks_of(["slow_plugin"], load_registry([str(MUTANTS), str(plugin)]), seconds=seconds)
+        return {(check.subject.name, check.name): check for check in found}
+
+    yield find
+
+    sys.modules.pop("slow_plugin", None)
+    sys.path.remove(str(tmp_path))
+
+
+def test_a_method_that_waits_longer_than_its_cpu_seconds_passes(slow):
+    checks = slow(1)
+
+    checks["Waiting", "runs_in_a_worker"]()
+
+
+def test_a_method_that_waits_for_ever_is_given_up(slow):
+    (result,) = run_checks([slow(0.2)["Deadlocked", "runs_in_a_worker"]])
+
+    assert result.state == "unjudged"
+    assert not result.is_sound
+    assert result.message.startswith("could not be judged: no end after 2 s")
+
+
+def test_no_check_accuses_a_method_of_what_a_limit_kept_it_from_seeing(slow):
+    wanted = (
+        "runs_without_cuda",
+        "same_seed_same_result",
+        "other_seed_other_result",
+        "hidden_labels_change_nothing",
+        "process_is_left_as_found",
+        "budget_is_honoured",
+    )
+    checks = slow(0.5)
+    first = checks["SlowedDown", "runs_in_a_worker"]
+
+    results = list(run_checks([first, *(checks["SlowedDown", name] for name in wanted)]))
+
+    assert [(result.check, result.state) for result in results] == [
+        ("runs_in_a_worker", "passed"),
+        *((name, "unjudged") for name in wanted),
+    ]
+    for result in results[1:]:
+        assert result.message.splitlines()[0] == "could not be judged: took more than 0.5 s of CPU"
+        assert "hidden" not in result.message
+
+
+@pytest.mark.parametrize(("subject", "check"), [("slow_together", "seeds_at_once_agree"), ("heavy", "loads_in_a_worker")])
+def test_a_program_and_a_data_set_that_reach_the_limit_are_not_judged_either(slow, subject, check):
+    (result,) = run_checks([slow(0.5)[subject, check]])
+
+    assert (result.state, "could not be judged: took more than" in result.message) == ("unjudged", True)
+
+
+def test_a_plugin_that_is_slow_to_import_is_not_judged(slow, monkeypatch):
+    check = slow(1)["slow_plugin", "imports_are_light"]
+    monkeypatch.setenv("SLOW_TO_IMPORT", "1")
+    monkeypatch.setattr("harness.testing.plugins.SECONDS", 1)
+
+    (result,) = run_checks([check])
+
+    assert (result.state, result.message.splitlines()[0]) == ("unjudged", "could not be judged: took more than 1 s of CPU")
+
+
+def test_the_command_says_what_was_not_judged_and_exits_with_1(bench, tmp_path):
+    plugin = tmp_path / "slow_plugin.py"
+    plugin.write_text(SLOW)
+
+    done = bench("plugin", "check", "slow_plugin", "--plugin", MUTANTS, "--plugin", plugin, "--only", "loads_in_a_worker", "--seconds", "1")
+
+    assert done.returncode == 1
+    assert "unjudged  loads_in_a_worker\n            could not be judged: took more than 1 s of CPU" in done.stdout
+    assert done.stdout.splitlines()[-1] == "1 not judged"
 
 
 def test_a_plugin_that_imports_a_framework_is_caught(tmp_path):
