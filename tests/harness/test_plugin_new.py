@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import csv
+import importlib
 import subprocess
 import sys
 import tomllib
@@ -199,6 +200,28 @@ def test_the_task_of_another_distribution_brings_its_own_template(third_party):
     assert "Paper" not in files["weighbridge_halving/__init__.py"]
     assert tomllib.loads(files["pyproject.toml"])["project"]["description"] == 'halving for weighbridge: Guesses "one half"'
     assert "tests/test_halving.py" not in files
+
+
+@pytest.mark.parametrize(
+    ("template", "test"),
+    [
+        ("method.py.jinja", "test.py.jinja"),
+        ("method.py.jinja", "method_test.py.jinja"),
+        ("deep/method.py.jinja", "deep/test.py.jinja"),
+        ("halves.py.jinja", "halves_test.py.jinja"),
+    ],
+)
+def test_the_template_of_a_test_lies_beside_that_of_the_method(third_party, template, test):
+    package = f"named_{template}_{test}".translate(str.maketrans("/.", "__"))
+    task = third_party(package, TEMPLATE)
+    folder = Path(importlib.import_module(package).__file__).parent
+    for name, text in ((template, TEMPLATE), (test, "def test_{{ name }}():\n    pass\n"), ("other_test.py.jinja", "other\n")):
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_text(text, encoding="utf-8")
+
+    files = render_plugin("halving", replace(task, template=f"{package}:{template}"))
+
+    assert files["tests/test_halving.py"] == "def test_halving():\n    pass\n"
 
 
 @pytest.mark.parametrize("key", NEEDED)
