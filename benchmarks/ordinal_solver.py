@@ -26,9 +26,9 @@ from tabulate import tabulate
 from harness import Budget, Run, data
 from harness.environment import machine_facts
 from harness.tasks.rare_events import OrdinalTraining
+from plugins.data.tables.rdatasets import WVS_BRIBE
 from plugins.datasets.rare_events.synthetic import SparseDifferences, draw_classes
 from plugins.datasets.rare_events.tables import Bribe
-from plugins.datasets.tables.rdatasets import WVS_BRIBE
 from plugins.presto.likelihood import curvature, log_likelihood
 from plugins.presto.method import Presto
 from plugins.presto.solver import Design, Penalty, fit_one, fit_path, penalty_grid, prepare

@@ -8,12 +8,12 @@ import torch
 
 from harness import Budget, DataError, Run
 from harness.tasks.debiased_recommendation import check_ratings
+from plugins.data.ratings import mnar
 from plugins.datasets.debiased_recommendation.latent_ratings import LatentRatings
 from plugins.datasets.debiased_recommendation.movielens_mnar import MovielensMnar
 from plugins.datasets.debiased_recommendation.open_bandit import OpenBandit
 from plugins.datasets.debiased_recommendation.semi_synthetic import low_rank_predictions, singular_features
 from plugins.datasets.debiased_recommendation.supplied import Coat, KuaiRec, YahooR3
-from plugins.datasets.ratings import mnar
 
 
 def load(dataset, seed=0):

@@ -11,10 +11,10 @@ import torch
 
 from harness import Budget, DataError, Run
 from harness.data import load
+from plugins.data.images import cifar100
+from plugins.data.images.digit_pairs import digit_pairs
+from plugins.data.images.digits import DIGITS
 from plugins.datasets.distillation.pictures import Cifar10, Cifar100, DigitPairs, Digits, FashionMnist
-from plugins.datasets.images import cifar100
-from plugins.datasets.images.digit_pairs import digit_pairs
-from plugins.datasets.raw import DIGITS
 
 
 def loaded(dataset, seed=0):

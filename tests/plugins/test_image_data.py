@@ -23,14 +23,14 @@ from harness.specs import load_entry
 from harness.tasks.noisy_labels import NoisyDataset
 from harness.training.corruptions import NAMES, corrupt_images
 from harness.training.sampling import long_tail_counts
-from plugins.datasets import images as image_plugin
+from plugins.data import images as image_plugin
+from plugins.data.images import animals, cifar10, cifar10n, frost_textures, optdigits
+from plugins.data.images.animals import ANIMALS
+from plugins.data.images.cifar10 import CIFAR10
+from plugins.data.images.cifar10n import CIFAR10N
+from plugins.data.images.frost_textures import FROST_TEXTURES, decode_textures
+from plugins.data.images.optdigits import N_PUBLISHED_TRAIN, OPTDIGITS
 from plugins.datasets import noisy_labels
-from plugins.datasets.images import animals, cifar10, cifar10n, frost_textures, optdigits
-from plugins.datasets.images.animals import ANIMALS
-from plugins.datasets.images.cifar10 import CIFAR10
-from plugins.datasets.images.cifar10n import CIFAR10N
-from plugins.datasets.images.frost_textures import FROST_TEXTURES, decode_textures
-from plugins.datasets.images.optdigits import N_PUBLISHED_TRAIN, OPTDIGITS
 from plugins.datasets.noisy_labels import images
 
 PICTURE_SETS = ("cifar10", "cifar10n", "optdigits", "animals", "fashion_mnist_lt", "mnist_lt")

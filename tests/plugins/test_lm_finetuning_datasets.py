@@ -9,9 +9,9 @@ from harness import Budget, Run, artifacts, data
 from harness.parameters import ParameterError, build, resolve
 from harness.training.language_model import pack_windows, window_losses
 from harness.training.lm_fitting import encode
+from plugins.data.text.artifacts import DOMAINS
+from plugins.data.text.domains import load_domains
 from plugins.datasets.lm_finetuning import bench_datasets
-from plugins.datasets.text.artifacts import DOMAINS
-from plugins.datasets.text.domains import load_domains
 from plugins.lm_tasks.data import part_of_exercise
 from plugins.models.domains_llama import DOMAINS_LLAMA
 from plugins.models.domains_llama.model import DomainsLlama

@@ -19,8 +19,8 @@ import yaml
 from harness import artifacts, data
 from harness.training.language_model import DecoderSettings
 from harness.training.lm_scores import mean_accuracy, score_documents, task_accuracy, wrap_tokenizer
-from plugins.datasets.text.artifacts import DOMAINS, DOMAINS_BPE
-from plugins.datasets.text.domains import load_domains, part_of
+from plugins.data.text.artifacts import DOMAINS, DOMAINS_BPE
+from plugins.data.text.domains import load_domains, part_of
 from plugins.lm_tasks import data as lm_data
 from plugins.lm_tasks.data import (
     PARTS,

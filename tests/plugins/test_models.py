@@ -31,7 +31,7 @@ def resnet8():
 
 
 def test_resnet8_classifies_the_stated_share_of_all_test_pictures(resnet8):
-    from plugins.datasets.images.cifar10 import CIFAR10
+    from plugins.data.images.cifar10 import CIFAR10
     from plugins.models.resnet8.model import normalise
 
     data.fetch(CIFAR10)
@@ -119,7 +119,7 @@ def test_smollm2_knows_the_capital_of_france(smollm2):
 
 
 def test_smollm2_has_the_stated_perplexity_on_pride_and_prejudice(smollm2):
-    from plugins.datasets.text.austen import AUSTEN
+    from plugins.data.text.austen import AUSTEN
 
     model, tokenizer = smollm2
     data.fetch(AUSTEN)

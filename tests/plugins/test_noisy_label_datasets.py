@@ -15,8 +15,8 @@ from harness.parameters import ParameterError, build, resolve
 from harness.specs import load_entry
 from harness.tasks.noisy_labels import NoisyDataset
 from harness.training.label_noise import corrupt
+from plugins.data.text.storm_spam import SMS_SPAM, YOUTUBE_SPAM
 from plugins.datasets import noisy_labels
-from plugins.datasets.raw import SMS_SPAM, YOUTUBE_SPAM
 
 SPECS = {spec.name: spec for spec in noisy_labels.bench_datasets()}
 STORM_FILES = data.cache_home() / "files" / "storm_text"

@@ -12,12 +12,12 @@ from scipy.optimize import approx_fprime
 
 from harness import data
 from harness.specs import load_entry
-from plugins.datasets import ratings
-from plugins.datasets.ratings import mnar
-from plugins.datasets.ratings.movielens import GENRES, OCCUPATIONS, read_grouplens, read_recbole
-from plugins.datasets.ratings.movielens_small import MOVIELENS_SMALL
-from plugins.datasets.ratings.open_bandit import CAMPAIGNS, POLICIES, read_open_bandit
-from plugins.datasets.tables.columns import load_table
+from plugins.data import ratings
+from plugins.data.ratings import mnar
+from plugins.data.ratings.movielens import GENRES, OCCUPATIONS, read_grouplens, read_recbole
+from plugins.data.ratings.movielens_small import MOVIELENS_SMALL
+from plugins.data.ratings.open_bandit import CAMPAIGNS, POLICIES, read_open_bandit
+from plugins.data.tables.columns import load_table
 
 SETS = {raw.name: raw for raw in ratings.bench_raw_data()}
 VECTORS = Path(__file__).parents[1] / "vectors"

@@ -12,8 +12,8 @@ from harness.tasks.rlvr import Pretraining, RlvrData, RlvrProtocol
 from harness.tasks.rlvr import TestLevel as Level
 from harness.training.language_model import DecoderSettings
 from plugins.baselines.rlvr.policy_gradient import GRPO
+from plugins.data.text.domains_bpe import train_bpe
 from plugins.datasets.rlvr.reasoning import END, LEVELS, MIXTURES, PAD, TESTED, ReasoningEnvironment, ReasoningGym
-from plugins.datasets.text.domains_bpe import train_bpe
 from plugins.metrics.rlvr import metrics
 
 

@@ -13,8 +13,9 @@ from scipy.io import savemat
 from harness import Budget, DataError, Run
 from harness.data import fetch
 from harness.training.views import DigitViews, PictureViews, WordViews
-from plugins.datasets.images.cifar10 import CIFAR10
-from plugins.datasets.raw import FASHION_MNIST, WIKI_TOPICS
+from plugins.data.images.cifar10 import CIFAR10
+from plugins.data.images.fashion_mnist import FASHION_MNIST
+from plugins.data.text.wiki_topics import WIKI_TOPICS
 from plugins.datasets.semi_supervised.digits import DigitPairs, Digits
 from plugins.datasets.semi_supervised.labels import draw_labelled
 from plugins.datasets.semi_supervised.pictures import Cifar10, FashionMnist
@@ -173,7 +174,7 @@ def test_missing_files_are_named_with_where_to_get_them(home, dataset, name):
 
 
 def test_cifar100_is_read_with_its_fine_labels(home, monkeypatch):
-    monkeypatch.setattr("plugins.datasets.images.cifar100.SIZES", {"train": 600, "test": 300})
+    monkeypatch.setattr("plugins.data.images.cifar100.SIZES", {"train": 600, "test": 300})
     folder, rng = home("cifar100"), np.random.default_rng(0)
     batches = {
         name: {b"data": rng.integers(0, 256, (size, 3072), dtype=np.uint8), b"fine_labels": [i % 100 for i in range(size)]}

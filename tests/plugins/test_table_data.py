@@ -19,11 +19,11 @@ from sklearn.linear_model import QuantileRegressor
 
 from harness import RawData, data
 from harness.specs import load_entry
-from plugins.datasets import tables
-from plugins.datasets.tables import keel, r_packages, rdatasets, uci
-from plugins.datasets.tables.columns import load_table, pack_table, unpack_table
-from plugins.datasets.tables.diabetes import DIABETES, read_scikit_learn, read_tab
-from plugins.datasets.tables.regmix import REGMIX, read_regmix
+from plugins.data import tables
+from plugins.data.tables import keel, r_packages, rdatasets, uci
+from plugins.data.tables.columns import load_table, pack_table, unpack_table
+from plugins.data.tables.diabetes import DIABETES, read_scikit_learn, read_tab
+from plugins.data.tables.regmix import REGMIX, read_regmix
 
 SETS = {raw.name: raw for raw in tables.bench_raw_data()}
 FILES = data.cache_home() / "files"

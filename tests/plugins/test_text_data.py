@@ -28,26 +28,26 @@ from tokenizers import ByteLevelBPETokenizer, Tokenizer, pre_tokenizers
 from harness import Budget, Run, artifacts, data
 from harness.parameters import ParameterError, build, resolve
 from harness.specs import RawData, load_entry
-from plugins.datasets import text
-from plugins.datasets.raw import WIKI_TOPICS
-from plugins.datasets.text import domains, domains_bpe
-from plugins.datasets.text.artifacts import DOMAINS, DOMAINS_BPE
-from plugins.datasets.text.austen import AUSTEN, NOVELS, read_installed, read_source
-from plugins.datasets.text.brown import BROWN, read_brown
-from plugins.datasets.text.domains import PARTS, load_domains, mail_body, part_of, split_chapters, write_domains
-from plugins.datasets.text.domains_bpe import END_OF_TEXT, DomainsBpe, train_bpe
-from plugins.datasets.text.gpt2_bpe import GPT2_BPE, read_gpt2_bpe
-from plugins.datasets.text.openwebtext import OPENWEBTEXT
-from plugins.datasets.text.pararule import FILE as PARARULE_FILE
-from plugins.datasets.text.pararule import PARARULE, read_pararule
-from plugins.datasets.text.python_stdlib import PYTHON_STDLIB, read_python_stdlib
-from plugins.datasets.text.quartz import QUARTZ, read_quartz
-from plugins.datasets.text.sarcasm import EXAMPLES, HEADLINES, SARCASM, read_chats, read_headlines
-from plugins.datasets.text.schelling_point import read_passages
-from plugins.datasets.text.spam_assassin import GROUPS, PACKAGED, SPAM_ASSASSIN, read_mails
-from plugins.datasets.text.wiki_leads import WIKI_LEADS, read_wiki_leads
-from plugins.datasets.text.wiki_retrieval import WIKI_RETRIEVAL, read_wiki_retrieval, split_sentences
-from plugins.datasets.text.wikipedia_passages import WIKIPEDIA_PASSAGES
+from plugins.data import text
+from plugins.data.text import domains, domains_bpe
+from plugins.data.text.artifacts import DOMAINS, DOMAINS_BPE
+from plugins.data.text.austen import AUSTEN, NOVELS, read_installed, read_source
+from plugins.data.text.brown import BROWN, read_brown
+from plugins.data.text.domains import PARTS, load_domains, mail_body, part_of, split_chapters, write_domains
+from plugins.data.text.domains_bpe import END_OF_TEXT, DomainsBpe, train_bpe
+from plugins.data.text.gpt2_bpe import GPT2_BPE, read_gpt2_bpe
+from plugins.data.text.openwebtext import OPENWEBTEXT
+from plugins.data.text.pararule import FILE as PARARULE_FILE
+from plugins.data.text.pararule import PARARULE, read_pararule
+from plugins.data.text.python_stdlib import PYTHON_STDLIB, read_python_stdlib
+from plugins.data.text.quartz import QUARTZ, read_quartz
+from plugins.data.text.sarcasm import EXAMPLES, HEADLINES, SARCASM, read_chats, read_headlines
+from plugins.data.text.schelling_point import read_passages
+from plugins.data.text.spam_assassin import GROUPS, PACKAGED, SPAM_ASSASSIN, read_mails
+from plugins.data.text.wiki_leads import WIKI_LEADS, read_wiki_leads
+from plugins.data.text.wiki_retrieval import WIKI_RETRIEVAL, read_wiki_retrieval, split_sentences
+from plugins.data.text.wiki_topics import WIKI_TOPICS
+from plugins.data.text.wikipedia_passages import WIKIPEDIA_PASSAGES
 
 (SARCASM_SPEC,) = text.bench_datasets()
 
@@ -80,7 +80,7 @@ def write_articles(folder: Path, articles: dict[str, tuple[str, str]]) -> None:
 
 def test_the_specs_come_without_any_heavy_import():
     heavy = ["numpy", "pandas", "torch", "sklearn", "rdata", "tokenizers"]
-    code = f"import sys, plugins.datasets.text as text; text.bench_raw_data(); print([name for name in {heavy} if name in sys.modules])"
+    code = f"import sys, plugins.data.text as text; text.bench_raw_data(); print([name for name in {heavy} if name in sys.modules])"
 
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=Path(text.__file__).parents[3])
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits
 
-from plugins.datasets.ratings.mnar import naive_bayes_propensities
+from plugins.data.ratings.mnar import naive_bayes_propensities
 
 if TYPE_CHECKING:
     from harness.context import Run

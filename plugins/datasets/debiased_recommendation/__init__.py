@@ -1,8 +1,8 @@
 """Data sets of the task ``debiased_recommendation``: ratings that select themselves for training, and a uniform test set."""
 
 from harness import Dataset, hookimpl
-from plugins.datasets.ratings.movielens import MOVIELENS_100K
-from plugins.datasets.ratings.open_bandit import OPEN_BANDIT
+from plugins.data.ratings.movielens import MOVIELENS_100K
+from plugins.data.ratings.open_bandit import OPEN_BANDIT
 
 # Read by `bench plugin check`: what these data sets are meant to do otherwise.
 SUPPLIED = "its publisher lets nobody pass the files on: the user supplies them, and without them loading says where to get them"

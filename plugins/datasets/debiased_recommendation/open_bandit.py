@@ -14,7 +14,7 @@ from harness import Run
 from harness.data import load
 from harness.tasks.debiased_recommendation import RatingDataset
 from harness.tasks.rating_models import Ratings
-from plugins.datasets.ratings.open_bandit import OPEN_BANDIT
+from plugins.data.ratings.open_bandit import OPEN_BANDIT
 
 __all__ = ["OpenBandit"]
 

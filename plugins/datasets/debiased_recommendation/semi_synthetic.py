@@ -1,7 +1,7 @@
 """
 Ratings with a known truth: scores of all pairs become ratings, probabilities and propensities, and labels and what is observed are drawn.
 
-The protocol is :mod:`plugins.datasets.ratings.mnar`. The scores, and with them the truth, are the data set's; the stream ``split`` draws what is observed,
+The protocol is :mod:`plugins.data.ratings.mnar`. The scores, and with them the truth, are the data set's; the stream ``split`` draws what is observed,
 the labels, the test pairs and the unbiased sample.
 """
 
@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from harness import Run
 from harness.tasks.debiased_recommendation import Everywhere, Features, RatingDataset
 from harness.tasks.rating_models import Ratings
-from plugins.datasets.ratings import mnar
+from plugins.data.ratings import mnar
 
 __all__ = ["MnarSettings", "low_rank_predictions", "singular_features"]
 

@@ -1,8 +1,9 @@
 """Data sets of the task ``distillation``: pictures of few classes and of many."""
 
 from harness import Dataset, RawData, hookimpl
-from plugins.datasets.images.cifar10 import CIFAR10
-from plugins.datasets.raw import DIGITS, FASHION_MNIST
+from plugins.data.images.cifar10 import CIFAR10
+from plugins.data.images.digits import DIGITS
+from plugins.data.images.fashion_mnist import FASHION_MNIST
 
 # Read by `bench plugin check`: what these data sets are meant to do otherwise.
 SUPPLIED = "no package carries its files: the user supplies them, and without them loading says where to get them"

@@ -13,10 +13,11 @@ from harness import RawData, Run
 from harness.data import load
 from harness.tasks.supervised import ImageData
 from harness.training.classifier import LabelledSet
-from plugins.datasets.images.cifar10 import CIFAR10
-from plugins.datasets.images.cifar100 import load_cifar100
-from plugins.datasets.images.digit_pairs import N_PAIR_CLASSES, Pairs, digit_pairs
-from plugins.datasets.raw import DIGITS, FASHION_MNIST
+from plugins.data.images.cifar10 import CIFAR10
+from plugins.data.images.cifar100 import load_cifar100
+from plugins.data.images.digit_pairs import N_PAIR_CLASSES, Pairs, digit_pairs
+from plugins.data.images.digits import DIGITS
+from plugins.data.images.fashion_mnist import FASHION_MNIST
 
 __all__ = ["Cifar10", "Cifar100", "DigitPairs", "Digits", "FashionMnist"]
 
@@ -156,7 +157,7 @@ class Cifar10(Published):
 @dataclass
 class Cifar100(Published):
     """
-    CIFAR-100, ``(3, 32, 32)``, channels standardised; the user puts its files into a folder (see :mod:`plugins.datasets.images.cifar100`).
+    CIFAR-100, ``(3, 32, 32)``, channels standardised; the user puts its files into a folder (see :mod:`plugins.data.images.cifar100`).
 
     Args:
         n_train: Training samples.

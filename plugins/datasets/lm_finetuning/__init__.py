@@ -1,10 +1,10 @@
 """Data sets of the task ``lm_finetuning``: prompts with responses, general text, and the base that is fine-tuned."""
 
 from harness import Dataset, hookimpl
-from plugins.datasets.raw import WIKI_TOPICS
-from plugins.datasets.text.artifacts import DOMAINS, DOMAINS_BPE
-from plugins.datasets.text.pararule import PARARULE
-from plugins.datasets.text.sarcasm import SARCASM
+from plugins.data.text.artifacts import DOMAINS, DOMAINS_BPE
+from plugins.data.text.pararule import PARARULE
+from plugins.data.text.sarcasm import SARCASM
+from plugins.data.text.wiki_topics import WIKI_TOPICS
 from plugins.models.domains_llama import DOMAINS_LLAMA
 from plugins.models.smollm2 import SMOLLM2
 

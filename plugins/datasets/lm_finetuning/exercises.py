@@ -19,8 +19,8 @@ from harness import Artifact
 from harness.artifacts import obtain
 from harness.data import unpack_texts
 from harness.tasks.lm_finetuning import Examples, FinetuningData
-from plugins.datasets.text.artifacts import DOMAINS, DOMAINS_BPE
-from plugins.datasets.text.domains import DomainPart, load_domains
+from plugins.data.text.artifacts import DOMAINS, DOMAINS_BPE
+from plugins.data.text.domains import DomainPart, load_domains
 from plugins.lm_tasks.data import (
     PARTS,
     Exercise,

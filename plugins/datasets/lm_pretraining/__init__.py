@@ -1,8 +1,8 @@
 """Data sets of the task ``lm_pretraining``: a decoder on text of six domains, a character model on repeated text, and a linear regression."""
 
 from harness import Artifact, Dataset, hookimpl
+from plugins.data.text.artifacts import DOMAINS_BPE
 from plugins.datasets.lm_pretraining.artifacts import DOMAINS_TOKENS
-from plugins.datasets.text.artifacts import DOMAINS_BPE
 
 
 @hookimpl

@@ -1,7 +1,7 @@
 """What is built of the corpus of domains for pretraining."""
 
 from harness import Artifact
-from plugins.datasets.text.artifacts import DOMAINS, DOMAINS_BPE
+from plugins.data.text.artifacts import DOMAINS, DOMAINS_BPE
 
 __all__ = ["DOMAINS_TOKENS"]
 

@@ -16,9 +16,9 @@ from torch.nn.functional import cross_entropy
 from harness.artifacts import obtain
 from harness.tasks.lm_pretraining import Batch, HeldOut, PretrainingData, Recipe, draw_rows
 from harness.training.language_model import DecoderSettings, window_losses
+from plugins.data.text.artifacts import DOMAINS_BPE
 from plugins.datasets.lm_pretraining.artifacts import DOMAINS_TOKENS
 from plugins.datasets.lm_pretraining.tokens import load_tokens
-from plugins.datasets.text.artifacts import DOMAINS_BPE
 
 if TYPE_CHECKING:
     from harness import Run
@@ -91,7 +91,7 @@ class DecoderWorkload:
 @dataclass
 class Domains:
     """
-    Six domains of text, cut into windows: brown, austen, mail, openwebtext, wikipedia and code (see ``plugins.datasets.text.domains``), and a decoder of
+    Six domains of text, cut into windows: brown, austen, mail, openwebtext, wikipedia and code (see ``plugins.data.text.domains``), and a decoder of
     the Llama family with a vocabulary of 4,096 tokens. Training, validation and test windows come from different documents.
 
     Args:

@@ -10,9 +10,9 @@ import numpy as np
 
 from harness.artifacts import obtain
 from harness.data import unpack_texts
-from plugins.datasets.text.artifacts import DOMAINS, DOMAINS_BPE
-from plugins.datasets.text.domains import PARTS, load_domains
-from plugins.datasets.text.domains_bpe import END_OF_TEXT
+from plugins.data.text.artifacts import DOMAINS, DOMAINS_BPE
+from plugins.data.text.domains import PARTS, load_domains
+from plugins.data.text.domains_bpe import END_OF_TEXT
 
 __all__ = ["DomainsTokens", "load_tokens"]
 

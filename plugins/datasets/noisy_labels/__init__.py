@@ -1,11 +1,15 @@
 """Data sets of the task ``noisy_labels``: real pictures and texts whose training labels are made wrong by rule, or by people."""
 
 from harness import Dataset, RawData, hookimpl
-from plugins.datasets.images.animals import ANIMALS
-from plugins.datasets.images.cifar10 import CIFAR10
-from plugins.datasets.images.cifar10n import CIFAR10N
-from plugins.datasets.images.optdigits import OPTDIGITS
-from plugins.datasets.raw import DIGITS, FASHION_MNIST, MNIST, SMS_SPAM, WIKI_TOPICS, YOUTUBE_SPAM
+from plugins.data.images.animals import ANIMALS
+from plugins.data.images.cifar10 import CIFAR10
+from plugins.data.images.cifar10n import CIFAR10N
+from plugins.data.images.digits import DIGITS
+from plugins.data.images.fashion_mnist import FASHION_MNIST
+from plugins.data.images.mnist import MNIST
+from plugins.data.images.optdigits import OPTDIGITS
+from plugins.data.text.storm_spam import SMS_SPAM, YOUTUBE_SPAM
+from plugins.data.text.wiki_topics import WIKI_TOPICS
 
 # Read by `bench plugin check`: what these data sets are meant to do otherwise.
 PUBLISHED_SPLIT = "the split is the STORM paper's, and without noise nothing else is drawn"

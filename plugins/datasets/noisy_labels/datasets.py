@@ -18,7 +18,11 @@ from harness.data import load, unpack_texts
 from harness.tasks.noisy_labels import NoisyDataset
 from harness.training.classifier import LabelledSet
 from harness.training.label_noise import NoiseKind, check_noise, corrupt, draw_projections
-from plugins.datasets.raw import DIGITS, FASHION_MNIST, MNIST, SMS_SPAM, WIKI_TOPICS, YOUTUBE_SPAM
+from plugins.data.images.digits import DIGITS
+from plugins.data.images.fashion_mnist import FASHION_MNIST
+from plugins.data.images.mnist import MNIST
+from plugins.data.text.storm_spam import SMS_SPAM, YOUTUBE_SPAM
+from plugins.data.text.wiki_topics import WIKI_TOPICS
 
 __all__ = ["Digits", "FashionMnist", "Mnist", "NoiseSettings", "SmsSpam", "WikiTopics", "YoutubeSpam"]
 

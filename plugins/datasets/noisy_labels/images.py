@@ -20,12 +20,13 @@ from harness.tasks.noisy_labels import NoisyDataset
 from harness.training.classifier import LabelledSet
 from harness.training.label_noise import NoiseKind
 from harness.training.sampling import long_tail_subset, stratified_subset
-from plugins.datasets.images.animals import ANIMALS
-from plugins.datasets.images.cifar10 import CIFAR10
-from plugins.datasets.images.cifar10n import CIFAR10N
-from plugins.datasets.images.optdigits import OPTDIGITS
+from plugins.data.images.animals import ANIMALS
+from plugins.data.images.cifar10 import CIFAR10
+from plugins.data.images.cifar10n import CIFAR10N
+from plugins.data.images.fashion_mnist import FASHION_MNIST
+from plugins.data.images.mnist import MNIST
+from plugins.data.images.optdigits import OPTDIGITS
 from plugins.datasets.noisy_labels.datasets import NoiseSettings, Part, Size, Split, check_sizes, label_tensor, noisy_dataset
-from plugins.datasets.raw import FASHION_MNIST, MNIST
 
 __all__ = ["Animals", "Cifar10", "Cifar10n", "FashionMnistLongTail", "MnistLongTail", "Optdigits", "asymmetric_labels"]
 

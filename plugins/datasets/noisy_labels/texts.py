@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from harness import RawData
+from plugins.data.text.sarcasm import SARCASM
 from plugins.datasets.noisy_labels.datasets import WikiTopics
-from plugins.datasets.text.sarcasm import SARCASM
 
 __all__ = ["Sarcasm"]
 

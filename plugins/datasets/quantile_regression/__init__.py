@@ -1,9 +1,9 @@
 """Data sets of the task ``quantile_regression``: real tables with a numeric response, and one synthetic set whose quantiles are known."""
 
 from harness import Dataset, RawData, hookimpl
-from plugins.datasets.tables.diabetes import DIABETES
-from plugins.datasets.tables.rdatasets import AMES, BOSTON, COMPUTERS, CONCRETE, CPSSW8, DIAMONDS
-from plugins.datasets.tables.uci import ENERGY, KIN8NM, NAVAL, POWER_PLANT, PROTEIN, WINE_RED, YACHT
+from plugins.data.tables.diabetes import DIABETES
+from plugins.data.tables.rdatasets import AMES, BOSTON, COMPUTERS, CONCRETE, CPSSW8, DIAMONDS
+from plugins.data.tables.uci import ENERGY, KIN8NM, NAVAL, POWER_PLANT, PROTEIN, WINE_RED, YACHT
 
 
 @hookimpl

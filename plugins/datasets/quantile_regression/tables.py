@@ -15,11 +15,11 @@ from annotated_types import Ge
 
 from harness import RawData, Run
 from harness.tasks.quantile_regression import QuantileData
+from plugins.data.tables.columns import load_table
+from plugins.data.tables.diabetes import DIABETES
+from plugins.data.tables.rdatasets import AMES, BOSTON, COMPUTERS, CONCRETE, CPSSW8, DIAMONDS
+from plugins.data.tables.uci import ENERGY, KIN8NM, NAVAL, POWER_PLANT, PROTEIN, WINE_RED, YACHT
 from plugins.datasets.quantile_regression.parts import Levels, level_array, quantile_data, random_split
-from plugins.datasets.tables.columns import load_table
-from plugins.datasets.tables.diabetes import DIABETES
-from plugins.datasets.tables.rdatasets import AMES, BOSTON, COMPUTERS, CONCRETE, CPSSW8, DIAMONDS
-from plugins.datasets.tables.uci import ENERGY, KIN8NM, NAVAL, POWER_PLANT, PROTEIN, WINE_RED, YACHT
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -1,7 +1,7 @@
 """Data sets of the task ``rare_events``: drawn from a known model, or real tables with an ordered outcome whose last class is the rare end."""
 
 from harness import Dataset, RawData, hookimpl
-from plugins.datasets.tables.rdatasets import CHEM97, HPC_DATA, LENDING_CLUB, SOUP, WVS_BRIBE
+from plugins.data.tables.rdatasets import CHEM97, HPC_DATA, LENDING_CLUB, SOUP, WVS_BRIBE
 
 
 @hookimpl

@@ -10,8 +10,8 @@ import numpy as np
 from annotated_types import Ge, Gt, Lt
 
 from harness.tasks.rare_events import OrdinalSet, RareEvents
-from plugins.datasets.tables.columns import load_table
-from plugins.datasets.tables.rdatasets import CHEM97, HPC_DATA, LENDING_CLUB, SOUP, WVS_BRIBE
+from plugins.data.tables.columns import load_table
+from plugins.data.tables.rdatasets import CHEM97, HPC_DATA, LENDING_CLUB, SOUP, WVS_BRIBE
 
 if TYPE_CHECKING:
     import pandas as pd

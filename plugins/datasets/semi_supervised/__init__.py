@@ -1,8 +1,10 @@
 """Data sets of the task ``semi_supervised``: pictures and texts of which few have a label."""
 
 from harness import Dataset, hookimpl
-from plugins.datasets.images.cifar10 import CIFAR10
-from plugins.datasets.raw import DIGITS, FASHION_MNIST, WIKI_TOPICS
+from plugins.data.images.cifar10 import CIFAR10
+from plugins.data.images.digits import DIGITS
+from plugins.data.images.fashion_mnist import FASHION_MNIST
+from plugins.data.text.wiki_topics import WIKI_TOPICS
 
 # Read by `bench plugin check`: what these data sets are meant to do otherwise.
 SUPPLIED = "no package carries its files: the user supplies them, and without them loading says where to get them"

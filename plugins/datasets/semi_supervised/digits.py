@@ -10,8 +10,8 @@ from harness import Run
 from harness.data import load
 from harness.tasks.semi_supervised import SemiSupervisedDataset
 from harness.training.views import DigitViews
-from plugins.datasets.images.digit_pairs import N_PAIR_CLASSES, digit_pairs
-from plugins.datasets.raw import DIGITS
+from plugins.data.images.digit_pairs import N_PAIR_CLASSES, digit_pairs
+from plugins.data.images.digits import DIGITS
 from plugins.datasets.semi_supervised.labels import LabelSettings, Part, Size, semi_supervised_dataset
 
 __all__ = ["DigitPairs", "Digits"]

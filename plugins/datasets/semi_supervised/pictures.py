@@ -12,8 +12,8 @@ from harness.data import load
 from harness.tasks.semi_supervised import SemiSupervisedDataset
 from harness.training.sampling import stratified_subset
 from harness.training.views import PictureViews
-from plugins.datasets.images.cifar10 import CIFAR10
-from plugins.datasets.raw import FASHION_MNIST
+from plugins.data.images.cifar10 import CIFAR10
+from plugins.data.images.fashion_mnist import FASHION_MNIST
 from plugins.datasets.semi_supervised.labels import LabelSettings, Part, Size, semi_supervised_dataset
 
 __all__ = ["CanonicalPictures", "Cifar10", "FashionMnist", "draw_parts"]

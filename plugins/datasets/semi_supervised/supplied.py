@@ -17,7 +17,7 @@ import torch
 from harness import DataError, Run
 from harness.data import cache_home
 from harness.tasks.semi_supervised import SemiSupervisedDataset
-from plugins.datasets.images.cifar100 import load_cifar100
+from plugins.data.images.cifar100 import load_cifar100
 from plugins.datasets.semi_supervised.labels import Part, Size
 from plugins.datasets.semi_supervised.pictures import CanonicalPictures, scaled
 
@@ -50,7 +50,7 @@ class Cifar100(SuppliedPictures):
     n_published: ClassVar[tuple[int, int]] = (50_000, 10_000)
 
     def published(self, run: Run) -> list[Part]:
-        """Read both pickles (:func:`plugins.datasets.images.cifar100.load_cifar100`)."""
+        """Read both pickles (:func:`plugins.data.images.cifar100.load_cifar100`)."""
         arrays = load_cifar100(run, self.digest)
 
         return [Part(arrays[f"{part}_x"], arrays[f"{part}_y"]) for part in ("train", "test")]

@@ -1,8 +1,10 @@
 """Data sets of the task ``supervised``: pictures, with as many training labels wrong as a suite asks for."""
 
 from harness import Dataset, RawData, hookimpl
-from plugins.datasets.images.cifar10 import CIFAR10
-from plugins.datasets.raw import DIGITS, FASHION_MNIST, MNIST
+from plugins.data.images.cifar10 import CIFAR10
+from plugins.data.images.digits import DIGITS
+from plugins.data.images.fashion_mnist import FASHION_MNIST
+from plugins.data.images.mnist import MNIST
 
 # Read by `bench plugin check`: what these data sets are meant to do otherwise.
 SUPPLIED = "the user supplies the files"

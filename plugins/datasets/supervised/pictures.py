@@ -12,8 +12,8 @@ from harness import RawData, Run
 from harness.tasks.supervised import ImageData
 from harness.training.classifier import LabelledSet
 from harness.training.label_noise import corrupt
+from plugins.data.images.mnist import MNIST
 from plugins.datasets.distillation import pictures
-from plugins.datasets.raw import MNIST
 
 __all__ = ["Cifar10", "Cifar100", "Digits", "FashionMnist", "LabelNoise", "Mnist", "with_label_noise"]
 
@@ -112,7 +112,7 @@ class Cifar10(pictures.Cifar10):
 @dataclass
 class Cifar100(pictures.Cifar100):
     """
-    CIFAR-100, ``(3, 32, 32)``, channels standardised; the user puts its files into a folder (see :mod:`plugins.datasets.images.cifar100`).
+    CIFAR-100, ``(3, 32, 32)``, channels standardised; the user puts its files into a folder (see :mod:`plugins.data.images.cifar100`).
 
     Args:
         n_train: Training samples.

@@ -34,7 +34,7 @@ def read_scikit_learn(folder: Path) -> dict[str, np.ndarray]:
     Read the table that scikit-learn carries, before any scaling.
 
     Returns:
-        A packed table (:mod:`plugins.datasets.tables.columns`) of ``age`` (years), ``sex`` (1, 2), ``bmi`` (kg/m2), ``bp`` (mean blood pressure, mmHg),
+        A packed table (:mod:`plugins.data.tables.columns`) of ``age`` (years), ``sex`` (1, 2), ``bmi`` (kg/m2), ``bp`` (mean blood pressure, mmHg),
         ``s1`` to ``s6`` (blood serum) and ``progression``, all float64.
     """
     import numpy as np
@@ -65,6 +65,6 @@ def read_tab(folder: Path) -> dict[str, np.ndarray]:
 def _packed(table: np.ndarray) -> dict[str, np.ndarray]:
     import pandas as pd
 
-    from plugins.datasets.tables.columns import pack_table
+    from plugins.data.tables.columns import pack_table
 
     return pack_table(pd.DataFrame(table, columns=list(COLUMNS)))

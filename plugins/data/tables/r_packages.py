@@ -19,7 +19,7 @@ CRAN = "https://cran.r-project.org/src/contrib/Archive"
 
 def read_rda(folder: Path, stem: str, name: str) -> dict[str, np.ndarray]:
     """
-    Read one data frame of ``<stem>.rda``, at any depth below ``folder``, and pack it (:mod:`plugins.datasets.tables.columns`).
+    Read one data frame of ``<stem>.rda``, at any depth below ``folder``, and pack it (:mod:`plugins.data.tables.columns`).
 
     Args:
         folder: Where the file lies.
@@ -31,7 +31,7 @@ def read_rda(folder: Path, stem: str, name: str) -> dict[str, np.ndarray]:
     """
     import rdata
 
-    from plugins.datasets.tables.columns import pack_table
+    from plugins.data.tables.columns import pack_table
 
     path = next(folder.rglob(f"{stem}.rda"), None)
     if path is None:

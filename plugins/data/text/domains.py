@@ -29,12 +29,12 @@ import numpy as np
 
 from harness.data import load, pack_texts, unpack_texts
 from harness.specs import RawData
-from plugins.datasets.text.austen import AUSTEN
-from plugins.datasets.text.brown import BROWN
-from plugins.datasets.text.openwebtext import OPENWEBTEXT
-from plugins.datasets.text.python_stdlib import PYTHON_STDLIB
-from plugins.datasets.text.spam_assassin import GROUPS, SPAM_ASSASSIN
-from plugins.datasets.text.wiki_leads import WIKI_LEADS
+from plugins.data.text.austen import AUSTEN
+from plugins.data.text.brown import BROWN
+from plugins.data.text.openwebtext import OPENWEBTEXT
+from plugins.data.text.python_stdlib import PYTHON_STDLIB
+from plugins.data.text.spam_assassin import GROUPS, SPAM_ASSASSIN
+from plugins.data.text.wiki_leads import WIKI_LEADS
 
 __all__ = ["PARTS", "DomainPart", "DomainTexts", "Domains", "load_domains", "mail_body", "part_of", "split_chapters", "write_domains"]
 

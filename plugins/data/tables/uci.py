@@ -31,7 +31,7 @@ def read_data_txt(folder: Path, targets: tuple[str, ...] = ("y",)) -> dict[str, 
         targets: Names of the last columns; the others are ``x0``, ``x1`` ...
 
     Returns:
-        A packed table (:mod:`plugins.datasets.tables.columns`), all columns float64.
+        A packed table (:mod:`plugins.data.tables.columns`), all columns float64.
 
     Raises:
         FileNotFoundError: It is not there.
@@ -39,7 +39,7 @@ def read_data_txt(folder: Path, targets: tuple[str, ...] = ("y",)) -> dict[str, 
     import numpy as np
     import pandas as pd
 
-    from plugins.datasets.tables.columns import pack_table
+    from plugins.data.tables.columns import pack_table
 
     with (folder / "data.txt").open(encoding="ascii") as file:
         table = np.loadtxt(file, ndmin=2)

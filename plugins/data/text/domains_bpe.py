@@ -10,8 +10,8 @@ from annotated_types import Ge
 
 from harness.artifacts import obtain
 from harness.data import unpack_texts
-from plugins.datasets.text.artifacts import DOMAINS
-from plugins.datasets.text.domains import load_domains
+from plugins.data.text.artifacts import DOMAINS
+from plugins.data.text.domains import load_domains
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -1,20 +1,21 @@
 """Public texts: for classification, retrieval and language models, with a corpus of domains and a tokenizer that are built of them."""
 
 from harness import Artifact, Dataset, RawData, hookimpl
-from plugins.datasets.raw import SMS_SPAM, WIKI_TOPICS, YOUTUBE_SPAM
-from plugins.datasets.text.artifacts import DOMAINS, DOMAINS_BPE
-from plugins.datasets.text.austen import AUSTEN
-from plugins.datasets.text.brown import BROWN
-from plugins.datasets.text.gpt2_bpe import GPT2_BPE
-from plugins.datasets.text.openwebtext import OPENWEBTEXT
-from plugins.datasets.text.pararule import PARARULE
-from plugins.datasets.text.python_stdlib import PYTHON_STDLIB
-from plugins.datasets.text.quartz import QUARTZ
-from plugins.datasets.text.sarcasm import SARCASM
-from plugins.datasets.text.spam_assassin import SPAM_ASSASSIN
-from plugins.datasets.text.wiki_leads import WIKI_LEADS
-from plugins.datasets.text.wiki_retrieval import WIKI_RETRIEVAL
-from plugins.datasets.text.wikipedia_passages import WIKIPEDIA_PASSAGES
+from plugins.data.text.artifacts import DOMAINS, DOMAINS_BPE
+from plugins.data.text.austen import AUSTEN
+from plugins.data.text.brown import BROWN
+from plugins.data.text.gpt2_bpe import GPT2_BPE
+from plugins.data.text.openwebtext import OPENWEBTEXT
+from plugins.data.text.pararule import PARARULE
+from plugins.data.text.python_stdlib import PYTHON_STDLIB
+from plugins.data.text.quartz import QUARTZ
+from plugins.data.text.sarcasm import SARCASM
+from plugins.data.text.spam_assassin import SPAM_ASSASSIN
+from plugins.data.text.storm_spam import SMS_SPAM, YOUTUBE_SPAM
+from plugins.data.text.wiki_leads import WIKI_LEADS
+from plugins.data.text.wiki_retrieval import WIKI_RETRIEVAL
+from plugins.data.text.wiki_topics import WIKI_TOPICS
+from plugins.data.text.wikipedia_passages import WIKIPEDIA_PASSAGES
 
 
 @hookimpl
