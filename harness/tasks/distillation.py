@@ -20,10 +20,10 @@ from torch.optim import AdamW
 
 from harness.context import Budget, Run
 from harness.streams import derive_seed
-from harness.tasks.supervised import ImageData, checked_logits
 from harness.training.augmentation import Augmentation
 from harness.training.classifier import LabelledSet
 from harness.training.fitting import Loss, Trained, build_network, fit_network, predict_logits
+from harness.training.image_data import ImageData, checked_logits
 from harness.training.image_recipe import ImageRecipe
 from harness.training.seeds_at_once import fit_networks
 

@@ -18,46 +18,21 @@ from torch.nn.functional import cross_entropy
 
 from harness.training.classifier import LabelledSet
 from harness.training.fitting import Trained, predict_logits
+from harness.training.image_data import ImageData, checked_logits
 from harness.training.image_recipe import ImageRecipe
 from harness.training.weight_watch import hidden_weights
 
 if TYPE_CHECKING:
     from harness.context import Run
 
-__all__ = ["ImageData", "ImageView", "Outcome", "SupervisedMethod", "SupervisedProtocol", "checked_logits"]
+__all__ = [
+    "ImageView",
+    "Outcome",
+    "SupervisedMethod",
+    "SupervisedProtocol",
+]
 
 NEAR_ZERO = 0.1  # a weight is near zero if it is smaller than this share of its layer's standard deviation
-
-
-@dataclass(frozen=True)
-class ImageData:
-    """
-    All that a data set gives, the test labels included; only the task and its metrics see this.
-
-    Args:
-        train: The training set with its labels as they are trained on.
-        valid: The validation set.
-        test: The test set.
-        n_classes: Number of classes C.
-
-    Raises:
-        ValueError: A part is empty, or a label is not in ``0 .. C-1``.
-    """
-
-    train: LabelledSet
-    valid: LabelledSet
-    test: LabelledSet
-    n_classes: int
-
-    def __post_init__(self) -> None:
-        for name in ("train", "valid", "test"):
-            part: LabelledSet = getattr(self, name)
-            if len(part) == 0:
-                raise ValueError(f"the part '{name}' has no samples")
-            if int(part.y.min()) < 0 or int(part.y.max()) >= self.n_classes:
-                raise ValueError(
-                    f"labels of the part '{name}' lie in {int(part.y.min())}..{int(part.y.max())}, not in 0..{self.n_classes - 1}"
-                )
 
 
 @dataclass(frozen=True)
@@ -160,18 +135,3 @@ class SupervisedProtocol(ImageRecipe):
             n_classes=data.n_classes,
             recipe=self,
         )
-
-
-def checked_logits(trained: Trained, data: ImageData) -> np.ndarray:
-    """
-    Predict the test set: ``(n_test, C)`` float32.
-
-    Raises:
-        ValueError: The network gives another number of classes.
-    """
-    logits = predict_logits(trained.network, data.test.x.clone()).numpy()
-    expected = (len(data.test), data.n_classes)
-    if logits.shape != expected:
-        raise ValueError(f"the network gives logits of shape {logits.shape}, expected {expected}")
-
-    return logits

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Annotated, Literal, TypeVar
+from typing import Annotated, Literal
 
 import torch
 from annotated_types import Ge, Gt, Lt
@@ -12,18 +11,11 @@ from torch import nn
 
 from harness.specs import Search
 from harness.training.fresh_adam import FreshAdam
+from harness.training.seeding import build_seeded
 
-__all__ = ["Recipe", "build_seeded"]
-
-M = TypeVar("M", bound=nn.Module)
-
-
-def build_seeded(build: Callable[[], M], generator: torch.Generator) -> M:
-    """Call ``build`` with torch's global generator seeded from ``generator``, which layers draw their weights from, and put the global state back."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(int(torch.randint(2**62, (1,), generator=generator)))
-
-        return build()
+__all__ = [
+    "Recipe",
+]
 
 
 @dataclass

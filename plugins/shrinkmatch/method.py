@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from harness import Search
-from harness.training.recipe import build_seeded
+from harness.training.seeding import build_seeded
 from harness.training.steps import Guesses, SemiSupervisedFit, Training
 from plugins.baselines.semi_supervised.alignment import Alignment, NoAlignment, build_alignment
 from plugins.baselines.semi_supervised.fixmatch import masked_cross_entropy

@@ -20,9 +20,9 @@ from harness.tasks.distillation import (
     train_alone,
     train_student,
 )
-from harness.tasks.supervised import ImageData
 from harness.training.classifier import LabelledSet
 from harness.training.fitting import labels_loss
+from harness.training.image_data import ImageData
 
 REGISTRY = load_registry()
 TASK = next(spec for spec in REGISTRY.tasks if spec.name == "distillation")

@@ -13,7 +13,8 @@ from harness import Budget, Run, TrialDiverged
 from harness.training.classifier import LabelledSet, NetworkEnsemble
 from harness.training.fresh_adam import FreshAdam, fresh_adam_update
 from harness.training.loop import Step, build_network, fit_by_loss, fit_epochs, sample_batch
-from harness.training.recipe import Recipe, build_seeded
+from harness.training.recipe import Recipe
+from harness.training.seeding import build_seeded
 
 
 @dataclass

@@ -13,8 +13,9 @@ from torch import nn
 from torch.nn.functional import cosine_similarity, cross_entropy
 
 from harness import Budget, Run
-from harness.tasks.supervised import ImageData, SupervisedProtocol
+from harness.tasks.supervised import SupervisedProtocol
 from harness.training.classifier import LabelledSet
+from harness.training.image_data import ImageData
 from plugins.adamp import method
 from plugins.adamp.optimizers import SGDP, AdamP, invariant_view, project, project_masked
 

@@ -16,9 +16,9 @@ from harness import Budget, Run, TrialUnsupported
 from harness.registry import load_registry
 from harness.specs import load_entry
 from harness.tasks.distillation import DistillationProtocol
-from harness.tasks.supervised import ImageData
 from harness.training.classifier import LabelledSet
 from harness.training.fitting import Batch
+from harness.training.image_data import ImageData
 from harness.training.networks import Output
 from plugins.baselines.distillation.attention_transfer import AttentionTransfer, attention_loss, attention_map
 from plugins.baselines.distillation.cross_entropy import CrossEntropy

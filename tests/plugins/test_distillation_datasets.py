@@ -14,7 +14,7 @@ from harness.data import load
 from plugins.data.images import cifar100
 from plugins.data.images.digit_pairs import digit_pairs
 from plugins.data.images.digits import DIGITS
-from plugins.datasets.distillation.pictures import Cifar10, Cifar100, DigitPairs, Digits, FashionMnist
+from plugins.data.images.pictures import Cifar10, Cifar100, DigitPairs, Digits, FashionMnist
 
 
 def loaded(dataset, seed=0):

@@ -12,11 +12,11 @@ from sklearn.metrics import log_loss
 from harness import TrialDiverged
 from harness.specs import load_entry
 from harness.tasks.distillation import Outcome
-from harness.tasks.supervised import ImageData
+from harness.training.calibration import expected_calibration_error
 from harness.training.classifier import LabelledSet
+from harness.training.image_data import ImageData
 from plugins.metrics import distillation
 from plugins.metrics.distillation import metrics
-from plugins.metrics.noisy_labels.metrics import expected_calibration_error
 
 SPECS = list(distillation.bench_metrics())
 

@@ -13,9 +13,10 @@ from torch.nn.functional import cross_entropy, one_hot
 from harness import Budget, Run, TrialDiverged
 from harness.registry import load_registry
 from harness.specs import load_entry
-from harness.tasks.supervised import ImageData, SupervisedProtocol
+from harness.tasks.supervised import SupervisedProtocol
 from harness.training.classifier import LabelledSet
 from harness.training.fitting import Batch
+from harness.training.image_data import ImageData
 from harness.training.networks import Output, cnn, mlp
 from harness.training.parameter_groups import parameter_groups
 from plugins.baselines.supervised.adam import Adam, AdamW

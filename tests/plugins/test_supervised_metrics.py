@@ -13,13 +13,14 @@ from sklearn.metrics import accuracy_score, log_loss
 
 from harness import Budget, Run, TrialDiverged
 from harness.specs import load_entry
-from harness.tasks.supervised import ImageData, Outcome, SupervisedProtocol
+from harness.tasks.supervised import Outcome, SupervisedProtocol
+from harness.training.calibration import expected_calibration_error
 from harness.training.classifier import LabelledSet
 from harness.training.fitting import build_network
+from harness.training.image_data import ImageData
 from harness.training.weight_watch import hidden_weights
 from plugins.baselines.supervised.sgd import SGD
 from plugins.metrics import supervised
-from plugins.metrics.noisy_labels.metrics import expected_calibration_error
 from plugins.metrics.supervised import metrics
 
 SPECS = list(supervised.bench_metrics())

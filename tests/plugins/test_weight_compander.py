@@ -15,8 +15,9 @@ from torch import nn
 from torch.nn.functional import cross_entropy
 
 from harness import Budget, Run
-from harness.tasks.supervised import ImageData, SupervisedProtocol
+from harness.tasks.supervised import SupervisedProtocol
 from harness.training.classifier import LabelledSet
+from harness.training.image_data import ImageData
 from harness.training.networks import mlp
 from plugins.baselines.supervised.dropout import Dropout
 from plugins.baselines.supervised.label_smoothing import LabelSmoothing

@@ -11,7 +11,7 @@ from torch.nn.functional import cross_entropy, mse_loss
 
 from harness import TrialUnsupported
 from harness.tasks.distillation import stage_shapes, train_student
-from harness.training.recipe import build_seeded
+from harness.training.seeding import build_seeded
 
 if TYPE_CHECKING:
     import torch

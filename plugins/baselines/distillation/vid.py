@@ -13,7 +13,7 @@ from torch.nn.functional import cross_entropy, softplus
 
 from harness import TrialUnsupported
 from harness.tasks.distillation import stage_shapes, train_student
-from harness.training.recipe import build_seeded
+from harness.training.seeding import build_seeded
 from plugins.baselines.distillation.maps import same_size, stage_pairs
 
 if TYPE_CHECKING:

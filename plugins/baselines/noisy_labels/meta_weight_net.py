@@ -18,7 +18,7 @@ from torch.nn.functional import cross_entropy
 
 from harness import Search
 from harness.training.loop import Batch, Step, build_network, fit_epochs, sample_batch
-from harness.training.recipe import build_seeded
+from harness.training.seeding import build_seeded
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

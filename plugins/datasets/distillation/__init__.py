@@ -21,4 +21,4 @@ def bench_datasets():
 
 
 def _spec(name: str, class_name: str, summary: str, *raw: RawData) -> Dataset:
-    return Dataset(name=name, task="distillation", entry=f"{__name__}.pictures:{class_name}", summary=summary, raw=raw)
+    return Dataset(name=name, task="distillation", entry=f"plugins.data.images.pictures:{class_name}", summary=summary, raw=raw)

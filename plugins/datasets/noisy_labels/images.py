@@ -19,6 +19,7 @@ from harness.data import load
 from harness.tasks.noisy_labels import NoisyDataset
 from harness.training.classifier import LabelledSet
 from harness.training.label_noise import NoiseKind
+from harness.training.parts import Part, Split, check_sizes
 from harness.training.sampling import long_tail_subset, stratified_subset
 from plugins.data.images.animals import ANIMALS
 from plugins.data.images.cifar10 import CIFAR10
@@ -26,7 +27,7 @@ from plugins.data.images.cifar10n import CIFAR10N
 from plugins.data.images.fashion_mnist import FASHION_MNIST
 from plugins.data.images.mnist import MNIST
 from plugins.data.images.optdigits import OPTDIGITS
-from plugins.datasets.noisy_labels.datasets import NoiseSettings, Part, Size, Split, check_sizes, label_tensor, noisy_dataset
+from plugins.datasets.noisy_labels.datasets import NoiseSettings, Size, label_tensor, noisy_dataset
 
 __all__ = ["Animals", "Cifar10", "Cifar10n", "FashionMnistLongTail", "MnistLongTail", "Optdigits", "asymmetric_labels"]
 

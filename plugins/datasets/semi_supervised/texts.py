@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from harness import Run
 from harness.data import load
 from harness.tasks.semi_supervised import SemiSupervisedDataset
+from harness.training.parts import check_sizes, random_split, tfidf_parts
 from harness.training.views import WordViews
 from plugins.data.text.wiki_topics import WIKI_TOPICS
-from plugins.datasets.noisy_labels.datasets import check_sizes, random_split, tfidf_parts
 from plugins.datasets.semi_supervised.labels import LabelSettings, Part, Size, semi_supervised_dataset
 
 __all__ = ["WikiTopics"]

@@ -14,8 +14,8 @@ from PIL import Image
 
 from harness import DataError, Run
 from harness.data import cache_home
-from harness.tasks.supervised import ImageData
 from harness.training.classifier import LabelledSet
+from harness.training.image_data import ImageData
 from plugins.datasets.supervised.pictures import LabelNoise, with_label_noise
 
 __all__ = ["ImageFolder", "Listing", "read_picture", "standardised"]

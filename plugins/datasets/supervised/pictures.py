@@ -9,11 +9,11 @@ import torch
 from annotated_types import Ge, Lt
 
 from harness import RawData, Run
-from harness.tasks.supervised import ImageData
 from harness.training.classifier import LabelledSet
+from harness.training.image_data import ImageData
 from harness.training.label_noise import corrupt
+from plugins.data.images import pictures
 from plugins.data.images.mnist import MNIST
-from plugins.datasets.distillation import pictures
 
 __all__ = ["Cifar10", "Cifar100", "Digits", "FashionMnist", "LabelNoise", "Mnist", "with_label_noise"]
 

@@ -12,8 +12,8 @@ from sklearn.metrics import accuracy_score, top_k_accuracy_score
 
 from harness import TrialDiverged
 from harness.tasks.distillation import Outcome
-from harness.tasks.supervised import ImageData
-from plugins.metrics.noisy_labels.metrics import ECE_BINS, expected_calibration_error
+from harness.training.calibration import ECE_BINS, expected_calibration_error
+from harness.training.image_data import ImageData
 
 __all__ = ["accuracy", "agreement", "ece", "kl_to_teacher", "nll", "teacher_accuracy", "top5"]
 

@@ -11,8 +11,9 @@ from scipy.special import log_softmax, softmax
 from sklearn.metrics import accuracy_score
 
 from harness import TrialDiverged
-from harness.tasks.supervised import ImageData, Outcome
-from plugins.metrics.noisy_labels.metrics import ECE_BINS, expected_calibration_error
+from harness.tasks.supervised import Outcome
+from harness.training.calibration import ECE_BINS, expected_calibration_error
+from harness.training.image_data import ImageData
 
 __all__ = [
     "accuracy",

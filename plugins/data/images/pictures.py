@@ -1,4 +1,4 @@
-"""Pictures for students and teachers; the stream ``split`` divides them, the stream ``pairs`` makes pairs of digits."""
+"""Picture sets as classifiers take them, for several tasks; the stream ``split`` divides them, the stream ``pairs`` makes pairs of digits."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from annotated_types import Ge
 
 from harness import RawData, Run
 from harness.data import load
-from harness.tasks.supervised import ImageData
 from harness.training.classifier import LabelledSet
+from harness.training.image_data import ImageData
 from plugins.data.images.cifar10 import CIFAR10
 from plugins.data.images.cifar100 import load_cifar100
 from plugins.data.images.digit_pairs import N_PAIR_CLASSES, Pairs, digit_pairs
