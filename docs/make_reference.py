@@ -50,7 +50,7 @@ ENVIRONMENT = {
 # What of the library a plugin author calls, beyond `harness` itself: by module, a title and the names, all where there is none.
 TOOLKIT = {
     "harness.tasks.distillation": ("The containers and the protocol of the task `distillation`", ""),
-    "harness.tasks.noisy_labels": ("The containers and the protocol of the task `noisy_labels`", ""),
+    "plugins.tasks.noisy_labels.protocol": ("The containers and the protocol of the task `noisy_labels`", ""),
     "harness.tasks.rare_events": ("The containers and the protocol of the task `rare_events`", ""),
     "harness.tasks.supervised": ("The containers and the protocol of the task `supervised`", ""),
     "harness.tasks.semi_supervised": ("The containers and the protocol of the task `semi_supervised`", ""),
@@ -65,8 +65,8 @@ TOOLKIT = {
     "harness.training.lm_fitting": ("Fine-tuning of language models", ""),
     "harness.training.lm_scores": ("Scores of language models by lm-eval", ""),
     "harness.training.classifier": ("What classifiers are to the harness", ""),
-    "harness.training.recipe": ("Model and optimiser, as the suite sets them", ""),
-    "harness.training.loop": ("Training loops", ""),
+    "plugins.tasks.noisy_labels.recipe": ("Model and optimiser, as the suite sets them", ""),
+    "plugins.tasks.noisy_labels.loop": ("Training loops", ""),
     "harness.training.label_noise": ("Wrong labels", ""),
     "harness.training.sampling": ("Samplers", ""),
     "harness.training.networks": ("Networks for pictures and vectors", ""),

@@ -7,27 +7,6 @@ from harness import Task, hookimpl
 def bench_tasks():
     """Give one spec a task."""
     yield Task(
-        name="noisy_labels",
-        entry="harness.tasks.noisy_labels:NoisyLabelsProtocol",
-        summary="Train a classifier on labels of which some are wrong; judged on clean test labels",
-        verbs=("fit",),
-        metrics=(
-            "accuracy",
-            "accuracy_best",
-            "macro_f1",
-            "nll",
-            "ece",
-            "detection_auc",
-        ),
-        budget=("epochs",),
-        privileges=(
-            ("clean_validation", "true labels of the validation set"),
-            ("noise_rate", "the rate of wrong labels"),
-        ),
-        example="digits",
-        template="harness.tasks:templates/noisy_labels.py.jinja",
-    )
-    yield Task(
         name="quantile_regression",
         entry="harness.tasks.quantile_regression:QuantileRegressionProtocol",
         summary="Predict several quantiles of a response; judged by pinball loss and calibration on a test part",

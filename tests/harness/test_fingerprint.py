@@ -100,11 +100,11 @@ def test_code_that_decides_changes_the_hash_and_prose_does_not(package, name, ol
 
 
 def test_installed_dependencies_and_the_core_are_not_followed():
-    closure = CodeIndex(["plugins"]).closure("plugins.baselines.noisy_labels.gce:GCE")
+    closure = CodeIndex(["plugins"]).closure("plugins.tasks.noisy_labels.baselines.gce:GCE")
 
     roots = {name.partition(".")[0].partition("/")[0] for name in closure}
     assert roots <= {"plugins", "harness"}
-    assert "harness.training.loop" in closure
+    assert "plugins.tasks.noisy_labels.loop" in closure
     assert all(name.startswith(("plugins", "harness.training", "harness.tasks", "harness.streams")) for name in closure)
 
 
@@ -127,13 +127,13 @@ def test_a_helper_beside_a_local_plugin_file_counts(tmp_path, monkeypatch):
 
 
 def test_what_a_seed_means_is_part_of_every_key(monkeypatch):
-    before = CodeIndex(["plugins"]).code_hash("plugins.baselines.noisy_labels.gce:GCE")
+    before = CodeIndex(["plugins"]).code_hash("plugins.tasks.noisy_labels.baselines.gce:GCE")
     streams = hash_source(inspect.getsource(harness.streams))
     spelling = harness.fingerprint._hash_tree
 
     monkeypatch.setattr(harness.fingerprint, "_hash_tree", lambda tree: "changed" if spelling(tree) == streams else spelling(tree))
 
-    assert CodeIndex(["plugins"]).code_hash("plugins.baselines.noisy_labels.gce:GCE") != before
+    assert CodeIndex(["plugins"]).code_hash("plugins.tasks.noisy_labels.baselines.gce:GCE") != before
 
 
 def test_an_entry_without_source_is_an_error():

@@ -11,8 +11,8 @@ import torch
 from harness import Budget, Run
 from harness.parameters import build
 from harness.registry import load_registry
-from harness.tasks.noisy_labels import NoisyDataset, NoisyLabelsProtocol
 from harness.training.classifier import Fitted, LabelledSet
+from plugins.tasks.noisy_labels.protocol import NoisyDataset, NoisyLabelsProtocol
 
 METHODS = [spec for spec in load_registry().methods if spec.task == "noisy_labels"]
 
@@ -93,7 +93,7 @@ def test_every_method_sees_the_same_batches_and_counts_what_it_used(protocol, sp
 
 def reference_witnesses(protocol):
     run = Run(seed=0, budget=Budget(epochs=2))
-    protocol.confront(build("plugins.baselines.noisy_labels.cross_entropy:CrossEntropy", {}), make_data(), run, ())
+    protocol.confront(build("plugins.tasks.noisy_labels.baselines.cross_entropy:CrossEntropy", {}), make_data(), run, ())
 
     return run.witnesses
 

@@ -245,7 +245,7 @@ def test_a_template_that_is_not_there_is_an_error():
 def test_a_template_is_no_part_of_the_code_that_decides_a_trial():
     closure = CodeIndex(load_registry().roots).closure(NOISY_LABELS.entry)
 
-    assert "harness.tasks.noisy_labels" in closure
+    assert "plugins.tasks.noisy_labels.protocol" in closure
     assert not any("jinja" in name for name in closure)
 
 

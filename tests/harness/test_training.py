@@ -11,10 +11,10 @@ from torch.nn.functional import cross_entropy
 
 from harness import Budget, Run, TrialDiverged
 from harness.training.classifier import LabelledSet, NetworkEnsemble
-from harness.training.fresh_adam import FreshAdam, fresh_adam_update
-from harness.training.loop import Step, build_network, fit_by_loss, fit_epochs, sample_batch
-from harness.training.recipe import Recipe
 from harness.training.seeding import build_seeded
+from plugins.tasks.noisy_labels.fresh_adam import FreshAdam, fresh_adam_update
+from plugins.tasks.noisy_labels.loop import Step, build_network, fit_by_loss, fit_epochs, sample_batch
+from plugins.tasks.noisy_labels.recipe import Recipe
 
 
 @dataclass

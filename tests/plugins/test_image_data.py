@@ -20,7 +20,6 @@ from sklearn.datasets import load_digits
 from harness import Budget, Run, data
 from harness.parameters import ParameterError, build, resolve
 from harness.specs import load_entry
-from harness.tasks.noisy_labels import NoisyDataset
 from harness.training.corruptions import NAMES, corrupt_images
 from harness.training.sampling import long_tail_counts
 from plugins.data import images as image_plugin
@@ -30,8 +29,9 @@ from plugins.data.images.cifar10 import CIFAR10
 from plugins.data.images.cifar10n import CIFAR10N
 from plugins.data.images.frost_textures import FROST_TEXTURES, decode_textures
 from plugins.data.images.optdigits import N_PUBLISHED_TRAIN, OPTDIGITS
-from plugins.datasets import noisy_labels
-from plugins.datasets.noisy_labels import images
+from plugins.tasks import noisy_labels
+from plugins.tasks.noisy_labels.datasets import images
+from plugins.tasks.noisy_labels.protocol import NoisyDataset
 
 PICTURE_SETS = ("cifar10", "cifar10n", "optdigits", "animals", "fashion_mnist_lt", "mnist_lt")
 SPECS = {spec.name: spec for spec in noisy_labels.bench_datasets() if spec.name in PICTURE_SETS}

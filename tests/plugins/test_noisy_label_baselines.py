@@ -12,14 +12,12 @@ from torch.nn.functional import cross_entropy
 from harness import Budget, Run
 from harness.specs import load_entry
 from harness.streams import derive_seed
-from harness.tasks.noisy_labels import NoisyDataset, NoisyLabelsProtocol
 from harness.training.classifier import LabelledSet
-from harness.training.recipe import Recipe
-from plugins.baselines.noisy_labels import bench_methods
-from plugins.baselines.noisy_labels.agra import gradient_similarity, mean_classifier_gradient
-from plugins.baselines.noisy_labels.coteaching import CoTeaching, exchange
-from plugins.baselines.noisy_labels.cross_entropy import CrossEntropy
-from plugins.baselines.noisy_labels.dividemix import (
+from plugins.tasks.noisy_labels import bench_methods
+from plugins.tasks.noisy_labels.baselines.agra import gradient_similarity, mean_classifier_gradient
+from plugins.tasks.noisy_labels.baselines.coteaching import CoTeaching, exchange
+from plugins.tasks.noisy_labels.baselines.cross_entropy import CrossEntropy
+from plugins.tasks.noisy_labels.baselines.dividemix import (
     Rows,
     clean_probabilities,
     guessed_targets,
@@ -30,12 +28,14 @@ from plugins.baselines.noisy_labels.dividemix import (
     stacked_rows,
     unsupervised_ramp,
 )
-from plugins.baselines.noisy_labels.elr import ELR, elr_loss, updated_targets
-from plugins.baselines.noisy_labels.gce import GCE, generalised_cross_entropy, is_kept, truncation_loss
-from plugins.baselines.noisy_labels.label_smoothing import LabelSmoothing, smoothed_cross_entropy
-from plugins.baselines.noisy_labels.meta_weight_net import MetaWeightNet, WeightNet, virtual_step
-from plugins.baselines.noisy_labels.selection import forget_rate_schedule, forget_rates, smallest
-from plugins.baselines.noisy_labels.small_loss import SmallLoss
+from plugins.tasks.noisy_labels.baselines.elr import ELR, elr_loss, updated_targets
+from plugins.tasks.noisy_labels.baselines.gce import GCE, generalised_cross_entropy, is_kept, truncation_loss
+from plugins.tasks.noisy_labels.baselines.label_smoothing import LabelSmoothing, smoothed_cross_entropy
+from plugins.tasks.noisy_labels.baselines.meta_weight_net import MetaWeightNet, WeightNet, virtual_step
+from plugins.tasks.noisy_labels.baselines.selection import forget_rate_schedule, forget_rates, smallest
+from plugins.tasks.noisy_labels.baselines.small_loss import SmallLoss
+from plugins.tasks.noisy_labels.protocol import NoisyDataset, NoisyLabelsProtocol
+from plugins.tasks.noisy_labels.recipe import Recipe
 
 VECTORS = Path(__file__).parents[1] / "vectors"
 SPECS = {spec.name: spec for spec in bench_methods()}

@@ -13,10 +13,10 @@ from sklearn.linear_model import LogisticRegression
 from harness import Budget, Run, data
 from harness.parameters import ParameterError, build, resolve
 from harness.specs import load_entry
-from harness.tasks.noisy_labels import NoisyDataset
 from harness.training.label_noise import corrupt
 from plugins.data.text.storm_spam import SMS_SPAM, YOUTUBE_SPAM
-from plugins.datasets import noisy_labels
+from plugins.tasks import noisy_labels
+from plugins.tasks.noisy_labels.protocol import NoisyDataset
 
 SPECS = {spec.name: spec for spec in noisy_labels.bench_datasets()}
 STORM_FILES = data.cache_home() / "files" / "storm_text"

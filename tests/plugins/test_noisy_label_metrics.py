@@ -12,10 +12,10 @@ from sklearn.metrics import f1_score
 
 from harness import TrialDiverged
 from harness.specs import load_entry
-from harness.tasks.noisy_labels import NoisyDataset, Outcome
 from harness.training.classifier import LabelledSet
-from plugins.metrics import noisy_labels
-from plugins.metrics.noisy_labels import metrics
+from plugins.tasks import noisy_labels
+from plugins.tasks.noisy_labels import metrics
+from plugins.tasks.noisy_labels.protocol import NoisyDataset, Outcome
 
 SPECS = list(noisy_labels.bench_metrics())
 

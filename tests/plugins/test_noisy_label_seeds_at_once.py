@@ -9,9 +9,9 @@ from harness import Budget, Run
 from harness.registry import load_registry
 from harness.specs import load_entry
 from harness.streams import derive_seed
-from harness.tasks.noisy_labels import NoisyLabels
 from harness.training.classifier import LabelledSet
-from harness.training.recipe import Recipe
+from plugins.tasks.noisy_labels.protocol import NoisyLabels
+from plugins.tasks.noisy_labels.recipe import Recipe
 
 METHODS = [method for method in load_registry().methods if method.task == "noisy_labels" and method.seeds_at_once]
 SEEDS = range(3)

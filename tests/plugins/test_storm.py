@@ -11,14 +11,14 @@ from sklearn.metrics import roc_auc_score
 from torch.nn.functional import cross_entropy
 
 from harness import Budget, Run
-from harness.tasks.noisy_labels import NoisyDataset, NoisyLabelsProtocol
 from harness.training.classifier import LabelledSet
-from harness.training.fresh_adam import fresh_adam_update
-from harness.training.loop import Batch, build_network, fit_by_loss
 from plugins.storm import method
 from plugins.storm.features import FeatureMemory, PassStatistics, gaussian_kl, gaussian_overlap, loss_features, pass_statistics
 from plugins.storm.method import Draw, ForwardPasses, MetaCleanValidation, Storm, meta_step
 from plugins.storm.rescaler import Rescaler, binarise, initial_rescaler, sample_weights
+from plugins.tasks.noisy_labels.fresh_adam import fresh_adam_update
+from plugins.tasks.noisy_labels.loop import Batch, build_network, fit_by_loss
+from plugins.tasks.noisy_labels.protocol import NoisyDataset, NoisyLabelsProtocol
 
 VECTORS = json.loads((Path(__file__).parents[1] / "vectors" / "storm.json").read_text(encoding="utf-8"))
 CASES = {case["name"]: case for case in VECTORS["cases"]}

@@ -1,6 +1,6 @@
 """Public texts: for classification, retrieval and language models, with a corpus of domains and a tokenizer that are built of them."""
 
-from harness import Artifact, Dataset, RawData, hookimpl
+from harness import Artifact, RawData, hookimpl
 from plugins.data.text.artifacts import DOMAINS, DOMAINS_BPE
 from plugins.data.text.austen import AUSTEN
 from plugins.data.text.brown import BROWN
@@ -44,17 +44,3 @@ def bench_raw_data() -> list[RawData]:
 def bench_artifacts() -> list[Artifact]:
     """Give what is built of them."""
     return [DOMAINS, DOMAINS_BPE]
-
-
-@hookimpl
-def bench_datasets() -> list[Dataset]:
-    """Give the texts whose labels are made wrong."""
-    return [
-        Dataset(
-            name="sarcasm",
-            task="noisy_labels",
-            entry="plugins.datasets.noisy_labels.texts:Sarcasm",
-            summary="Sarcastic among news headlines, 2 classes, TF-IDF",
-            raw=(SARCASM,),
-        )
-    ]

@@ -10,8 +10,8 @@ from annotated_types import Ge, Gt, Lt
 from torch import nn
 
 from harness.specs import Search
-from harness.training.fresh_adam import FreshAdam
 from harness.training.seeding import build_seeded
+from plugins.tasks.noisy_labels.fresh_adam import FreshAdam
 
 __all__ = [
     "Recipe",

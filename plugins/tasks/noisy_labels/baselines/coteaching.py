@@ -11,13 +11,13 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from harness import Search
-from harness.training.loop import Batch, Step, build_network, fit_epochs
-from plugins.baselines.noisy_labels.selection import forget_rates, smallest
+from plugins.tasks.noisy_labels.baselines.selection import forget_rates, smallest
+from plugins.tasks.noisy_labels.loop import Batch, Step, build_network, fit_epochs
 
 if TYPE_CHECKING:
     from harness import Run
-    from harness.tasks.noisy_labels import NoisyLabels
     from harness.training.classifier import Fitted
+    from plugins.tasks.noisy_labels.protocol import NoisyLabels
 
 __all__ = ["CoTeaching", "Exchange", "exchange"]
 

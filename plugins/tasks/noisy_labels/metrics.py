@@ -10,8 +10,8 @@ import numpy as np
 from sklearn.metrics import accuracy_score, f1_score, log_loss, roc_auc_score
 
 from harness import TrialDiverged
-from harness.tasks.noisy_labels import NoisyDataset, Outcome
 from harness.training.calibration import ECE_BINS, expected_calibration_error
+from plugins.tasks.noisy_labels.protocol import NoisyDataset, Outcome
 
 __all__ = [
     "accuracy",

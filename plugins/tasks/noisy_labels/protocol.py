@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from harness.training.classifier import Classifier, Fitted, LabelledSet
-from harness.training.recipe import Recipe
+from plugins.tasks.noisy_labels.recipe import Recipe
 
 if TYPE_CHECKING:
     from harness.context import Run
@@ -94,7 +94,7 @@ class Outcome:
 @dataclass
 class NoisyLabelsProtocol(Recipe):
     """
-    The protocol and its settings: the recipe that all methods share (see :class:`harness.training.recipe.Recipe`).
+    The protocol and its settings: the recipe that all methods share (see :class:`plugins.tasks.noisy_labels.recipe.Recipe`).
 
     A suite sets the fields under ``protocol:``, for all data sets or for one.
     """

@@ -10,12 +10,12 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from harness import Search
-from harness.training.loop import fit_by_loss
+from plugins.tasks.noisy_labels.loop import fit_by_loss
 
 if TYPE_CHECKING:
     from harness import Run
-    from harness.tasks.noisy_labels import NoisyLabels
     from harness.training.classifier import Fitted
+    from plugins.tasks.noisy_labels.protocol import NoisyLabels
 
 __all__ = ["LabelSmoothing", "smoothed_cross_entropy"]
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 if TYPE_CHECKING:
-    from harness.tasks.noisy_labels import NoisyLabels
+    from plugins.tasks.noisy_labels.protocol import NoisyLabels
 
 __all__ = ["forget_rate_schedule", "forget_rates", "smallest"]
 

@@ -17,15 +17,15 @@ from torch.func import functional_call
 from torch.nn.functional import cross_entropy
 
 from harness import Search
-from harness.training.loop import Batch, Step, build_network, fit_epochs, sample_batch
 from harness.training.seeding import build_seeded
+from plugins.tasks.noisy_labels.loop import Batch, Step, build_network, fit_epochs, sample_batch
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from harness import Run
-    from harness.tasks.noisy_labels import NoisyLabels
     from harness.training.classifier import Fitted
+    from plugins.tasks.noisy_labels.protocol import NoisyLabels
 
 __all__ = ["MetaWeightNet", "WeightNet", "virtual_step"]
 

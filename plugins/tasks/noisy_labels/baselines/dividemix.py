@@ -21,12 +21,12 @@ from torch.nn.functional import cross_entropy, one_hot
 
 from harness import Search
 from harness.training.classifier import LabelledSet, NetworkEnsemble
-from harness.training.loop import Batch, Step, build_network, fit_epochs
+from plugins.tasks.noisy_labels.loop import Batch, Step, build_network, fit_epochs
 
 if TYPE_CHECKING:
     from harness import Run
-    from harness.tasks.noisy_labels import NoisyLabels
     from harness.training.classifier import Fitted
+    from plugins.tasks.noisy_labels.protocol import NoisyLabels
 
 __all__ = [
     "DivideMix",

@@ -1,7 +1,7 @@
 """
-Picture sets whose classes may be made scarce and whose labels are made wrong.
+Picture sets whose labels are made wrong, and whose classes may be made scarce.
 
-The stream ``split`` draws the parts and the long tail; the streams of the noise are those of :mod:`plugins.datasets.noisy_labels.datasets`. The long tail
+The stream ``split`` draws the parts and the long tail; the streams of the noise are those of :mod:`plugins.tasks.noisy_labels.datasets.noise`. The long tail
 is cut into the training part before its labels are corrupted, so that its ratio is one of true classes; validation and test set keep the shares of the
 whole set.
 """
@@ -16,20 +16,32 @@ from annotated_types import Ge
 
 from harness import RawData, Run
 from harness.data import load
-from harness.tasks.noisy_labels import NoisyDataset
 from harness.training.classifier import LabelledSet
 from harness.training.label_noise import NoiseKind
-from harness.training.parts import Part, Split, check_sizes
+from harness.training.parts import Part, Split, check_sizes, random_split
 from harness.training.sampling import long_tail_subset, stratified_subset
 from plugins.data.images.animals import ANIMALS
 from plugins.data.images.cifar10 import CIFAR10
 from plugins.data.images.cifar10n import CIFAR10N
+from plugins.data.images.digits import DIGITS
 from plugins.data.images.fashion_mnist import FASHION_MNIST
 from plugins.data.images.mnist import MNIST
 from plugins.data.images.optdigits import OPTDIGITS
-from plugins.datasets.noisy_labels.datasets import NoiseSettings, Size, label_tensor, noisy_dataset
+from plugins.tasks.noisy_labels.datasets.noise import NoiseSettings, Size, label_tensor, noisy_dataset
+from plugins.tasks.noisy_labels.protocol import NoisyDataset
 
-__all__ = ["Animals", "Cifar10", "Cifar10n", "FashionMnistLongTail", "MnistLongTail", "Optdigits", "asymmetric_labels"]
+__all__ = [
+    "Animals",
+    "Cifar10",
+    "Cifar10n",
+    "Digits",
+    "FashionMnist",
+    "FashionMnistLongTail",
+    "Mnist",
+    "MnistLongTail",
+    "Optdigits",
+    "asymmetric_labels",
+]
 
 Imbalance = Literal["none", "exponential", "step"]
 
@@ -43,6 +55,81 @@ HUMAN_LABELS = {  # our words and the publisher's
     "random3": "random_label3",
     "worse": "worse_label",
 }
+
+
+@dataclass
+class Digits(NoiseSettings):
+    """
+    The digits of scikit-learn, ``(1, 8, 8)`` in [0, 1], split at random.
+
+    Args:
+        n_train: Training samples.
+        n_valid: Validation samples.
+        n_test: Test samples; 1,797 in all at most.
+    """
+
+    n_classes: ClassVar[int] = 10
+
+    n_train: Size = 1200
+    n_valid: Size = 200
+    n_test: Size = 397
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_sizes("n_train + n_valid + n_test", self.n_train + self.n_valid + self.n_test, 1797)
+
+    def load(self, run: Run) -> NoisyDataset:
+        """Split, scale and corrupt."""
+        arrays = load(DIGITS)
+        split = random_split(run, len(arrays["y"]), self.n_train, self.n_valid, self.n_test)
+        x = (arrays["x"] / np.float32(16))[:, None]
+
+        return noisy_dataset(self, [Part(x[rows], arrays["y"][rows]) for rows in split], run)
+
+
+@dataclass
+class FashionMnist(NoiseSettings):
+    """
+    Fashion-MNIST, ``(1, 28, 28)`` in [0, 1]: training and validation set from its training set, test set from its test set, at random.
+
+    Args:
+        n_train: Training samples.
+        n_valid: Validation samples; 60,000 with the training samples at most.
+        n_test: Test samples, 10,000 at most.
+    """
+
+    n_classes: ClassVar[int] = 10
+    raw: ClassVar[RawData] = FASHION_MNIST
+
+    n_train: Size = 4000
+    n_valid: Size = 1000
+    n_test: Size = 2000
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_sizes("n_train + n_valid", self.n_train + self.n_valid, 60_000)
+        check_sizes("n_test", self.n_test, 10_000)
+
+    def load(self, run: Run) -> NoisyDataset:
+        """Split, scale and corrupt."""
+        arrays = load(self.raw)
+        rng = run.rng("split")
+        fitted = rng.permutation(len(arrays["train_y"]))[: self.n_train + self.n_valid]
+        split = Split(fitted[: self.n_train], fitted[self.n_train :], rng.permutation(len(arrays["test_y"]))[: self.n_test])
+        run.witness("split", np.concatenate(split))
+        parts = [
+            Part((arrays[f"{source}_x"][rows] / np.float32(255))[:, None], arrays[f"{source}_y"][rows])
+            for source, rows in zip(("train", "train", "test"), split, strict=True)
+        ]
+
+        return noisy_dataset(self, parts, run)
+
+
+@dataclass
+class Mnist(FashionMnist):
+    """MNIST, in all else as :class:`FashionMnist`."""
+
+    raw: ClassVar[RawData] = MNIST
 
 
 @dataclass

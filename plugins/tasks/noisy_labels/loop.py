@@ -15,7 +15,7 @@ from harness.training.classifier import Fitted, LabelledSet, NetworkEnsemble
 
 if TYPE_CHECKING:
     from harness.context import Run
-    from harness.training.recipe import Recipe
+    from plugins.tasks.noisy_labels.recipe import Recipe
 
 __all__ = ["Batch", "Step", "TrainingData", "build_network", "fit_by_loss", "fit_epochs", "sample_batch"]
 

@@ -13,12 +13,12 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy, one_hot
 
-from harness.training.loop import Batch, Step, build_network, fit_epochs, sample_batch
+from plugins.tasks.noisy_labels.loop import Batch, Step, build_network, fit_epochs, sample_batch
 
 if TYPE_CHECKING:
     from harness import Run
-    from harness.tasks.noisy_labels import NoisyLabels
     from harness.training.classifier import Fitted
+    from plugins.tasks.noisy_labels.protocol import NoisyLabels
 
 __all__ = ["AGRA", "gradient_similarity", "mean_classifier_gradient"]
 

@@ -1,7 +1,7 @@
 """
 The baselines that only change the loss, several seeds as one program.
 
-What :func:`harness.training.loop.fit_by_loss` does for one seed: the same streams, the same dropout masks, the same choice of the best epoch.
+What :func:`plugins.tasks.noisy_labels.loop.fit_by_loss` does for one seed: the same streams, the same dropout masks, the same choice of the best epoch.
 """
 
 from __future__ import annotations
@@ -17,17 +17,17 @@ from torch.nn.functional import cross_entropy
 
 from harness import TrialDiverged
 from harness.training.classifier import Fitted, LabelledSet, NetworkEnsemble
-from harness.training.fresh_adam import FreshAdam
-from harness.training.loop import build_network
 from harness.training.stacking import GivenDropout, Stacked
-from plugins.baselines.noisy_labels.gce import GCE, generalised_cross_entropy
-from plugins.baselines.noisy_labels.label_smoothing import LabelSmoothing, smoothed_cross_entropy
+from plugins.tasks.noisy_labels.baselines.gce import GCE, generalised_cross_entropy
+from plugins.tasks.noisy_labels.baselines.label_smoothing import LabelSmoothing, smoothed_cross_entropy
+from plugins.tasks.noisy_labels.fresh_adam import FreshAdam
+from plugins.tasks.noisy_labels.loop import build_network
 
 if TYPE_CHECKING:
     from harness import Run
-    from harness.tasks.noisy_labels import NoisyLabels
-    from harness.training.recipe import Recipe
-    from plugins.baselines.noisy_labels.cross_entropy import CrossEntropy
+    from plugins.tasks.noisy_labels.baselines.cross_entropy import CrossEntropy
+    from plugins.tasks.noisy_labels.protocol import NoisyLabels
+    from plugins.tasks.noisy_labels.recipe import Recipe
 
 __all__ = ["fit_cross_entropy", "fit_gce", "fit_label_smoothing"]
 
@@ -43,12 +43,12 @@ LossOf = Callable[[Tensor, Tensor], Losses]  # of logits (B, C) and labels (B,)
 
 
 def fit_cross_entropy(method: CrossEntropy, views: Sequence[NoisyLabels], runs: Sequence[Run]) -> list[Fitted]:
-    """Train as :class:`plugins.baselines.noisy_labels.cross_entropy.CrossEntropy` does."""
+    """Train as :class:`plugins.tasks.noisy_labels.baselines.cross_entropy.CrossEntropy` does."""
     return _fit(views, runs, lambda logits, y: Losses(cross_entropy(logits, y), torch.ones_like(y, dtype=logits.dtype)), weighted=False)
 
 
 def fit_label_smoothing(method: LabelSmoothing, views: Sequence[NoisyLabels], runs: Sequence[Run]) -> list[Fitted]:
-    """Train as :class:`plugins.baselines.noisy_labels.label_smoothing.LabelSmoothing` does."""
+    """Train as :class:`plugins.tasks.noisy_labels.baselines.label_smoothing.LabelSmoothing` does."""
 
     def loss(logits: Tensor, y: Tensor) -> Losses:
         return Losses(smoothed_cross_entropy(logits, y, method.smoothing).mean(), torch.ones_like(y, dtype=logits.dtype))
@@ -57,7 +57,7 @@ def fit_label_smoothing(method: LabelSmoothing, views: Sequence[NoisyLabels], ru
 
 
 def fit_gce(method: GCE, views: Sequence[NoisyLabels], runs: Sequence[Run]) -> list[Fitted]:
-    """Train as :class:`plugins.baselines.noisy_labels.gce.GCE` does."""
+    """Train as :class:`plugins.tasks.noisy_labels.baselines.gce.GCE` does."""
 
     def loss(logits: Tensor, y: Tensor) -> Losses:
         losses = generalised_cross_entropy(logits, y, method.q)
