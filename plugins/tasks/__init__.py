@@ -7,33 +7,6 @@ from harness import Task, hookimpl
 def bench_tasks():
     """Give one spec a task."""
     yield Task(
-        name="quantile_regression",
-        entry="harness.tasks.quantile_regression:QuantileRegressionProtocol",
-        summary="Predict several quantiles of a response; judged by pinball loss and calibration on a test part",
-        verbs=("fit",),
-        metrics=(
-            "wis",
-            "pinball_10",
-            "pinball_50",
-            "pinball_90",
-            "coverage_80",
-            "width_80",
-            "calibration_error",
-            "crossing_rate",
-        ),
-        budget=("steps",),
-        privileges=(
-            (
-                "base_predictions",
-                "predictions of the base models, out of fold for the training part: each is fitted once a fold, and once more",
-            ),
-        ),
-        example="heteroscedastic",
-        artifact="out-of-fold predictions of the base models",
-        artifact_parameters=("base_models", "folds", "search_draws", "network_steps", "network_batch_size", "trees"),
-        template="harness.tasks:templates/quantile_regression.py.jinja",
-    )
-    yield Task(
         name="rare_events",
         entry="harness.tasks.rare_events:RareEventsProtocol",
         summary="Predict the probability of the rarest of ordered classes; judged against the truth where it is known, else by proper scores",

@@ -13,10 +13,10 @@ import torch
 from harness import Budget, Run
 from harness.parameters import build
 from harness.registry import load_registry
-from harness.tasks import quantile_regression
-from harness.tasks.quantile_base_models import BaseModelSettings, Rows, chosen_values, fit_base_model, train_steps
-from harness.tasks.quantile_regression import Prediction, QuantileData, QuantileRegressionProtocol, sorted_prediction
-from harness.tasks.quantiles import check_levels, isotonic, pinball, pinball_array
+from plugins.tasks.quantile_regression import protocol as quantile_regression
+from plugins.tasks.quantile_regression.base_models import BaseModelSettings, Rows, chosen_values, fit_base_model, train_steps
+from plugins.tasks.quantile_regression.protocol import Prediction, QuantileData, QuantileRegressionProtocol, sorted_prediction
+from plugins.tasks.quantile_regression.quantiles import check_levels, isotonic, pinball, pinball_array
 
 METHODS = [spec for spec in load_registry().methods if spec.task == "quantile_regression"]
 LEVELS = np.array([0.1, 0.5, 0.9])
@@ -124,7 +124,7 @@ def test_a_prediction_of_the_wrong_shape_is_refused(protocol, base_run):
 
 def test_an_aggregator_without_the_privilege_says_what_its_spec_needs(protocol, base_run):
     with pytest.raises(ValueError, match="privilege 'base_predictions'"):
-        protocol.confront(build("plugins.baselines.quantile_regression.average:Average", {}), make_data(), base_run(), ())
+        protocol.confront(build("plugins.tasks.quantile_regression.baselines.average:Average", {}), make_data(), base_run(), ())
 
 
 def test_base_predictions_that_were_not_built_are_an_error_that_says_so(protocol):

@@ -13,10 +13,6 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from harness import Budget, Run
-from harness.tasks.quantile_base_models import BaseModelSettings, Rows, gaussian_nll, gaussian_quantiles
-from harness.tasks.quantile_regression import BasePredictions, QuantileView
-from harness.tasks.quantiles import isotonic, pinball, pinball_array
-from plugins.baselines.quantile_regression.qra import simplex_weights
 from plugins.quantile_aggregation.conformal import conformity_scores, cqr_shift, cv_plus_interval
 from plugins.quantile_aggregation.method import (
     QuantileAggregation,
@@ -27,6 +23,10 @@ from plugins.quantile_aggregation.method import (
     residual_margins,
     sort_rows,
 )
+from plugins.tasks.quantile_regression.base_models import BaseModelSettings, Rows, gaussian_nll, gaussian_quantiles
+from plugins.tasks.quantile_regression.baselines.qra import simplex_weights
+from plugins.tasks.quantile_regression.protocol import BasePredictions, QuantileView
+from plugins.tasks.quantile_regression.quantiles import isotonic, pinball, pinball_array
 
 VECTORS = Path(__file__).parents[1] / "vectors"
 CASES = {case["name"]: case for case in json.loads((VECTORS / "quantile_aggregation.json").read_text(encoding="utf-8"))["cases"]}

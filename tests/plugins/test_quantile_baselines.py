@@ -10,17 +10,17 @@ import pytest
 from sklearn.linear_model import QuantileRegressor
 
 from harness import Budget, Run
-from harness.tasks.quantile_base_models import BaseModelSettings, Rows
-from harness.tasks.quantile_regression import BasePredictions, QuantileView
-from harness.tasks.quantiles import pinball_array
-from plugins.baselines.quantile_regression.average import Average
-from plugins.baselines.quantile_regression.best_single import BestSingle, validation_losses
-from plugins.baselines.quantile_regression.fqra import FactorQuantileRegressionAveraging, principal_factors
-from plugins.baselines.quantile_regression.inverse_score import InverseScore
-from plugins.baselines.quantile_regression.linear import LinearQuantileRegression, linear_quantile_regression
-from plugins.baselines.quantile_regression.marginal import MarginalQuantiles
-from plugins.baselines.quantile_regression.median import Median
-from plugins.baselines.quantile_regression.qra import LevelWise, QuantileRegressionAveraging, level_coefficients, simplex_weights
+from plugins.tasks.quantile_regression.base_models import BaseModelSettings, Rows
+from plugins.tasks.quantile_regression.baselines.average import Average
+from plugins.tasks.quantile_regression.baselines.best_single import BestSingle, validation_losses
+from plugins.tasks.quantile_regression.baselines.fqra import FactorQuantileRegressionAveraging, principal_factors
+from plugins.tasks.quantile_regression.baselines.inverse_score import InverseScore
+from plugins.tasks.quantile_regression.baselines.linear import LinearQuantileRegression, linear_quantile_regression
+from plugins.tasks.quantile_regression.baselines.marginal import MarginalQuantiles
+from plugins.tasks.quantile_regression.baselines.median import Median
+from plugins.tasks.quantile_regression.baselines.qra import LevelWise, QuantileRegressionAveraging, level_coefficients, simplex_weights
+from plugins.tasks.quantile_regression.protocol import BasePredictions, QuantileView
+from plugins.tasks.quantile_regression.quantiles import pinball_array
 
 VECTORS = json.loads((Path(__file__).parents[1] / "vectors" / "baselines_quantile.json").read_text(encoding="utf-8"))
 CASES = {case["name"]: case for case in VECTORS["cases"]}

@@ -8,12 +8,12 @@ import pytest
 
 from harness import Run, data
 from harness.parameters import ParameterError, build, resolve
-from harness.tasks.quantile_regression import QuantileData
-from plugins.datasets import quantile_regression
-from plugins.datasets.quantile_regression import tables
-from plugins.datasets.quantile_regression.parts import level_array, quantile_data, random_split
-from plugins.datasets.quantile_regression.synthetic import Heteroscedastic, noise_quantiles
-from plugins.datasets.quantile_regression.tables import RealTable, as_numbers
+from plugins.tasks import quantile_regression
+from plugins.tasks.quantile_regression.datasets import tables
+from plugins.tasks.quantile_regression.datasets.parts import level_array, quantile_data, random_split
+from plugins.tasks.quantile_regression.datasets.synthetic import Heteroscedastic, noise_quantiles
+from plugins.tasks.quantile_regression.datasets.tables import RealTable, as_numbers
+from plugins.tasks.quantile_regression.protocol import QuantileData
 
 SPECS = {spec.name: spec for spec in quantile_regression.bench_datasets()}
 REAL = {

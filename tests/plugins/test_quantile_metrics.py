@@ -11,10 +11,10 @@ from sklearn.metrics import mean_pinball_loss
 
 from harness import TrialDiverged
 from harness.specs import load_entry
-from harness.tasks.quantile_base_models import Rows
-from harness.tasks.quantile_regression import Outcome, QuantileData
-from plugins.metrics import quantile_regression
-from plugins.metrics.quantile_regression import metrics
+from plugins.tasks import quantile_regression
+from plugins.tasks.quantile_regression import metrics
+from plugins.tasks.quantile_regression.base_models import Rows
+from plugins.tasks.quantile_regression.protocol import Outcome, QuantileData
 
 VECTORS = json.loads((Path(__file__).parents[1] / "vectors" / "quantile_aggregation.json").read_text(encoding="utf-8"))
 CASES = {case["name"]: case for case in VECTORS["cases"]}

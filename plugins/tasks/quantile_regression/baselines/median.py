@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from harness.tasks.quantile_regression import Prediction, sorted_prediction
+from plugins.tasks.quantile_regression.protocol import Prediction, sorted_prediction
 
 if TYPE_CHECKING:
     from harness import Run
-    from harness.tasks.quantile_regression import QuantileView
+    from plugins.tasks.quantile_regression.protocol import QuantileView
 
 __all__ = ["Median"]
 

@@ -9,11 +9,11 @@ import numpy as np
 from scipy.optimize import linprog
 
 from harness import TrialDiverged
-from harness.tasks.quantile_regression import Prediction, sorted_prediction
+from plugins.tasks.quantile_regression.protocol import Prediction, sorted_prediction
 
 if TYPE_CHECKING:
     from harness import Run
-    from harness.tasks.quantile_regression import QuantileView
+    from plugins.tasks.quantile_regression.protocol import QuantileView
 
 __all__ = ["LinearQuantileRegression", "linear_quantile_regression"]
 

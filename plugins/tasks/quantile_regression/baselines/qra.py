@@ -10,12 +10,12 @@ from scipy import sparse
 from scipy.optimize import linprog
 
 from harness import TrialDiverged
-from harness.tasks.quantile_regression import Prediction, sorted_prediction
-from plugins.baselines.quantile_regression.linear import linear_quantile_regression
+from plugins.tasks.quantile_regression.baselines.linear import linear_quantile_regression
+from plugins.tasks.quantile_regression.protocol import Prediction, sorted_prediction
 
 if TYPE_CHECKING:
     from harness import Run
-    from harness.tasks.quantile_regression import QuantileView
+    from plugins.tasks.quantile_regression.protocol import QuantileView
 
 __all__ = ["QuantileRegressionAveraging", "level_coefficients", "simplex_weights"]
 

@@ -11,8 +11,8 @@ from scipy.optimize import brentq
 from scipy.stats import expon, norm
 
 from harness import Run
-from harness.tasks.quantile_regression import QuantileData
-from plugins.datasets.quantile_regression.parts import Levels, level_array, quantile_data, random_split
+from plugins.tasks.quantile_regression.datasets.parts import Levels, level_array, quantile_data, random_split
+from plugins.tasks.quantile_regression.protocol import QuantileData
 
 __all__ = ["Heteroscedastic", "noise_quantiles"]
 

@@ -13,7 +13,7 @@ import numpy as np
 from sklearn.metrics import mean_pinball_loss
 
 from harness import TrialDiverged
-from harness.tasks.quantile_regression import Outcome, QuantileData
+from plugins.tasks.quantile_regression.protocol import Outcome, QuantileData
 
 __all__ = [
     "calibration_error",

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
-from harness.tasks.quantile_base_models import BaseModelName, fit_base_model
-from harness.tasks.quantile_regression import Prediction, sorted_prediction
+from plugins.tasks.quantile_regression.base_models import BaseModelName, fit_base_model
+from plugins.tasks.quantile_regression.protocol import Prediction, sorted_prediction
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from harness import Run
-    from harness.tasks.quantile_regression import QuantileView
+    from plugins.tasks.quantile_regression.protocol import QuantileView
 
 __all__ = ["ExtraTrees", "GaussianNetwork", "JointNetwork", "LightGBM", "QuantileForest", "SimultaneousNetwork"]
 

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from harness.tasks.quantile_regression import Prediction
-from harness.tasks.quantiles import pinball_array
-from plugins.baselines.quantile_regression.qra import LevelWise, level_coefficients
+from plugins.tasks.quantile_regression.baselines.qra import LevelWise, level_coefficients
+from plugins.tasks.quantile_regression.protocol import Prediction
+from plugins.tasks.quantile_regression.quantiles import pinball_array
 
 if TYPE_CHECKING:
     from harness import Run
-    from harness.tasks.quantile_regression import QuantileView
+    from plugins.tasks.quantile_regression.protocol import QuantileView
 
 __all__ = ["FactorQuantileRegressionAveraging", "Factors", "principal_factors"]
 

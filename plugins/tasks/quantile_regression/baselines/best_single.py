@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from harness.tasks.quantiles import pinball_array
-from plugins.baselines.quantile_regression.average import WeightedMean
+from plugins.tasks.quantile_regression.baselines.average import WeightedMean
+from plugins.tasks.quantile_regression.quantiles import pinball_array
 
 if TYPE_CHECKING:
     from harness import Run
-    from harness.tasks.quantile_regression import QuantileView
+    from plugins.tasks.quantile_regression.protocol import QuantileView
 
 __all__ = ["BestSingle", "validation_losses"]
 

@@ -14,12 +14,12 @@ import numpy as np
 from annotated_types import Ge
 
 from harness import RawData, Run
-from harness.tasks.quantile_regression import QuantileData
 from plugins.data.tables.columns import load_table
 from plugins.data.tables.diabetes import DIABETES
 from plugins.data.tables.rdatasets import AMES, BOSTON, COMPUTERS, CONCRETE, CPSSW8, DIAMONDS
 from plugins.data.tables.uci import ENERGY, KIN8NM, NAVAL, POWER_PLANT, PROTEIN, WINE_RED, YACHT
-from plugins.datasets.quantile_regression.parts import Levels, level_array, quantile_data, random_split
+from plugins.tasks.quantile_regression.datasets.parts import Levels, level_array, quantile_data, random_split
+from plugins.tasks.quantile_regression.protocol import QuantileData
 
 if TYPE_CHECKING:
     import pandas as pd

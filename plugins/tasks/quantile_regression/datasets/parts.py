@@ -9,9 +9,9 @@ import numpy as np
 from annotated_types import Ge, Gt, Lt
 
 from harness import Run
-from harness.tasks.quantile_base_models import Rows
-from harness.tasks.quantile_regression import QuantileData
-from harness.tasks.quantiles import check_levels
+from plugins.tasks.quantile_regression.base_models import Rows
+from plugins.tasks.quantile_regression.protocol import QuantileData
+from plugins.tasks.quantile_regression.quantiles import check_levels
 
 __all__ = ["Levels", "Scaled", "Split", "level_array", "quantile_data", "random_split"]
 

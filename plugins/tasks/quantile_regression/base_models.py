@@ -20,7 +20,7 @@ from torch.nn.functional import elu, linear, softplus
 
 from harness.errors import PluginError
 from harness.streams import derive_seed, torch_stream
-from harness.tasks.quantiles import isotonic, pinball, pinball_array
+from plugins.tasks.quantile_regression.quantiles import isotonic, pinball, pinball_array
 
 if TYPE_CHECKING:
     from harness.context import Run

@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from plugins.baselines.quantile_regression.average import WeightedMean
-from plugins.baselines.quantile_regression.best_single import validation_losses
+from plugins.tasks.quantile_regression.baselines.average import WeightedMean
+from plugins.tasks.quantile_regression.baselines.best_single import validation_losses
 
 if TYPE_CHECKING:
     from harness import Run
-    from harness.tasks.quantile_regression import QuantileView
+    from plugins.tasks.quantile_regression.protocol import QuantileView
 
 __all__ = ["InverseScore"]
 

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, ClassVar, NamedTuple, Protocol
 
 import numpy as np
 
-from harness.tasks.quantile_base_models import BaseModelSettings, Rows, chosen_values, fit_base_model
-from harness.tasks.quantiles import check_levels
+from plugins.tasks.quantile_regression.base_models import BaseModelSettings, Rows, chosen_values, fit_base_model
+from plugins.tasks.quantile_regression.quantiles import check_levels
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -172,7 +172,7 @@ def sorted_prediction(raw: np.ndarray) -> Prediction:
 @dataclass
 class QuantileRegressionProtocol(BaseModelSettings):
     """
-    The protocol; its settings are those of the base models (see :class:`harness.tasks.quantile_base_models.BaseModelSettings`).
+    The protocol; its settings are those of the base models (see :class:`plugins.tasks.quantile_regression.base_models.BaseModelSettings`).
 
     A suite sets the fields under ``protocol:``, for all data sets or for one.
     """
