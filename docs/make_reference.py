@@ -51,7 +51,7 @@ ENVIRONMENT = {
 TOOLKIT = {
     "harness.tasks.distillation": ("The containers and the protocol of the task `distillation`", ""),
     "plugins.tasks.noisy_labels.protocol": ("The containers and the protocol of the task `noisy_labels`", ""),
-    "harness.tasks.rare_events": ("The containers and the protocol of the task `rare_events`", ""),
+    "plugins.tasks.rare_events.protocol": ("The containers and the protocol of the task `rare_events`", ""),
     "harness.tasks.supervised": ("The containers and the protocol of the task `supervised`", ""),
     "harness.tasks.semi_supervised": ("The containers and the protocol of the task `semi_supervised`", ""),
     "harness.tasks.rlvr": ("The containers, the learner and the protocol of the task `rlvr`", ""),

@@ -7,16 +7,6 @@ from harness import Task, hookimpl
 def bench_tasks():
     """Give one spec a task."""
     yield Task(
-        name="rare_events",
-        entry="harness.tasks.rare_events:RareEventsProtocol",
-        summary="Predict the probability of the rarest of ordered classes; judged against the truth where it is known, else by proper scores",
-        verbs=("fit",),
-        metrics=("log_loss", "brier", "log10_mse", "auc", "average_precision", "ece", "oce"),
-        budget=(),
-        example="sparse_differences",
-        template="harness.tasks:templates/rare_events.py.jinja",
-    )
-    yield Task(
         name="debiased_recommendation",
         entry="harness.tasks.debiased_recommendation:DebiasedRecommendationProtocol",
         summary="Predict ratings that were drawn at random, from ratings that people chose to give",

@@ -11,7 +11,7 @@ import pytest
 from harness import Budget, Run
 from harness.parameters import build
 from harness.registry import load_registry
-from harness.tasks.rare_events import Forecast, OrdinalSet, OrdinalTraining, RareEvents, RareEventsProtocol
+from plugins.tasks.rare_events.protocol import Forecast, OrdinalSet, OrdinalTraining, RareEvents, RareEventsProtocol
 
 METHODS = [spec for spec in load_registry().methods if spec.task == "rare_events"]
 

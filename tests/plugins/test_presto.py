@@ -16,12 +16,15 @@ from scipy.special import expit
 from sklearn.linear_model import Lasso
 
 from harness import Budget, Run
-from harness.tasks.rare_events import OrdinalTraining
-from plugins.metrics.rare_events.metrics import binned_frequencies, ordinal_calibration_error
-from plugins.presto.descent import descend
-from plugins.presto.likelihood import class_probabilities, curvature, log_likelihood
+from harness.parameters import ParameterError, build, resolve
+from plugins import presto
 from plugins.presto.method import Presto, assign_folds, chosen_strength, cross_validated_brier, multiclass_brier, released_intercepts
-from plugins.presto.solver import Penalty, fit_one, fit_path, penalty_grid, prepare
+from plugins.presto.two_classes import PenalisedLogistic
+from plugins.tasks.rare_events.descent import descend
+from plugins.tasks.rare_events.likelihood import class_probabilities, curvature, log_likelihood
+from plugins.tasks.rare_events.metrics import binned_frequencies, ordinal_calibration_error
+from plugins.tasks.rare_events.protocol import OrdinalTraining
+from plugins.tasks.rare_events.solver import Penalty, fit_one, fit_path, penalty_grid, prepare
 
 ROOT = Path(__file__).parents[2]
 VECTORS = json.loads((Path(__file__).parents[1] / "vectors" / "presto.json").read_text(encoding="utf-8"))
@@ -424,6 +427,41 @@ def test_weights_of_neighbouring_boundaries_are_equal_where_the_truth_is_proport
 # The compiled descent
 
 
+def sample_with_a_signal(n, seed=0):
+    rng = np.random.default_rng(seed)
+    x = rng.uniform(-1, 1, (n, 3))
+    latent = x @ np.array([1.5, -1.0, 0.0]) + rng.logistic(size=n)
+    y = np.digitize(latent, np.quantile(latent, np.linspace(0.5, 0.92, 3)))
+
+    return OrdinalTraining(x, y, 4, ("x0", "x1", "x2"))
+
+
+def test_the_lasso_logit_leaves_out_the_column_that_says_nothing_and_knows_the_direction_of_the_others():
+    model = PenalisedLogistic(smallest_ratio=0.2, n_strengths=3).fit(sample_with_a_signal(4000), Run(0, Budget()))
+
+    assert model.weights[0] > 0 > model.weights[1]
+    assert abs(model.weights[2]) < 0.1 * abs(model.weights[1])
+
+
+@pytest.mark.parametrize("spec", list(presto.bench_methods()), ids=lambda spec: spec.name)
+def test_both_methods_beat_the_constant_on_data_with_a_signal(spec):
+    train, test = sample_with_a_signal(2000), sample_with_a_signal(2000, seed=1)
+
+    p = build(spec.entry, {}).fit(train, Run(0, Budget())).predict(test.x).rare
+
+    assert p.shape == (2000,)
+    assert (p >= 0).all()
+    assert ((p - test.is_rare) ** 2).mean() < ((train.is_rare.mean() - test.is_rare) ** 2).mean()
+
+
+@pytest.mark.parametrize(("parameters", "message"), [({"mix": 1.5}, "less than or equal to 1"), ({"smallest_ratio": 1.0}, "less than 1")])
+def test_parameters_of_the_lasso_logit_without_meaning_are_refused(parameters, message):
+    spec = next(spec for spec in presto.bench_methods() if spec.name == "penalised_logistic")
+
+    with pytest.raises(ParameterError, match=message):
+        resolve(spec, parameters)
+
+
 def test_the_descent_solves_a_lasso_as_scikit_learn_does():
     rng = np.random.default_rng(0)
     a, b = rng.normal(size=(40, 6)), rng.normal(size=40)
@@ -469,14 +507,15 @@ def test_the_first_fit_compiles_nothing(monkeypatch):
     os.geteuid() == 0 and shutil.which("setpriv") is None, reason="root writes anywhere, and there is no setpriv to stop being root"
 )
 def test_a_read_only_installation_without_a_home_compiles_at_import(tmp_path):
-    package = tmp_path / "plugins" / "presto"
+    package = tmp_path / "plugins" / "tasks" / "rare_events"
     package.mkdir(parents=True)
-    for name in ("plugins/__init__.py", "plugins/presto/descent.py"):
+    for name in ("plugins/__init__.py", "plugins/tasks/__init__.py", "plugins/tasks/rare_events/descent.py"):
         shutil.copy(ROOT / name, tmp_path / name)
     (package / "__init__.py").touch()
-    for folder in (package, package.parent, tmp_path):
+    for folder in (package, *package.parents[:3]):
         folder.chmod(0o555)
-    program = "import numpy as np; from plugins.presto.descent import descend; print(descend(np.eye(1), np.ones(1), np.zeros(1), np.zeros(1), np.zeros(1)))"
+    call = "descend(np.eye(1), np.ones(1), np.zeros(1), np.zeros(1), np.zeros(1))"
+    program = f"import numpy as np; from plugins.tasks.rare_events.descent import descend; print({call})"
     unprivileged = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"] if os.geteuid() == 0 else []
     for folder in (tmp_path.parent, tmp_path.parent.parent):
         folder.chmod(folder.stat().st_mode | 0o055)

@@ -13,15 +13,15 @@ from statsmodels.miscmodels.ordinal_model import OrderedModel
 
 from harness import Budget, Run
 from harness.parameters import ParameterError, build, resolve
-from harness.tasks.rare_events import OrdinalTraining
-from plugins.baselines import rare_events
-from plugins.baselines.rare_events.classes import ContinuationRatio, Multinomial
-from plugins.baselines.rare_events.cumulative import fit_non_parallel, fit_proportional_odds
-from plugins.baselines.rare_events.firth import fit_firth
-from plugins.baselines.rare_events.focal import Focal, focal_loss, posterior_of_focal
-from plugins.baselines.rare_events.gradient_boosting import GradientBoosting
-from plugins.baselines.rare_events.logistic import ClassWeighted, Logistic, PenalisedLogistic, fit_logistic, without_prior_shift
-from plugins.presto.solver import Design, Penalty, fit_one
+from plugins.tasks import rare_events
+from plugins.tasks.rare_events.baselines.classes import ContinuationRatio, Multinomial
+from plugins.tasks.rare_events.baselines.cumulative import fit_non_parallel, fit_proportional_odds
+from plugins.tasks.rare_events.baselines.firth import fit_firth
+from plugins.tasks.rare_events.baselines.focal import Focal, focal_loss, posterior_of_focal
+from plugins.tasks.rare_events.baselines.gradient_boosting import GradientBoosting
+from plugins.tasks.rare_events.baselines.logistic import ClassWeighted, Logistic, fit_logistic, without_prior_shift
+from plugins.tasks.rare_events.protocol import OrdinalTraining
+from plugins.tasks.rare_events.solver import Design, Penalty, fit_one
 
 VECTORS = json.loads((Path(__file__).parents[1] / "vectors" / "baselines_rare_events.json").read_text(encoding="utf-8"))
 CASES = {case["name"]: case for case in VECTORS["cases"]}
@@ -243,15 +243,6 @@ def test_multinomial_probabilities_average_to_the_frequencies_as_maximum_likelih
     np.testing.assert_allclose(classes.mean(axis=0), np.bincount(data.y) / len(data.y), atol=1e-5)
 
 
-def test_the_lasso_logit_leaves_out_the_column_that_says_nothing_and_knows_the_direction_of_the_others():
-    data = make_data(4000)
-
-    model = fit(PenalisedLogistic(smallest_ratio=0.2, n_strengths=3), data)
-
-    assert model.weights[0] > 0 > model.weights[1]
-    assert abs(model.weights[2]) < 0.1 * abs(model.weights[1])
-
-
 def test_isotonic_calibration_brings_the_mean_forecast_to_the_share_of_the_rare_class():
     data = make_data(2000)
 
@@ -297,8 +288,6 @@ def test_every_method_beats_or_equals_the_constant_on_data_with_a_signal(spec):
     ("name", "parameters", "message"),
     [
         ("focal", {"gamma": -1.0}, "greater than or equal to 0"),
-        ("penalised_logistic", {"mix": 1.5}, "less than or equal to 1"),
-        ("penalised_logistic", {"smallest_ratio": 1.0}, "less than 1"),
         ("gradient_boosting", {"calibration": "platt"}, "'isotonic', 'sigmoid' or 'none'"),
         ("logistic", {"penalty": "l2"}, "unknown parameter 'penalty'"),
     ],

@@ -9,10 +9,10 @@ from scipy.special import expit
 
 from harness import Budget, Run, data
 from harness.parameters import ParameterError, build, resolve
-from harness.tasks.rare_events import check_data
-from plugins.datasets import rare_events
-from plugins.datasets.rare_events.synthetic import CumulativeTruth, DenseDifferences, Funnel, SparseDifferences, draw_classes
-from plugins.datasets.rare_events.tables import Soup, design_matrix, split_ordinal
+from plugins.tasks import rare_events
+from plugins.tasks.rare_events.datasets.synthetic import CumulativeTruth, DenseDifferences, Funnel, SparseDifferences, draw_classes
+from plugins.tasks.rare_events.datasets.tables import Soup, design_matrix, split_ordinal
+from plugins.tasks.rare_events.protocol import check_data
 
 SPECS = {spec.name: spec for spec in rare_events.bench_datasets()}
 SYNTHETIC = ["sparse_differences", "dense_differences", "funnel"]

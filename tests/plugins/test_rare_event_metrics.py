@@ -10,9 +10,9 @@ from sklearn.metrics import average_precision_score, roc_auc_score
 
 from harness import TrialDiverged
 from harness.specs import load_entry
-from harness.tasks.rare_events import OrdinalSet, Outcome, RareEvents
-from plugins.metrics import rare_events
-from plugins.metrics.rare_events import metrics
+from plugins.tasks import rare_events
+from plugins.tasks.rare_events import metrics
+from plugins.tasks.rare_events.protocol import OrdinalSet, Outcome, RareEvents
 
 SPECS = list(rare_events.bench_metrics())
 

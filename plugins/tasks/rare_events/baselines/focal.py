@@ -10,12 +10,12 @@ from annotated_types import Ge
 from scipy.special import expit, log_expit
 
 from harness import Search
-from harness.tasks.rare_events import Forecast
-from plugins.baselines.rare_events.logistic import LogisticModel, standardised
+from plugins.tasks.rare_events.baselines.logistic import LogisticModel, standardised
+from plugins.tasks.rare_events.protocol import Forecast
 
 if TYPE_CHECKING:
     from harness import Run
-    from harness.tasks.rare_events import OrdinalTraining
+    from plugins.tasks.rare_events.protocol import OrdinalTraining
 
 __all__ = ["Focal", "FocalModel", "Losses", "focal_loss", "posterior_of_focal"]
 

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy.special import softmax
 
-from harness.tasks.rare_events import Forecast
-from plugins.baselines.rare_events.logistic import LogisticModel, fit_logistic, standardised
+from plugins.tasks.rare_events.baselines.logistic import LogisticModel, fit_logistic, standardised
+from plugins.tasks.rare_events.protocol import Forecast
 
 if TYPE_CHECKING:
     from harness import Run
-    from harness.tasks.rare_events import OrdinalTraining
+    from plugins.tasks.rare_events.protocol import OrdinalTraining
 
 __all__ = ["ContinuationModel", "ContinuationRatio", "Multinomial", "MultinomialModel"]
 

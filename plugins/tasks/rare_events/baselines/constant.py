@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from harness.tasks.rare_events import Forecast
+from plugins.tasks.rare_events.protocol import Forecast
 
 if TYPE_CHECKING:
     from harness import Run
-    from harness.tasks.rare_events import OrdinalTraining
+    from plugins.tasks.rare_events.protocol import OrdinalTraining
 
 __all__ = ["Constant", "ConstantModel"]
 

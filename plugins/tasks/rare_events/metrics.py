@@ -12,7 +12,7 @@ from sklearn.metrics import average_precision_score, brier_score_loss, roc_auc_s
 from sklearn.metrics import log_loss as sklearn_log_loss
 
 from harness import TrialDiverged
-from harness.tasks.rare_events import Outcome, RareEvents
+from plugins.tasks.rare_events.protocol import Outcome, RareEvents
 
 __all__ = [
     "auc",

@@ -9,7 +9,7 @@ import numpy as np
 from annotated_types import Ge, Gt, Le, Lt
 from scipy.special import expit, logit
 
-from harness.tasks.rare_events import OrdinalSet, RareEvents
+from plugins.tasks.rare_events.protocol import OrdinalSet, RareEvents
 
 if TYPE_CHECKING:
     from harness import Run

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy.special import expit, log_expit
 
-from plugins.baselines.rare_events.logistic import LogisticModel, standardised
+from plugins.tasks.rare_events.baselines.logistic import LogisticModel, standardised
 
 if TYPE_CHECKING:
     from harness import Run
-    from harness.tasks.rare_events import OrdinalTraining
+    from plugins.tasks.rare_events.protocol import OrdinalTraining
 
 __all__ = ["Firth", "firth_score", "fit_firth"]
 

@@ -9,11 +9,11 @@ import numpy as np
 from annotated_types import Ge, Gt, Le
 
 from harness import Search
-from harness.tasks.rare_events import Forecast
+from plugins.tasks.rare_events.protocol import Forecast
 
 if TYPE_CHECKING:
     from harness import Run
-    from harness.tasks.rare_events import OrdinalTraining
+    from plugins.tasks.rare_events.protocol import OrdinalTraining
 
 __all__ = ["BoostedModel", "GradientBoosting"]
 
