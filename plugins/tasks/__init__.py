@@ -7,21 +7,6 @@ from harness import Task, hookimpl
 def bench_tasks():
     """Give one spec a task."""
     yield Task(
-        name="debiased_recommendation",
-        entry="harness.tasks.debiased_recommendation:DebiasedRecommendationProtocol",
-        summary="Predict ratings that were drawn at random, from ratings that people chose to give",
-        verbs=("fit",),
-        metrics=("mse", "auc", "ndcg_at_5", "recall_at_5", "mae", "ndcg_at_5_positives", "estimation_error"),
-        budget=("epochs",),
-        privileges=(
-            ("unbiased_ratings", "ratings of a small uniform sample of pairs"),
-            ("propensities", "the true propensity of each observed rating"),
-            ("features", "features of users and items that the complete ratings give"),
-        ),
-        example="latent_ratings",
-        template="harness.tasks:templates/debiased_recommendation.py.jinja",
-    )
-    yield Task(
         name="supervised",
         entry="harness.tasks.supervised:SupervisedProtocol",
         summary="Train a classifier with an optimiser or a regulariser of the method's own; judged on a test set",

@@ -12,9 +12,15 @@ import torch
 from harness import Budget, Run, TrialDiverged, TrialUnsupported
 from harness.parameters import build
 from harness.registry import load_registry
-from harness.tasks.debiased_recommendation import DebiasedRecommendationProtocol, Everywhere, Features, RatingDataset, check_ratings
-from harness.tasks.rating_losses import errors
-from harness.tasks.rating_models import (
+from plugins.tasks.debiased_recommendation.protocol import (
+    DebiasedRecommendationProtocol,
+    Everywhere,
+    Features,
+    RatingDataset,
+    check_ratings,
+)
+from plugins.tasks.debiased_recommendation.rating_losses import errors
+from plugins.tasks.debiased_recommendation.rating_models import (
     InnerProduct,
     MatrixFactorisation,
     NetworkPredictor,
@@ -115,7 +121,7 @@ def test_every_method_sees_the_same_ratings_in_the_same_order_and_counts_what_it
 
     protocol.confront(build(spec.entry, {}), make_data(), run, spec.privileges)
 
-    protocol.confront(build("plugins.baselines.debiased_recommendation.naive:Naive", {}), make_data(), reference, ())
+    protocol.confront(build("plugins.tasks.debiased_recommendation.baselines.naive:Naive", {}), make_data(), reference, ())
     assert run.witnesses == reference.witnesses
     assert run.samples_forward >= reference.samples_forward
     assert run.samples_backward >= reference.samples_backward > 0
@@ -232,7 +238,7 @@ def test_predictions_in_parts_are_those_of_the_whole(monkeypatch):
     users, items = torch.arange(4).repeat(5), torch.arange(5).repeat_interleave(4)
     whole = NetworkPredictor(model, "cpu").predict(users, items)
 
-    monkeypatch.setattr("harness.tasks.rating_models.PREDICT_BATCH", 3)
+    monkeypatch.setattr("plugins.tasks.debiased_recommendation.rating_models.PREDICT_BATCH", 3)
 
     torch.testing.assert_close(NetworkPredictor(model, "cpu").predict(users, items), whole)
 

@@ -12,21 +12,13 @@ from sklearn.linear_model import LogisticRegression
 
 from harness import Budget, Run, TrialUnsupported
 from harness.parameters import build
-from harness.tasks.debiased_recommendation import DebiasedRecommendationProtocol
-from harness.tasks.rating_losses import (
-    direct_loss,
-    doubly_robust_loss,
-    errors,
-    imputation_loss,
-    inverse_propensity_loss,
-    self_normalised_loss,
-)
-from harness.tasks.rating_models import PairBatch, Ratings
-from plugins.baselines.debiased_recommendation import bench_methods
-from plugins.baselines.debiased_recommendation.cvib import bottleneck_loss
-from plugins.baselines.debiased_recommendation.dr import DoublyRobust
-from plugins.baselines.debiased_recommendation.dr_joint import bias_factors, mixed_factors, variance_factors
-from plugins.baselines.debiased_recommendation.propensities import (
+from plugins.tasks.debiased_recommendation import bench_methods
+from plugins.tasks.debiased_recommendation.baselines.cvib import bottleneck_loss
+from plugins.tasks.debiased_recommendation.baselines.dr import DoublyRobust
+from plugins.tasks.debiased_recommendation.baselines.dr_joint import bias_factors, mixed_factors, variance_factors
+from plugins.tasks.debiased_recommendation.datasets.latent_ratings import LatentRatings
+from plugins.tasks.debiased_recommendation.metrics import estimation_error, mse
+from plugins.tasks.debiased_recommendation.propensities import (
     ObservedLookup,
     PropensityModel,
     bias_propensities,
@@ -35,8 +27,16 @@ from plugins.baselines.debiased_recommendation.propensities import (
     normalised,
     stable_propensity_terms,
 )
-from plugins.datasets.debiased_recommendation.latent_ratings import LatentRatings
-from plugins.metrics.debiased_recommendation.metrics import estimation_error, mse
+from plugins.tasks.debiased_recommendation.protocol import DebiasedRecommendationProtocol
+from plugins.tasks.debiased_recommendation.rating_losses import (
+    direct_loss,
+    doubly_robust_loss,
+    errors,
+    imputation_loss,
+    inverse_propensity_loss,
+    self_normalised_loss,
+)
+from plugins.tasks.debiased_recommendation.rating_models import PairBatch, Ratings
 
 CASES = {
     case["name"]: case

@@ -7,13 +7,13 @@ import pytest
 import torch
 
 from harness import Budget, DataError, Run
-from harness.tasks.debiased_recommendation import check_ratings
 from plugins.data.ratings import mnar
-from plugins.datasets.debiased_recommendation.latent_ratings import LatentRatings
-from plugins.datasets.debiased_recommendation.movielens_mnar import MovielensMnar
-from plugins.datasets.debiased_recommendation.open_bandit import OpenBandit
-from plugins.datasets.debiased_recommendation.semi_synthetic import low_rank_predictions, singular_features
-from plugins.datasets.debiased_recommendation.supplied import Coat, KuaiRec, YahooR3
+from plugins.tasks.debiased_recommendation.datasets.latent_ratings import LatentRatings
+from plugins.tasks.debiased_recommendation.datasets.movielens_mnar import MovielensMnar
+from plugins.tasks.debiased_recommendation.datasets.open_bandit import OpenBandit
+from plugins.tasks.debiased_recommendation.datasets.semi_synthetic import low_rank_predictions, singular_features
+from plugins.tasks.debiased_recommendation.datasets.supplied import Coat, KuaiRec, YahooR3
+from plugins.tasks.debiased_recommendation.protocol import check_ratings
 
 
 def load(dataset, seed=0):

@@ -8,9 +8,9 @@ import torch
 from sklearn.metrics import ndcg_score
 
 from harness import TrialDiverged
-from harness.tasks.debiased_recommendation import Everywhere, Outcome, RatingDataset
-from harness.tasks.rating_models import Ratings
-from plugins.metrics.debiased_recommendation import bench_metrics, metrics
+from plugins.tasks.debiased_recommendation import bench_metrics, metrics
+from plugins.tasks.debiased_recommendation.protocol import Everywhere, Outcome, RatingDataset
+from plugins.tasks.debiased_recommendation.rating_models import Ratings
 
 
 def ratings(users, items, labels):

@@ -10,10 +10,6 @@ import torch
 from scipy.special import logit
 
 from harness import Budget, Run
-from harness.tasks.debiased_recommendation import DebiasedRecommendationProtocol
-from harness.tasks.rating_losses import doubly_robust_loss, imputation_loss, inverse_propensity_loss
-from harness.tasks.rating_models import PairBatch
-from plugins.datasets.debiased_recommendation.latent_ratings import LatentRatings
 from plugins.kernel_balancing import balance
 from plugins.kernel_balancing.method import (
     ExactBalancing,
@@ -23,7 +19,11 @@ from plugins.kernel_balancing.method import (
     PairFeatures,
     WeightModel,
 )
-from plugins.metrics.debiased_recommendation.metrics import estimation_error, ranking
+from plugins.tasks.debiased_recommendation.datasets.latent_ratings import LatentRatings
+from plugins.tasks.debiased_recommendation.metrics import estimation_error, ranking
+from plugins.tasks.debiased_recommendation.protocol import DebiasedRecommendationProtocol
+from plugins.tasks.debiased_recommendation.rating_losses import doubly_robust_loss, imputation_loss, inverse_propensity_loss
+from plugins.tasks.debiased_recommendation.rating_models import PairBatch
 
 CASES = {
     case["name"]: case

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from harness.tasks.rating_losses import errors
-from harness.tasks.rating_models import RatingBatch, fit_ratings_by_loss
+from plugins.tasks.debiased_recommendation.rating_losses import errors
+from plugins.tasks.debiased_recommendation.rating_models import RatingBatch, fit_ratings_by_loss
 
 if TYPE_CHECKING:
     from harness import Run
-    from harness.tasks.debiased_recommendation import ObservedRatings
-    from harness.tasks.rating_models import RatingFit
+    from plugins.tasks.debiased_recommendation.protocol import ObservedRatings
+    from plugins.tasks.debiased_recommendation.rating_models import RatingFit
 
 __all__ = ["Naive"]
 

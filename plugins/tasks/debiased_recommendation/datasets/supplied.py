@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 
 from harness import DataError, Run
 from harness.data import cache_home
-from harness.tasks.debiased_recommendation import RatingDataset
-from harness.tasks.rating_models import Ratings
+from plugins.tasks.debiased_recommendation.protocol import RatingDataset
+from plugins.tasks.debiased_recommendation.rating_models import Ratings
 
 if TYPE_CHECKING:
     import pandas as pd

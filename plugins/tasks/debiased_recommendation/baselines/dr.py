@@ -8,13 +8,20 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from harness.tasks.rating_losses import doubly_robust_loss, errors
-from harness.tasks.rating_models import NetworkPredictor, PairSampler, RatingBatch, RatingFit, fit_ratings, train_network
-from plugins.baselines.debiased_recommendation.propensities import naive_bayes, normalised
+from plugins.tasks.debiased_recommendation.propensities import naive_bayes, normalised
+from plugins.tasks.debiased_recommendation.rating_losses import doubly_robust_loss, errors
+from plugins.tasks.debiased_recommendation.rating_models import (
+    NetworkPredictor,
+    PairSampler,
+    RatingBatch,
+    RatingFit,
+    fit_ratings,
+    train_network,
+)
 
 if TYPE_CHECKING:
     from harness import Run
-    from harness.tasks.debiased_recommendation import ObservedRatings
+    from plugins.tasks.debiased_recommendation.protocol import ObservedRatings
 
 __all__ = ["DoublyRobust"]
 

@@ -14,7 +14,15 @@ import torch
 from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits
 
-from harness.tasks.rating_models import NetworkPredictor, PairBatch, PairSampler, RatingBatch, RatingFit, RatingTrainingData, fit_ratings
+from plugins.tasks.debiased_recommendation.rating_models import (
+    NetworkPredictor,
+    PairBatch,
+    PairSampler,
+    RatingBatch,
+    RatingFit,
+    RatingTrainingData,
+    fit_ratings,
+)
 
 if TYPE_CHECKING:
     from harness.context import Run

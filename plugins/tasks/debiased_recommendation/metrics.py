@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from sklearn.metrics import roc_auc_score
 
 from harness import TrialDiverged
-from harness.tasks.debiased_recommendation import Outcome, RatingDataset
+from plugins.tasks.debiased_recommendation.protocol import Outcome, RatingDataset
 
 __all__ = [
     "Ranking",

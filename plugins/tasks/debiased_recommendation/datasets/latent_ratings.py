@@ -8,8 +8,8 @@ from typing import Annotated
 from annotated_types import Ge, Gt, Le
 
 from harness import Run
-from harness.tasks.debiased_recommendation import RatingDataset
-from plugins.datasets.debiased_recommendation.semi_synthetic import MnarSettings
+from plugins.tasks.debiased_recommendation.datasets.semi_synthetic import MnarSettings
+from plugins.tasks.debiased_recommendation.protocol import RatingDataset
 
 __all__ = ["LatentRatings"]
 

@@ -10,12 +10,12 @@ from annotated_types import Ge
 from torch import Tensor
 
 from harness import Search
-from harness.tasks.rating_losses import errors
-from harness.tasks.rating_models import NetworkPredictor, PairSampler, RatingBatch, RatingFit, fit_ratings
+from plugins.tasks.debiased_recommendation.rating_losses import errors
+from plugins.tasks.debiased_recommendation.rating_models import NetworkPredictor, PairSampler, RatingBatch, RatingFit, fit_ratings
 
 if TYPE_CHECKING:
     from harness import Run
-    from harness.tasks.debiased_recommendation import ObservedRatings
+    from plugins.tasks.debiased_recommendation.protocol import ObservedRatings
 
 __all__ = ["CVIB", "bottleneck_loss"]
 

@@ -13,8 +13,8 @@ from plugins.data.ratings.mnar import naive_bayes_propensities
 
 if TYPE_CHECKING:
     from harness.context import Run
-    from harness.tasks.debiased_recommendation import ObservedRatings
-    from harness.tasks.rating_models import Pairs, Ratings
+    from plugins.tasks.debiased_recommendation.protocol import ObservedRatings
+    from plugins.tasks.debiased_recommendation.rating_models import Pairs, Ratings
 
 __all__ = [
     "Observation",

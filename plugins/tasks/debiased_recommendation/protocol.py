@@ -16,7 +16,7 @@ import numpy as np
 import torch
 
 from harness.errors import TrialUnsupported
-from harness.tasks.rating_models import RatingFit, RatingRecipe, Ratings
+from plugins.tasks.debiased_recommendation.rating_models import RatingFit, RatingRecipe, Ratings
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -140,7 +140,7 @@ class Outcome:
 @dataclass
 class DebiasedRecommendationProtocol(RatingRecipe):
     """
-    The protocol and its settings: the recipe that all methods share (see :class:`harness.tasks.rating_models.RatingRecipe`).
+    The protocol and its settings: the recipe that all methods share (see :class:`plugins.tasks.debiased_recommendation.rating_models.RatingRecipe`).
 
     A suite sets the fields under ``protocol:``, for all data sets or for one.
     """

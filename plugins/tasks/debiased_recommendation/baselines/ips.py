@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING
 
 from torch import Tensor
 
-from harness.tasks.rating_losses import inverse_propensity_loss
-from harness.tasks.rating_models import RatingBatch, fit_ratings_by_loss
-from plugins.baselines.debiased_recommendation.propensities import bias_propensities, naive_bayes, normalised, true_propensities
+from plugins.tasks.debiased_recommendation.propensities import bias_propensities, naive_bayes, normalised, true_propensities
+from plugins.tasks.debiased_recommendation.rating_losses import inverse_propensity_loss
+from plugins.tasks.debiased_recommendation.rating_models import RatingBatch, fit_ratings_by_loss
 
 if TYPE_CHECKING:
     from harness import Run
-    from harness.tasks.debiased_recommendation import ObservedRatings
-    from harness.tasks.rating_models import RatingFit
+    from plugins.tasks.debiased_recommendation.protocol import ObservedRatings
+    from plugins.tasks.debiased_recommendation.rating_models import RatingFit
 
 __all__ = ["InversePropensity", "LogisticInversePropensity", "OracleInversePropensity"]
 

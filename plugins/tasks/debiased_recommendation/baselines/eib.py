@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from harness.tasks.rating_losses import direct_loss, imputation_loss
-from harness.tasks.rating_models import NetworkPredictor, PairSampler, RatingBatch, RatingFit, fit_ratings
+from plugins.tasks.debiased_recommendation.rating_losses import direct_loss, imputation_loss
+from plugins.tasks.debiased_recommendation.rating_models import NetworkPredictor, PairSampler, RatingBatch, RatingFit, fit_ratings
 
 if TYPE_CHECKING:
     from harness import Run
-    from harness.tasks.debiased_recommendation import ObservedRatings
+    from plugins.tasks.debiased_recommendation.protocol import ObservedRatings
 
 __all__ = ["ErrorImputation"]
 

@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 
 from harness import Run
 from harness.data import load
-from harness.tasks.debiased_recommendation import RatingDataset
-from harness.tasks.rating_models import Ratings
 from plugins.data.ratings.open_bandit import OPEN_BANDIT
+from plugins.tasks.debiased_recommendation.protocol import RatingDataset
+from plugins.tasks.debiased_recommendation.rating_models import Ratings
 
 __all__ = ["OpenBandit"]
 

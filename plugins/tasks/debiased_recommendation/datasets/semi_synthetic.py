@@ -16,9 +16,9 @@ from annotated_types import Ge, Gt, Le
 from numpy.typing import NDArray
 
 from harness import Run
-from harness.tasks.debiased_recommendation import Everywhere, Features, RatingDataset
-from harness.tasks.rating_models import Ratings
 from plugins.data.ratings import mnar
+from plugins.tasks.debiased_recommendation.protocol import Everywhere, Features, RatingDataset
+from plugins.tasks.debiased_recommendation.rating_models import Ratings
 
 __all__ = ["MnarSettings", "low_rank_predictions", "singular_features"]
 

@@ -11,19 +11,26 @@ from torch import Tensor
 from torch.nn.functional import binary_cross_entropy, binary_cross_entropy_with_logits
 
 from harness import Search
-from harness.tasks.rating_losses import Predicted, fit_doubly_robust, inverse_propensity_loss
-from harness.tasks.rating_models import NetworkPredictor, PairBatch, PairSampler, RatingBatch, RatingFit, fit_ratings
-from plugins.baselines.debiased_recommendation.propensities import (
+from plugins.tasks.debiased_recommendation.propensities import (
     ObservedLookup,
     PropensityModel,
     entire_space_balance,
     normalised,
     observation_rate,
 )
+from plugins.tasks.debiased_recommendation.rating_losses import Predicted, fit_doubly_robust, inverse_propensity_loss
+from plugins.tasks.debiased_recommendation.rating_models import (
+    NetworkPredictor,
+    PairBatch,
+    PairSampler,
+    RatingBatch,
+    RatingFit,
+    fit_ratings,
+)
 
 if TYPE_CHECKING:
     from harness import Run
-    from harness.tasks.debiased_recommendation import ObservedRatings
+    from plugins.tasks.debiased_recommendation.protocol import ObservedRatings
 
 __all__ = ["DRV2", "IPSV2"]
 

@@ -10,14 +10,14 @@ from annotated_types import Ge, Le
 from torch import Tensor
 
 from harness import Search
-from harness.tasks.rating_losses import Predicted, fit_doubly_robust
-from harness.tasks.rating_models import PairBatch, RatingBatch
-from plugins.baselines.debiased_recommendation.propensities import naive_bayes, normalised
+from plugins.tasks.debiased_recommendation.propensities import naive_bayes, normalised
+from plugins.tasks.debiased_recommendation.rating_losses import Predicted, fit_doubly_robust
+from plugins.tasks.debiased_recommendation.rating_models import PairBatch, RatingBatch
 
 if TYPE_CHECKING:
     from harness import Run
-    from harness.tasks.debiased_recommendation import ObservedRatings
-    from harness.tasks.rating_models import RatingFit
+    from plugins.tasks.debiased_recommendation.protocol import ObservedRatings
+    from plugins.tasks.debiased_recommendation.rating_models import RatingFit
 
 __all__ = ["DRJL", "DRMSE", "MRDR", "DRBias", "bias_factors", "mixed_factors", "variance_factors"]
 

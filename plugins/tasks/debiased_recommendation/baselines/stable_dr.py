@@ -10,20 +10,20 @@ from annotated_types import Ge, Gt, Le
 from torch import Tensor
 
 from harness import Search
-from harness.tasks.rating_losses import Predicted, errors, fit_doubly_robust
-from harness.tasks.rating_models import PairBatch, RatingBatch
-from plugins.baselines.debiased_recommendation.propensities import (
+from plugins.tasks.debiased_recommendation.propensities import (
     ObservedLookup,
     PropensityModel,
     normalised,
     observation_rate,
     stable_propensity_terms,
 )
+from plugins.tasks.debiased_recommendation.rating_losses import Predicted, errors, fit_doubly_robust
+from plugins.tasks.debiased_recommendation.rating_models import PairBatch, RatingBatch
 
 if TYPE_CHECKING:
     from harness import Run
-    from harness.tasks.debiased_recommendation import ObservedRatings
-    from harness.tasks.rating_models import RatingFit
+    from plugins.tasks.debiased_recommendation.protocol import ObservedRatings
+    from plugins.tasks.debiased_recommendation.rating_models import RatingFit
 
 __all__ = ["StableDR"]
 

@@ -10,10 +10,10 @@ from annotated_types import Ge, Gt, Le
 
 from harness import Run
 from harness.data import load
-from harness.tasks.debiased_recommendation import RatingDataset
 from plugins.data.ratings import mnar
 from plugins.data.ratings.movielens import MOVIELENS_100K
-from plugins.datasets.debiased_recommendation.semi_synthetic import MnarSettings
+from plugins.tasks.debiased_recommendation.datasets.semi_synthetic import MnarSettings
+from plugins.tasks.debiased_recommendation.protocol import RatingDataset
 
 __all__ = ["MovielensMnar"]
 
