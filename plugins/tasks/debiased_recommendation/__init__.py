@@ -8,7 +8,6 @@ from plugins.data.ratings.open_bandit import OPEN_BANDIT
 
 # Read by `bench plugin check`: what these data sets are meant to do otherwise.
 SUPPLIED = "its publisher lets nobody pass the files on: the user supplies them, and without them loading says where to get them"
-
 expected_failures = {name: {"loads_in_a_worker": SUPPLIED} for name in ("coat", "yahoo_r3", "kuairec")}
 
 TASK = "debiased_recommendation"
