@@ -49,10 +49,10 @@ ENVIRONMENT = {
 
 # What of the library a plugin author calls, beyond `harness` itself: by module, a title and the names, all where there is none.
 TOOLKIT = {
-    "harness.tasks.distillation": ("The containers and the protocol of the task `distillation`", ""),
+    "plugins.tasks.distillation.protocol": ("The containers and the protocol of the task `distillation`", ""),
     "plugins.tasks.noisy_labels.protocol": ("The containers and the protocol of the task `noisy_labels`", ""),
     "plugins.tasks.rare_events.protocol": ("The containers and the protocol of the task `rare_events`", ""),
-    "harness.tasks.supervised": ("The containers and the protocol of the task `supervised`", ""),
+    "plugins.tasks.supervised.protocol": ("The containers and the protocol of the task `supervised`", ""),
     "harness.tasks.semi_supervised": ("The containers and the protocol of the task `semi_supervised`", ""),
     "harness.tasks.rlvr": ("The containers, the learner and the protocol of the task `rlvr`", ""),
     "harness.tasks.rlvr_losses": ("Advantages and losses of the task `rlvr`", ""),

@@ -7,47 +7,6 @@ from harness import Task, hookimpl
 def bench_tasks():
     """Give one spec a task."""
     yield Task(
-        name="supervised",
-        entry="harness.tasks.supervised:SupervisedProtocol",
-        summary="Train a classifier with an optimiser or a regulariser of the method's own; judged on a test set",
-        verbs=("fit",),
-        metrics=("accuracy", "nll", "ece", "train_loss", "train_test_gap", "weight_norm_growth", "effective_step_middle"),
-        budget=("epochs",),
-        example="digits",
-        template="harness.tasks:templates/supervised.py.jinja",
-    )
-    yield Task(
-        name="distillation",
-        entry="harness.tasks.distillation:DistillationProtocol",
-        summary="Train a small classifier with the help of a large one; judged on a test set",
-        verbs=("fit",),
-        metrics=("accuracy", "top5", "nll", "ece", "agreement", "kl_to_teacher", "teacher_accuracy"),
-        budget=("epochs",),
-        example="digits",
-        artifact="the teacher, trained on the labels",
-        artifact_parameters=(
-            "teacher_model",
-            "teacher_widths",
-            "teacher_depth",
-            "teacher_factor",
-            "teacher_timm_model",
-            "teacher_pooled",
-            "teacher_epochs",
-            "teacher_learning_rate",
-            "activation",
-            "normalised",
-            "pooling",
-            "initialisation",
-            "batch_size",
-            "schedule",
-            "warmup",
-            "augmentation",
-            "precision",
-            "weight_decay",
-        ),
-        template="harness.tasks:templates/distillation.py.jinja",
-    )
-    yield Task(
         name="semi_supervised",
         entry="harness.tasks.semi_supervised:SemiSupervisedProtocol",
         summary="Train a classifier on few labelled and many unlabelled samples; the network of averaged weights is judged on a test set",

@@ -12,7 +12,10 @@ from safetensors.torch import load_file, save_file
 from harness import Budget, Run, TrialDiverged
 from harness.registry import load_registry
 from harness.specs import load_entry
-from harness.tasks.distillation import (
+from harness.training.classifier import LabelledSet
+from harness.training.fitting import labels_loss
+from harness.training.image_data import ImageData
+from plugins.tasks.distillation.protocol import (
     DistillationProtocol,
     DistillationView,
     StudentRecipe,
@@ -20,9 +23,6 @@ from harness.tasks.distillation import (
     train_alone,
     train_student,
 )
-from harness.training.classifier import LabelledSet
-from harness.training.fitting import labels_loss
-from harness.training.image_data import ImageData
 
 REGISTRY = load_registry()
 TASK = next(spec for spec in REGISTRY.tasks if spec.name == "distillation")

@@ -13,11 +13,11 @@ from torch import nn
 from torch.nn.functional import cosine_similarity, cross_entropy
 
 from harness import Budget, Run
-from harness.tasks.supervised import SupervisedProtocol
 from harness.training.classifier import LabelledSet
 from harness.training.image_data import ImageData
 from plugins.adamp import method
 from plugins.adamp.optimizers import SGDP, AdamP, invariant_view, project, project_masked
+from plugins.tasks.supervised.protocol import SupervisedProtocol
 
 VECTORS = json.loads((Path(__file__).parents[1] / "vectors" / "adamp.json").read_text(encoding="utf-8"))
 CASES = {case["name"]: case for case in VECTORS["cases"]}

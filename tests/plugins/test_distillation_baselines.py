@@ -15,23 +15,23 @@ from torch.nn.functional import cross_entropy, one_hot
 from harness import Budget, Run, TrialUnsupported
 from harness.registry import load_registry
 from harness.specs import load_entry
-from harness.tasks.distillation import DistillationProtocol
 from harness.training.classifier import LabelledSet
 from harness.training.fitting import Batch
 from harness.training.image_data import ImageData
 from harness.training.networks import Output
-from plugins.baselines.distillation.attention_transfer import AttentionTransfer, attention_loss, attention_map
-from plugins.baselines.distillation.cross_entropy import CrossEntropy
-from plugins.baselines.distillation.dist import DIST, correlations, relation_losses
-from plugins.baselines.distillation.dkd import DKD, decoupled_divergence
-from plugins.baselines.distillation.fitnet import FitNet, hint_regressor
-from plugins.baselines.distillation.kd import KD, softened_divergence
-from plugins.baselines.distillation.label_smoothing import LabelSmoothing
-from plugins.baselines.distillation.maps import same_size, stage_pairs
-from plugins.baselines.distillation.pkt import PKT, similarity_divergence
-from plugins.baselines.distillation.rkd import RKD, angle_loss, distance_loss
-from plugins.baselines.distillation.similarity_preserving import SimilarityPreserving, similarity_loss
-from plugins.baselines.distillation.vid import VID, StageRegressor, negative_log_density
+from plugins.tasks.distillation.baselines.attention_transfer import AttentionTransfer, attention_loss, attention_map
+from plugins.tasks.distillation.baselines.cross_entropy import CrossEntropy
+from plugins.tasks.distillation.baselines.dist import DIST, correlations, relation_losses
+from plugins.tasks.distillation.baselines.dkd import DKD, decoupled_divergence
+from plugins.tasks.distillation.baselines.fitnet import FitNet, hint_regressor
+from plugins.tasks.distillation.baselines.kd import KD, softened_divergence
+from plugins.tasks.distillation.baselines.label_smoothing import LabelSmoothing
+from plugins.tasks.distillation.baselines.maps import same_size, stage_pairs
+from plugins.tasks.distillation.baselines.pkt import PKT, similarity_divergence
+from plugins.tasks.distillation.baselines.rkd import RKD, angle_loss, distance_loss
+from plugins.tasks.distillation.baselines.similarity_preserving import SimilarityPreserving, similarity_loss
+from plugins.tasks.distillation.baselines.vid import VID, StageRegressor, negative_log_density
+from plugins.tasks.distillation.protocol import DistillationProtocol
 
 VECTORS = json.loads((Path(__file__).parents[1] / "vectors" / "pld.json").read_text(encoding="utf-8"))
 CASES = {case["name"]: case for case in VECTORS["cases"]}
@@ -417,7 +417,7 @@ def test_a_method_at_its_limit_trains_as_cross_entropy_does(method, digits, teac
 
 @pytest.mark.parametrize("method", [FitNet(hint=1), VID()], ids=lambda method: type(method).__name__)
 def test_what_is_trained_beside_the_student_learns_and_is_thrown_away(method, digits, teacher, monkeypatch):
-    import harness.tasks.distillation as task
+    import plugins.tasks.distillation.protocol as task
 
     seen = []
 

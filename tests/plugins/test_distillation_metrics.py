@@ -11,12 +11,12 @@ from sklearn.metrics import log_loss
 
 from harness import TrialDiverged
 from harness.specs import load_entry
-from harness.tasks.distillation import Outcome
 from harness.training.calibration import expected_calibration_error
 from harness.training.classifier import LabelledSet
 from harness.training.image_data import ImageData
-from plugins.metrics import distillation
-from plugins.metrics.distillation import metrics
+from plugins.tasks import distillation
+from plugins.tasks.distillation import metrics
+from plugins.tasks.distillation.protocol import Outcome
 
 SPECS = list(distillation.bench_metrics())
 

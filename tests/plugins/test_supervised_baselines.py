@@ -13,17 +13,17 @@ from torch.nn.functional import cross_entropy, one_hot
 from harness import Budget, Run, TrialDiverged
 from harness.registry import load_registry
 from harness.specs import load_entry
-from harness.tasks.supervised import SupervisedProtocol
 from harness.training.classifier import LabelledSet
 from harness.training.fitting import Batch
 from harness.training.image_data import ImageData
 from harness.training.networks import Output, cnn, mlp
 from harness.training.parameter_groups import parameter_groups
-from plugins.baselines.supervised.adam import Adam, AdamW
-from plugins.baselines.supervised.dropout import Dropout
-from plugins.baselines.supervised.label_smoothing import LabelSmoothing
-from plugins.baselines.supervised.sgd import SGD
-from plugins.baselines.supervised.weight_normalisation import WeightNormalisation, normalise_weights
+from plugins.tasks.supervised.baselines.adam import Adam, AdamW
+from plugins.tasks.supervised.baselines.dropout import Dropout
+from plugins.tasks.supervised.baselines.label_smoothing import LabelSmoothing
+from plugins.tasks.supervised.baselines.sgd import SGD
+from plugins.tasks.supervised.baselines.weight_normalisation import WeightNormalisation, normalise_weights
+from plugins.tasks.supervised.protocol import SupervisedProtocol
 
 SPECS = {spec.name: spec for spec in load_registry().methods if spec.task == "supervised"}
 

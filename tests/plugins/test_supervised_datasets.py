@@ -9,9 +9,9 @@ from PIL import Image
 
 from harness import Budget, DataError, Run
 from harness.parameters import ParameterError, resolve
-from plugins.datasets import supervised
-from plugins.datasets.supervised.folder import ImageFolder, read_picture
-from plugins.datasets.supervised.pictures import Cifar10, Cifar100, Digits, FashionMnist, Mnist
+from plugins.tasks import supervised
+from plugins.tasks.supervised.datasets.folder import ImageFolder, read_picture
+from plugins.tasks.supervised.datasets.pictures import Cifar10, Cifar100, Digits, FashionMnist, Mnist
 
 SPECS = {spec.name: spec for spec in supervised.bench_datasets()}
 

@@ -13,15 +13,15 @@ from sklearn.metrics import accuracy_score, log_loss
 
 from harness import Budget, Run, TrialDiverged
 from harness.specs import load_entry
-from harness.tasks.supervised import Outcome, SupervisedProtocol
 from harness.training.calibration import expected_calibration_error
 from harness.training.classifier import LabelledSet
 from harness.training.fitting import build_network
 from harness.training.image_data import ImageData
 from harness.training.weight_watch import hidden_weights
-from plugins.baselines.supervised.sgd import SGD
-from plugins.metrics import supervised
-from plugins.metrics.supervised import metrics
+from plugins.tasks import supervised
+from plugins.tasks.supervised import metrics
+from plugins.tasks.supervised.baselines.sgd import SGD
+from plugins.tasks.supervised.protocol import Outcome, SupervisedProtocol
 
 SPECS = list(supervised.bench_metrics())
 OF_WEIGHTS = ["weight_norm_growth", "effective_step_first", "effective_step_middle", "near_zero_share", "kurtosis", "max_over_std"]

@@ -15,14 +15,14 @@ from torch import nn
 from torch.nn.functional import cross_entropy
 
 from harness import Budget, Run
-from harness.tasks.supervised import SupervisedProtocol
 from harness.training.classifier import LabelledSet
 from harness.training.image_data import ImageData
 from harness.training.networks import mlp
-from plugins.baselines.supervised.dropout import Dropout
-from plugins.baselines.supervised.label_smoothing import LabelSmoothing
-from plugins.baselines.supervised.sgd import SGD
-from plugins.baselines.supervised.weight_normalisation import WeightNormalisation, normalise_weights
+from plugins.tasks.supervised.baselines.dropout import Dropout
+from plugins.tasks.supervised.baselines.label_smoothing import LabelSmoothing
+from plugins.tasks.supervised.baselines.sgd import SGD
+from plugins.tasks.supervised.baselines.weight_normalisation import WeightNormalisation, normalise_weights
+from plugins.tasks.supervised.protocol import SupervisedProtocol
 from plugins.weight_compander.compander import bound, compand_layers, companded_layers, expand, fold, psi
 from plugins.weight_compander.method import WeightCompander
 
