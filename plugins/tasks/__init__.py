@@ -7,16 +7,6 @@ from harness import Task, hookimpl
 def bench_tasks():
     """Give one spec a task."""
     yield Task(
-        name="semi_supervised",
-        entry="harness.tasks.semi_supervised:SemiSupervisedProtocol",
-        summary="Train a classifier on few labelled and many unlabelled samples; the network of averaged weights is judged on a test set",
-        verbs=("fit",),
-        metrics=("accuracy", "accuracy_raw", "mask_ratio", "utilisation", "pseudo_label_precision", "guess_accuracy"),
-        budget=("steps",),
-        example="digits",
-        template="harness.tasks:templates/semi_supervised.py.jinja",
-    )
-    yield Task(
         name="rlvr",
         entry="harness.tasks.rlvr:RlvrProtocol",
         summary="Improve a policy by what a verifier says of its responses; judged on test prompts, and by what it forgets",

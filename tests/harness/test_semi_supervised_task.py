@@ -13,9 +13,9 @@ from semi_supervised_samples import N_CLASSES, blobs
 from harness import Budget, Run
 from harness.parameters import build
 from harness.registry import load_registry
-from harness.tasks.semi_supervised import SemiSupervised, SemiSupervisedDataset, SemiSupervisedProtocol
 from harness.training.classifier import LabelledSet
-from harness.training.steps import Guesses, SemiSupervisedFit, Training
+from plugins.tasks.semi_supervised.protocol import SemiSupervised, SemiSupervisedDataset, SemiSupervisedProtocol
+from plugins.tasks.semi_supervised.steps import Guesses, SemiSupervisedFit, Training
 
 METHODS = [spec for spec in load_registry().methods if spec.task == "semi_supervised"]
 SMALL = {"model": "mlp", "widths": (8,), "batch_size": 4, "unlabelled_ratio": 2}
@@ -74,7 +74,7 @@ def test_every_method_sees_the_same_batches_and_gives_logits_for_the_test_set(sp
     protocol = SemiSupervisedProtocol(**SMALL)
 
     outcome = protocol.confront(build(spec.entry, {}), blobs(), run, spec.privileges)
-    protocol.confront(build("plugins.baselines.semi_supervised.supervised_only:SupervisedOnly", {}), blobs(), reference, ())
+    protocol.confront(build("plugins.tasks.semi_supervised.baselines.supervised_only:SupervisedOnly", {}), blobs(), reference, ())
 
     assert outcome.average.shape == outcome.last.shape == (80, N_CLASSES)
     assert np.isfinite(outcome.average).all()

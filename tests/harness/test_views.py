@@ -7,8 +7,8 @@ import pytest
 import torch
 from PIL import Image, ImageEnhance, ImageOps
 
-from harness.training import rand_augment as ra
-from harness.training.views import Deformation, DigitViews, PictureViews, WordViews, crop_reflected, deform, drop_features
+from plugins.tasks.semi_supervised import rand_augment as ra
+from plugins.tasks.semi_supervised.views import Deformation, DigitViews, PictureViews, WordViews, crop_reflected, deform, drop_features
 
 LEVELS = [level / 10 for level in range(1, 10)]
 

@@ -14,15 +14,16 @@ from semi_supervised_samples import blobs
 from torch import nn
 
 from harness import Budget, Run
-from harness.tasks.semi_supervised import SemiSupervisedProtocol
 from harness.training.schedules import build_schedule
-from harness.training.steps import Guesses, SemiSupervisedFit, ramp
-from plugins.baselines.semi_supervised.alignment import NoAlignment, QueueAlignment, RunningMeanAlignment, aligned, build_alignment
-from plugins.baselines.semi_supervised.fixmatch import FixMatch, FixMatchDA, masked_cross_entropy
-from plugins.baselines.semi_supervised.flexmatch import FlexMatch, LearningStatus, class_thresholds, learning_status
-from plugins.baselines.semi_supervised.mean_teacher import MeanTeacher, consistency_loss
-from plugins.baselines.semi_supervised.pseudo_label import PseudoLabel, pseudo_label_loss
-from plugins.baselines.semi_supervised.supervised_only import SupervisedOnly
+from plugins.tasks.semi_supervised.alignment import NoAlignment, QueueAlignment, RunningMeanAlignment, aligned, build_alignment
+from plugins.tasks.semi_supervised.baselines.fixmatch import FixMatch, FixMatchDA
+from plugins.tasks.semi_supervised.baselines.flexmatch import FlexMatch, LearningStatus, class_thresholds, learning_status
+from plugins.tasks.semi_supervised.baselines.mean_teacher import MeanTeacher, consistency_loss
+from plugins.tasks.semi_supervised.baselines.pseudo_label import PseudoLabel, pseudo_label_loss
+from plugins.tasks.semi_supervised.baselines.supervised_only import SupervisedOnly
+from plugins.tasks.semi_supervised.losses import masked_cross_entropy
+from plugins.tasks.semi_supervised.protocol import SemiSupervisedProtocol
+from plugins.tasks.semi_supervised.steps import Guesses, SemiSupervisedFit, ramp
 
 VECTORS = json.loads((Path(__file__).parents[1] / "vectors" / "baselines_semi_supervised.json").read_text(encoding="utf-8"))
 CASES = {case["name"]: case for case in VECTORS["cases"]}

@@ -12,15 +12,15 @@ from scipy.io import savemat
 
 from harness import Budget, DataError, Run
 from harness.data import fetch
-from harness.training.views import DigitViews, PictureViews, WordViews
 from plugins.data.images.cifar10 import CIFAR10
 from plugins.data.images.fashion_mnist import FASHION_MNIST
 from plugins.data.text.wiki_topics import WIKI_TOPICS
-from plugins.datasets.semi_supervised.digits import DigitPairs, Digits
-from plugins.datasets.semi_supervised.labels import draw_labelled
-from plugins.datasets.semi_supervised.pictures import Cifar10, FashionMnist
-from plugins.datasets.semi_supervised.supplied import Cifar100, Stl10, Svhn
-from plugins.datasets.semi_supervised.texts import WikiTopics
+from plugins.tasks.semi_supervised.datasets.digits import DigitPairs, Digits
+from plugins.tasks.semi_supervised.datasets.labels import draw_labelled
+from plugins.tasks.semi_supervised.datasets.pictures import Cifar10, FashionMnist
+from plugins.tasks.semi_supervised.datasets.supplied import Cifar100, Stl10, Svhn
+from plugins.tasks.semi_supervised.datasets.texts import WikiTopics
+from plugins.tasks.semi_supervised.views import DigitViews, PictureViews, WordViews
 
 
 def load(dataset, seed=0):

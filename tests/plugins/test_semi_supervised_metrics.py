@@ -11,9 +11,9 @@ from semi_supervised_samples import blobs
 from sklearn.metrics import log_loss
 
 from harness import TrialDiverged
-from harness.tasks.semi_supervised import Outcome
 from harness.training.classifier import LabelledSet
-from plugins.metrics.semi_supervised import metrics
+from plugins.tasks.semi_supervised import metrics
+from plugins.tasks.semi_supervised.protocol import Outcome
 
 
 @pytest.fixture

@@ -16,9 +16,6 @@ from semi_supervised_samples import blobs
 from torch.nn.functional import cross_entropy, softplus
 
 from harness import Budget, Run
-from harness.tasks.semi_supervised import SemiSupervisedProtocol
-from plugins.baselines.semi_supervised.alignment import NoAlignment, QueueAlignment, RunningMeanAlignment
-from plugins.baselines.semi_supervised.fixmatch import FixMatch, FixMatchDA, masked_cross_entropy
 from plugins.shrinkmatch.method import (
     ShrinkMatch,
     build_auxiliary_head,
@@ -28,6 +25,10 @@ from plugins.shrinkmatch.method import (
     shrink_space,
     shrunk_cross_entropy,
 )
+from plugins.tasks.semi_supervised.alignment import NoAlignment, QueueAlignment, RunningMeanAlignment
+from plugins.tasks.semi_supervised.baselines.fixmatch import FixMatch, FixMatchDA
+from plugins.tasks.semi_supervised.losses import masked_cross_entropy
+from plugins.tasks.semi_supervised.protocol import SemiSupervisedProtocol
 
 VECTORS = json.loads((Path(__file__).parents[1] / "vectors" / "shrinkmatch.json").read_text(encoding="utf-8"))
 CASES = {case["name"]: case for case in VECTORS["cases"]}

@@ -10,9 +10,9 @@ import torch
 from annotated_types import Ge
 
 from harness import Run
-from harness.tasks.semi_supervised import SemiSupervisedDataset
 from harness.training.classifier import LabelledSet
-from harness.training.views import Views
+from plugins.tasks.semi_supervised.protocol import SemiSupervisedDataset
+from plugins.tasks.semi_supervised.views import Views
 
 __all__ = ["LabelSettings", "Part", "Size", "draw_labelled", "semi_supervised_dataset"]
 

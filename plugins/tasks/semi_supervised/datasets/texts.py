@@ -6,11 +6,11 @@ from dataclasses import dataclass
 
 from harness import Run
 from harness.data import load
-from harness.tasks.semi_supervised import SemiSupervisedDataset
 from harness.training.parts import check_sizes, random_split, tfidf_parts
-from harness.training.views import WordViews
 from plugins.data.text.wiki_topics import WIKI_TOPICS
-from plugins.datasets.semi_supervised.labels import LabelSettings, Part, Size, semi_supervised_dataset
+from plugins.tasks.semi_supervised.datasets.labels import LabelSettings, Part, Size, semi_supervised_dataset
+from plugins.tasks.semi_supervised.protocol import SemiSupervisedDataset
+from plugins.tasks.semi_supervised.views import WordViews
 
 __all__ = ["WikiTopics"]
 

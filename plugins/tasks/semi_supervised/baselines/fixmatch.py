@@ -7,30 +7,22 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import torch
 from annotated_types import Ge, Gt, Le
-from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from harness import Search
-from harness.training.steps import Guesses, SemiSupervisedFit, Training
-from plugins.baselines.semi_supervised.alignment import Alignment, NoAlignment, build_alignment
+from plugins.tasks.semi_supervised.alignment import Alignment, NoAlignment, build_alignment
+from plugins.tasks.semi_supervised.losses import masked_cross_entropy
+from plugins.tasks.semi_supervised.steps import Guesses, SemiSupervisedFit, Training
 
 if TYPE_CHECKING:
     from harness import Run
-    from harness.tasks.semi_supervised import SemiSupervised
+    from plugins.tasks.semi_supervised.protocol import SemiSupervised
 
-__all__ = ["FixMatch", "FixMatchDA", "fit_fixmatch", "masked_cross_entropy"]
-
-
-def masked_cross_entropy(logits: Tensor, target: Tensor, mask: Tensor) -> Tensor:
-    """
-    Return the mean over ALL samples of the cross entropy of those in the mask; the others count as 0.
-
-    Args:
-        logits: ``(B, C)``, of the strong views.
-        target: ``(B,)``, classes, or ``(B, C)``, probabilities.
-        mask: ``(B,)`` bool.
-    """
-    return (mask.to(logits.dtype) * cross_entropy(logits, target, reduction="none")).mean()
+__all__ = [
+    "FixMatch",
+    "FixMatchDA",
+    "fit_fixmatch",
+]
 
 
 @dataclass

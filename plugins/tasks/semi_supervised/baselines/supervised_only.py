@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 
 from torch.nn.functional import cross_entropy
 
-from harness.training.steps import SemiSupervisedFit, Training
+from plugins.tasks.semi_supervised.steps import SemiSupervisedFit, Training
 
 if TYPE_CHECKING:
     from harness import Run
-    from harness.tasks.semi_supervised import SemiSupervised
+    from plugins.tasks.semi_supervised.protocol import SemiSupervised
 
 __all__ = ["SupervisedOnly"]
 

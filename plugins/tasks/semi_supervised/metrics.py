@@ -11,7 +11,7 @@ from scipy.special import log_softmax
 from sklearn.metrics import accuracy_score, f1_score
 
 from harness import TrialDiverged
-from harness.tasks.semi_supervised import Outcome, SemiSupervisedDataset
+from plugins.tasks.semi_supervised.protocol import Outcome, SemiSupervisedDataset
 
 __all__ = [
     "accuracy",

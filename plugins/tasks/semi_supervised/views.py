@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn.functional import affine_grid, grid_sample
 
 from harness.training.augmentation import CROP_SHARE, flip, shift
-from harness.training.rand_augment import GREY, cut_out, rand_augment
+from plugins.tasks.semi_supervised.rand_augment import GREY, cut_out, rand_augment
 
 __all__ = ["Deformation", "DigitViews", "PictureViews", "Views", "WordViews", "crop_reflected", "deform", "drop_features"]
 

@@ -8,11 +8,11 @@ import numpy as np
 
 from harness import Run
 from harness.data import load
-from harness.tasks.semi_supervised import SemiSupervisedDataset
-from harness.training.views import DigitViews
 from plugins.data.images.digit_pairs import N_PAIR_CLASSES, digit_pairs
 from plugins.data.images.digits import DIGITS
-from plugins.datasets.semi_supervised.labels import LabelSettings, Part, Size, semi_supervised_dataset
+from plugins.tasks.semi_supervised.datasets.labels import LabelSettings, Part, Size, semi_supervised_dataset
+from plugins.tasks.semi_supervised.protocol import SemiSupervisedDataset
+from plugins.tasks.semi_supervised.views import DigitViews
 
 __all__ = ["DigitPairs", "Digits"]
 

@@ -28,7 +28,7 @@ from harness.training.fitting import predict_logits
 from harness.training.image_recipe import ImageRecipe
 from harness.training.networks import Network, Output
 from harness.training.parameter_groups import parameter_groups
-from harness.training.views import Views
+from plugins.tasks.semi_supervised.views import Views
 
 if TYPE_CHECKING:
     from harness.context import Run

@@ -16,10 +16,10 @@ import torch
 
 from harness import DataError, Run
 from harness.data import cache_home
-from harness.tasks.semi_supervised import SemiSupervisedDataset
 from plugins.data.images.cifar100 import load_cifar100
-from plugins.datasets.semi_supervised.labels import Part, Size
-from plugins.datasets.semi_supervised.pictures import CanonicalPictures, scaled
+from plugins.tasks.semi_supervised.datasets.labels import Part, Size
+from plugins.tasks.semi_supervised.datasets.pictures import CanonicalPictures, scaled
+from plugins.tasks.semi_supervised.protocol import SemiSupervisedDataset
 
 __all__ = ["Cifar100", "Stl10", "Svhn"]
 

@@ -11,11 +11,11 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from harness import Search
-from harness.training.steps import Guesses, SemiSupervisedFit, Training, frozen_statistics, ramp
+from plugins.tasks.semi_supervised.steps import Guesses, SemiSupervisedFit, Training, frozen_statistics, ramp
 
 if TYPE_CHECKING:
     from harness import Run
-    from harness.tasks.semi_supervised import SemiSupervised
+    from plugins.tasks.semi_supervised.protocol import SemiSupervised
 
 __all__ = ["PseudoLabel", "pseudo_label_loss"]
 

@@ -22,8 +22,8 @@ from harness.training.fitting import predict_logits
 from harness.training.image_recipe import ImageRecipe
 from harness.training.networks import Activation
 from harness.training.schedules import Schedule
-from harness.training.steps import Guesses, SemiSupervisedFit
-from harness.training.views import Views
+from plugins.tasks.semi_supervised.steps import Guesses, SemiSupervisedFit
+from plugins.tasks.semi_supervised.views import Views
 
 if TYPE_CHECKING:
     from harness.context import Run
@@ -88,7 +88,7 @@ class SemiSupervisedMethod(Protocol):
     """The verbs of this task."""
 
     def fit(self, data: SemiSupervised, run: Run) -> SemiSupervisedFit:
-        """Train for ``run.budget.steps`` steps (:mod:`harness.training.steps` has the loop) and return both networks."""
+        """Train for ``run.budget.steps`` steps (:mod:`plugins.tasks.semi_supervised.steps` has the loop) and return both networks."""
 
 
 @dataclass(frozen=True)

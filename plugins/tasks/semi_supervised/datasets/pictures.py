@@ -9,12 +9,12 @@ import numpy as np
 
 from harness import RawData, Run
 from harness.data import load
-from harness.tasks.semi_supervised import SemiSupervisedDataset
 from harness.training.sampling import stratified_subset
-from harness.training.views import PictureViews
 from plugins.data.images.cifar10 import CIFAR10
 from plugins.data.images.fashion_mnist import FASHION_MNIST
-from plugins.datasets.semi_supervised.labels import LabelSettings, Part, Size, semi_supervised_dataset
+from plugins.tasks.semi_supervised.datasets.labels import LabelSettings, Part, Size, semi_supervised_dataset
+from plugins.tasks.semi_supervised.protocol import SemiSupervisedDataset
+from plugins.tasks.semi_supervised.views import PictureViews
 
 __all__ = ["CanonicalPictures", "Cifar10", "FashionMnist", "draw_parts"]
 
