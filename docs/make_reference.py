@@ -59,7 +59,7 @@ TOOLKIT = {
     "harness.tasks.rlvr_policy": ("The policy of the task `rlvr`", ""),
     "harness.tasks.rlvr_language_policy": ("A pretrained language model as that policy", ""),
     "harness.tasks.lm_pretraining": ("The containers, the training loop and the protocol of the task `lm_pretraining`", ""),
-    "harness.tasks.lm_finetuning": ("The containers and the protocol of the task `lm_finetuning`", ""),
+    "plugins.tasks.lm_finetuning.protocol": ("The containers and the protocol of the task `lm_finetuning`", ""),
     "harness.training.language_model": ("Small decoders and the losses of tokens", ""),
     "harness.training.small_base": ("Small decoders that are pretrained here", ""),
     "harness.training.lm_fitting": ("Fine-tuning of language models", ""),

@@ -37,30 +37,6 @@ def bench_tasks():
         template="harness.tasks:templates/rlvr.py.jinja",
     )
     yield Task(
-        name="lm_finetuning",
-        entry="harness.tasks.lm_finetuning:FinetuningProtocol",
-        summary="Fine-tune a language model on prompts and responses; judged on test prompts, and by what it forgets",
-        verbs=("fit",),
-        metrics=(
-            "target_accuracy",
-            "target_gain",
-            "response_loss",
-            "forgetting",
-            "general_loss",
-            "train_loss",
-            "train_loss_early",
-            "trainable_parameters",
-            "optimizer_state_mb",
-            "lm_accuracy",
-            "lm_retention",
-        ),
-        budget=("steps",),
-        example="copy_digits",
-        artifact="the base and what it says before fine-tuning",
-        artifact_parameters=("window", "general_windows", "max_length", "lm_tasks", "lm_limit"),
-        template="harness.tasks:templates/lm_finetuning.py.jinja",
-    )
-    yield Task(
         name="lm_pretraining",
         entry="harness.tasks.lm_pretraining:LmPretrainingProtocol",
         summary="Train a language model, or a linear one, from nothing on samples of several domains; judged by its plain loss on held-out samples",

@@ -14,17 +14,6 @@ from torch.nn.functional import cross_entropy, log_softmax
 
 from harness import Artifact, TrialDiverged
 from harness.records import Limits, Part, Trial
-from harness.tasks import lm_finetuning
-from harness.tasks.lm_finetuning import (
-    Examples,
-    FineTuned,
-    FinetuningProtocol,
-    Outcome,
-    fine_tune,
-    greedy_responses,
-    load_tokenizer,
-    score_choices,
-)
 from harness.training.language_model import IGNORED
 from harness.training.lm_fitting import (
     FinetuningRecipe,
@@ -38,7 +27,18 @@ from harness.training.lm_fitting import (
 )
 from harness.training.small_base import SmallBase
 from harness.trial import execute
-from plugins.datasets.lm_finetuning.copy_digits import BYTES, CopyDigits
+from plugins.tasks.lm_finetuning import protocol as lm_finetuning
+from plugins.tasks.lm_finetuning.datasets.copy_digits import BYTES, CopyDigits
+from plugins.tasks.lm_finetuning.protocol import (
+    Examples,
+    FineTuned,
+    FinetuningProtocol,
+    Outcome,
+    fine_tune,
+    greedy_responses,
+    load_tokenizer,
+    score_choices,
+)
 
 TINY = SmallBase(width=16, layers=1, heads=2, inner_width=16, steps=3, batch_size=4)
 
@@ -493,7 +493,7 @@ class Hungry:
 def test_a_method_that_takes_too_much_memory_ends_as_such():
     trial = Trial(
         task=Part("lm_finetuning", f"{__name__}:LentBase", {}, "", "", ()),
-        dataset=Part("copy_digits", "plugins.datasets.lm_finetuning.copy_digits:CopyDigits", {}, "", "", ()),
+        dataset=Part("copy_digits", "plugins.tasks.lm_finetuning.datasets.copy_digits:CopyDigits", {}, "", "", ()),
         method=Part("hungry", f"{__name__}:Hungry", {}, "", "", ()),
         budget={"steps": 1},
         seed=0,

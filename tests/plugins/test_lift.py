@@ -15,11 +15,11 @@ from lm_finetuning_samples import run_of, small_view
 
 from harness.training.lm_fitting import adapted_layers, state_bytes
 from plugins.lift.method import LIFT
-from plugins.lift.optimizer import SelectedAdam
-from plugins.lift.selection import (
+from plugins.lift.score import low_rank_magnitude
+from plugins.tasks.lm_finetuning.selected_adam import SelectedAdam
+from plugins.tasks.lm_finetuning.selection import (
     gradient_magnitude,
     largest_entries,
-    low_rank_magnitude,
     mask_of,
     movement,
     random_scores,

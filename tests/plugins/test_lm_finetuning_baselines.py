@@ -15,12 +15,22 @@ from harness.specs import load_entry
 from harness.training.language_model import logits_at
 from harness.training.lm_fitting import adapted_layers
 from plugins import bone, lift
-from plugins.baselines import lm_finetuning as baselines
-from plugins.baselines.lm_finetuning import adapters
-from plugins.baselines.lm_finetuning.adapters import DoRA, LoRA, LoRAPlus, OLoRA, PiSSA, RsLoRA, add_adapters, merge_adapters, plus_groups
-from plugins.baselines.lm_finetuning.full import Full
-from plugins.baselines.lm_finetuning.selections import SparseGradient, SparseMagnitude, SparseMovement, SparseRandom
-from plugins.lift.selection import largest_entries, mask_of, selected_count
+from plugins.tasks import lm_finetuning as baselines
+from plugins.tasks.lm_finetuning.baselines import adapters
+from plugins.tasks.lm_finetuning.baselines.adapters import (
+    DoRA,
+    LoRA,
+    LoRAPlus,
+    OLoRA,
+    PiSSA,
+    RsLoRA,
+    add_adapters,
+    merge_adapters,
+    plus_groups,
+)
+from plugins.tasks.lm_finetuning.baselines.full import Full
+from plugins.tasks.lm_finetuning.baselines.selections import SparseGradient, SparseMagnitude, SparseMovement, SparseRandom
+from plugins.tasks.lm_finetuning.selection import largest_entries, mask_of, selected_count
 
 SPECS = [*baselines.bench_methods(), *bone.bench_methods(), *lift.bench_methods()]
 FAMILY = [LoRA, RsLoRA, LoRAPlus, PiSSA, DoRA, OLoRA]

@@ -11,11 +11,11 @@ from harness.training.language_model import pack_windows, window_losses
 from harness.training.lm_fitting import encode
 from plugins.data.text.artifacts import DOMAINS
 from plugins.data.text.domains import load_domains
-from plugins.datasets.lm_finetuning import bench_datasets
 from plugins.lm_tasks.data import part_of_exercise
 from plugins.models.domains_llama import DOMAINS_LLAMA
 from plugins.models.domains_llama.model import DomainsLlama
 from plugins.models.smollm2 import SMOLLM2
+from plugins.tasks.lm_finetuning import bench_datasets
 
 SPECS = {spec.name: spec for spec in bench_datasets() if spec.name != "copy_digits"}
 SMALL = [name for name in SPECS if not name.endswith("_smollm2")]

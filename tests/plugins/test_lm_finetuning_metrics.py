@@ -10,9 +10,9 @@ import pytest
 from lm_finetuning_samples import small_data
 
 from harness.specs import load_entry
-from harness.tasks.lm_finetuning import Examples, Outcome
-from plugins.metrics import lm_finetuning
-from plugins.metrics.lm_finetuning import metrics
+from plugins.tasks import lm_finetuning
+from plugins.tasks.lm_finetuning import metrics
+from plugins.tasks.lm_finetuning.protocol import Examples, Outcome
 
 SPECS = list(lm_finetuning.bench_metrics())
 

@@ -11,8 +11,8 @@ import numpy as np
 from annotated_types import Ge, Le
 
 from harness import Run
-from harness.tasks.lm_finetuning import Examples, FinetuningData
 from harness.training.small_base import SmallBase
+from plugins.tasks.lm_finetuning.protocol import Examples, FinetuningData
 
 __all__ = ["BYTES", "CopyDigits"]
 

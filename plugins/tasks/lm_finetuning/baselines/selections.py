@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Annotated
 from annotated_types import Ge, Gt
 
 from harness import Search
-from plugins.lift.method import fit_selected
-from plugins.lift.selection import gradient_magnitude, movement, random_scores, weight_magnitude
+from plugins.tasks.lm_finetuning.selected_adam import fit_selected
+from plugins.tasks.lm_finetuning.selection import gradient_magnitude, movement, random_scores, weight_magnitude
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from harness import Run
-    from harness.tasks.lm_finetuning import FineTuned, FinetuningView
+    from plugins.tasks.lm_finetuning.protocol import FineTuned, FinetuningView
 
 __all__ = ["SparseGradient", "SparseMagnitude", "SparseMovement", "SparseRandom"]
 

@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
-from plugins.lift.selection import largest_entries, selected_count
+from harness.training.lm_fitting import adapted_layers
+from plugins.tasks.lm_finetuning.protocol import fine_tune
+from plugins.tasks.lm_finetuning.selection import largest_entries, selected_count
 
-__all__ = ["ScoreOfGradient", "ScoreOfWeight", "SelectedAdam", "adam_step"]
+if TYPE_CHECKING:
+    from harness import Run
+    from plugins.tasks.lm_finetuning.protocol import FineTuned, FinetuningView
+
+__all__ = ["ScoreOfGradient", "ScoreOfWeight", "SelectedAdam", "adam_step", "fit_selected"]
 
 ScoreOfWeight = Callable[[Tensor], Tensor]
 ScoreOfGradient = Callable[[Tensor, Tensor], Tensor]
@@ -52,7 +58,7 @@ class SelectedAdam(Optimizer):
 
     Args:
         weights: Matrices.
-        selected_rank: R, see :func:`plugins.lift.selection.selected_count`.
+        selected_rank: R, see :func:`plugins.tasks.lm_finetuning.selection.selected_count`.
         score: Maps a weight, or with ``of_gradients`` a weight and its gradient, to the scores of the entries.
         lr: Learning rate.
         betas: Of the moments.
@@ -180,3 +186,35 @@ class SelectedAdam(Optimizer):
         chosen = parameter.grad.flatten()[state["indices"]]
         state["gathered"] = chosen if "gathered" not in state else state["gathered"].add_(chosen)
         parameter.grad = None
+
+
+def fit_selected(
+    data: FinetuningView,
+    run: Run,
+    selected_rank: int,
+    score: ScoreOfWeight | ScoreOfGradient,
+    learning_rate: float,
+    betas: tuple[float, float] = (0.9, 0.95),
+    eps: float = 1e-6,
+    interval: int | None = None,
+    of_gradients: bool = False,
+    accumulate: bool = False,
+    largest: bool = True,
+) -> FineTuned:
+    """Train selected entries of all layers that adapt; see :class:`plugins.tasks.lm_finetuning.selected_adam.SelectedAdam` for what the arguments mean."""
+    weights = [layer.weight.requires_grad_() for layer in adapted_layers(data.base).values()]
+    optimizer = SelectedAdam(
+        weights,
+        selected_rank,
+        score,
+        learning_rate,
+        betas,
+        eps,
+        interval,
+        of_gradients=of_gradients,
+        accumulate=accumulate,
+        largest=largest,
+    )
+    optimizer.gather_early()
+
+    return fine_tune(data.base, optimizer, data, run, optimizer.count_selected())

@@ -13,14 +13,14 @@ import torch
 from annotated_types import Ge, Gt
 
 from harness import Search
-from harness.tasks.lm_finetuning import fine_tune
 from harness.training.lm_fitting import adapted_layers, replace_layer
+from plugins.tasks.lm_finetuning.protocol import fine_tune
 
 if TYPE_CHECKING:
     from torch import nn
 
     from harness import Run
-    from harness.tasks.lm_finetuning import FineTuned, FinetuningView
+    from plugins.tasks.lm_finetuning.protocol import FineTuned, FinetuningView
 
 __all__ = ["DoRA", "LoRA", "LoRAPlus", "OLoRA", "PiSSA", "RsLoRA", "add_adapters", "merge_adapters", "plus_groups"]
 

@@ -18,7 +18,6 @@ from annotated_types import Ge, Le
 from harness import Artifact
 from harness.artifacts import obtain
 from harness.data import unpack_texts
-from harness.tasks.lm_finetuning import Examples, FinetuningData
 from plugins.data.text.artifacts import DOMAINS, DOMAINS_BPE
 from plugins.data.text.domains import DomainPart, load_domains
 from plugins.lm_tasks.data import (
@@ -33,6 +32,7 @@ from plugins.lm_tasks.data import (
 )
 from plugins.models.domains_llama import DOMAINS_LLAMA
 from plugins.models.smollm2 import SMOLLM2
+from plugins.tasks.lm_finetuning.protocol import Examples, FinetuningData
 
 if TYPE_CHECKING:
     from harness import Run

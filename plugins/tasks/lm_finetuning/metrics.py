@@ -9,8 +9,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.tasks.lm_finetuning import FinetuningData, Outcome
 from harness.training.lm_scores import DocumentScores, mean_accuracy
+from plugins.tasks.lm_finetuning.protocol import FinetuningData, Outcome
 
 __all__ = [
     "forgetting",
