@@ -72,7 +72,7 @@ def main(times: int) -> None:
     rows = []
     for raw, module, spec in (
         (CIFAR10, "plugins.data.images.cifar10", "CIFAR10"),
-        (FASHION_MNIST, "plugins.datasets.raw", "FASHION_MNIST"),
+        (FASHION_MNIST, "plugins.data.images.fashion_mnist", "FASHION_MNIST"),
     ):
         fetch(raw)
         arrays = {name: np.array(values) for name, values in load(raw).items()}

@@ -12,8 +12,12 @@ import torch
 from harness import Budget, Run, TrialDiverged
 from harness.registry import load_registry
 from harness.specs import load_entry
-from harness.tasks import lm_pretraining as task
-from harness.tasks.lm_pretraining import (
+from harness.training.language_model import DecoderSettings, window_losses
+from harness.training.lm_scores import DocumentScores
+from plugins.tasks.lm_pretraining import protocol as task
+from plugins.tasks.lm_pretraining.datasets.domains import DecoderWorkload
+from plugins.tasks.lm_pretraining.datasets.linear_regression import ReweightedLinearRegression
+from plugins.tasks.lm_pretraining.protocol import (
     HeldOut,
     LmPretrainingProtocol,
     PretrainingData,
@@ -26,10 +30,6 @@ from harness.tasks.lm_pretraining import (
     token_mean,
     train_steps,
 )
-from harness.training.language_model import DecoderSettings, window_losses
-from harness.training.lm_scores import DocumentScores
-from plugins.datasets.lm_pretraining.domains import DecoderWorkload
-from plugins.datasets.lm_pretraining.linear_regression import ReweightedLinearRegression
 
 SPECS = {spec.name: spec for spec in load_registry().methods if spec.task == "lm_pretraining"}
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from harness.tasks.micro_rlvr import (
+from plugins.tasks.rlvr.micro_rlvr import (
     EOS,
     GENERAL_SKILLS,
     LEVELS,

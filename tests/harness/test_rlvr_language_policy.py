@@ -6,9 +6,9 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from harness.tasks.rlvr_language_policy import LanguagePolicy
-from harness.tasks.rlvr_policy import PolicySettings, response_mask
 from harness.training.language_model import DecoderSettings
+from plugins.tasks.rlvr.language_policy import LanguagePolicy
+from plugins.tasks.rlvr.policy import PolicySettings, response_mask
 
 PAD, END = 0, 1
 SETTINGS = PolicySettings(vocabulary=12, prompt_length=6, response_length=5, pad=PAD, end=END, forbidden=(3,))

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from harness.tasks.rlvr_losses import (
+from plugins.tasks.rlvr.losses import (
     adapt_kl_coefficient,
     aggregate,
     clip_cov_loss,

@@ -7,11 +7,11 @@ import pytest
 import torch
 
 from harness import Budget, Run, TrialDiverged
-from harness.tasks import micro_rlvr as micro
-from harness.tasks.rlvr import Learner, RlvrProtocol, pretrain, verified
-from harness.tasks.rlvr_losses import aggregate, group_advantages, unclipped_loss
-from harness.tasks.rlvr_policy import Policy, response_mask
-from plugins.datasets.rlvr.micro import MIXTURES, MicroEnvironment, MicroRlvrSketch
+from plugins.tasks.rlvr import micro_rlvr as micro
+from plugins.tasks.rlvr.datasets.micro import MIXTURES, MicroEnvironment, MicroRlvrSketch
+from plugins.tasks.rlvr.losses import aggregate, group_advantages, unclipped_loss
+from plugins.tasks.rlvr.policy import Policy, response_mask
+from plugins.tasks.rlvr.protocol import Learner, RlvrProtocol, pretrain, verified
 
 SETTINGS = MicroEnvironment.policy_settings
 

@@ -13,11 +13,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harness import Budget, Run
-from harness.tasks.lm_pretraining import Batch, BatchLosses, LmPretrainingProtocol, token_mean
 from harness.training.language_model import IGNORED, SampleLosses, sample_losses
-from plugins.datasets.lm_pretraining.linear_regression import ReweightedLinearRegression
 from plugins.dynamic_loss_reweighting.method import DynamicLossReweighting
 from plugins.dynamic_loss_reweighting.weights import relative_losses, step_weights, strategy_scores, trainer_loss, weighted_loss
+from plugins.tasks.lm_pretraining.datasets.linear_regression import ReweightedLinearRegression
+from plugins.tasks.lm_pretraining.protocol import Batch, BatchLosses, LmPretrainingProtocol, token_mean
 
 VECTORS = json.loads((Path(__file__).parents[1] / "vectors" / "dynamic_loss_reweighting.json").read_text(encoding="utf-8"))
 CASES = {case["name"]: case for case in VECTORS["cases"]}
@@ -237,7 +237,7 @@ def test_a_high_temperature_trains_as_no_weights_do_and_a_low_one_does_not():
 
     class Mean:
         def fit(self, data, run):
-            from harness.tasks.lm_pretraining import pretrain
+            from plugins.tasks.lm_pretraining.protocol import pretrain
 
             return pretrain(data, run, token_mean)
 

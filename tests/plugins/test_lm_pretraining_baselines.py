@@ -13,15 +13,15 @@ import torch
 from harness import Budget, Run
 from harness.registry import load_registry
 from harness.specs import load_entry
-from harness.tasks.lm_pretraining import Batch, BatchLosses, HeldOut, LmPretrainingProtocol, PretrainingData, Recipe
 from harness.training.language_model import DecoderSettings
-from plugins.baselines.lm_pretraining.doremi import DoReMi, domain_excess, proxy_loss, updated_weights
-from plugins.baselines.lm_pretraining.focal import Focal, focal_weights
-from plugins.baselines.lm_pretraining.hardest_half import HardestHalf, hardest_mean
-from plugins.baselines.lm_pretraining.loss_ema_curriculum import LossEmaCurriculum, confidence
-from plugins.baselines.lm_pretraining.uniform import Uniform
-from plugins.datasets.lm_pretraining.domains import DecoderWorkload
-from plugins.datasets.lm_pretraining.linear_regression import ReweightedLinearRegression
+from plugins.tasks.lm_pretraining.baselines.doremi import DoReMi, domain_excess, proxy_loss, updated_weights
+from plugins.tasks.lm_pretraining.baselines.focal import Focal, focal_weights
+from plugins.tasks.lm_pretraining.baselines.hardest_half import HardestHalf, hardest_mean
+from plugins.tasks.lm_pretraining.baselines.loss_ema_curriculum import LossEmaCurriculum, confidence
+from plugins.tasks.lm_pretraining.baselines.uniform import Uniform
+from plugins.tasks.lm_pretraining.datasets.domains import DecoderWorkload
+from plugins.tasks.lm_pretraining.datasets.linear_regression import ReweightedLinearRegression
+from plugins.tasks.lm_pretraining.protocol import Batch, BatchLosses, HeldOut, LmPretrainingProtocol, PretrainingData, Recipe
 
 VECTORS = json.loads((Path(__file__).parents[1] / "vectors" / "data_mixing_agent.json").read_text(encoding="utf-8"))
 DOREMI = {case["name"]: case for case in VECTORS["cases"] if case["name"].startswith("doremi")}
@@ -133,7 +133,7 @@ def test_the_average_starts_at_the_first_batch_and_moves():
     def fake_pretrain(data, run, loss):
         seen.extend(float(loss(batch_losses(torch.full((4, 1), value)))) for value in (2.0, 4.0, 4.0))
 
-    from plugins.baselines.lm_pretraining import loss_ema_curriculum as module
+    from plugins.tasks.lm_pretraining.baselines import loss_ema_curriculum as module
 
     original, module.pretrain = module.pretrain, fake_pretrain
     try:
@@ -206,7 +206,7 @@ def test_doremi_leaves_out_what_the_suite_leaves_out():
 
 
 def test_doremi_logs_its_weights_and_trains_on_their_average(monkeypatch):
-    from plugins.baselines.lm_pretraining import doremi as module
+    from plugins.tasks.lm_pretraining.baselines import doremi as module
 
     used = {}
     original = module.pretrain

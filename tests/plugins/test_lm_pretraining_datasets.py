@@ -10,15 +10,15 @@ import torch
 
 from harness import Budget, Run
 from harness.data import unpack_texts
-from harness.tasks.lm_pretraining import Batch, LmPretrainingProtocol, build_model, pretrain
 from plugins.data.text.domains import PARTS, load_domains, write_domains
 from plugins.data.text.domains_bpe import END_OF_TEXT, train_bpe
-from plugins.datasets.lm_pretraining import domains as domains_module
-from plugins.datasets.lm_pretraining import tokens as tokens_module
-from plugins.datasets.lm_pretraining.domains import Domains, cut_windows, draw_windows
-from plugins.datasets.lm_pretraining.linear_regression import ReweightedLinearRegression
-from plugins.datasets.lm_pretraining.redundant_docs import CONTEXT, PASSAGE, PREDICTIONS, CharacterModel, RedundantDocs, help_texts
-from plugins.datasets.lm_pretraining.tokens import DomainsTokens, load_tokens
+from plugins.tasks.lm_pretraining.datasets import domains as domains_module
+from plugins.tasks.lm_pretraining.datasets import tokens as tokens_module
+from plugins.tasks.lm_pretraining.datasets.domains import Domains, cut_windows, draw_windows
+from plugins.tasks.lm_pretraining.datasets.linear_regression import ReweightedLinearRegression
+from plugins.tasks.lm_pretraining.datasets.redundant_docs import CONTEXT, PASSAGE, PREDICTIONS, CharacterModel, RedundantDocs, help_texts
+from plugins.tasks.lm_pretraining.datasets.tokens import DomainsTokens, load_tokens
+from plugins.tasks.lm_pretraining.protocol import Batch, LmPretrainingProtocol, build_model, pretrain
 
 
 def loaded(dataset, seed=0):

@@ -13,9 +13,9 @@ import torch
 
 from harness import TrialDiverged
 from harness.specs import load_entry
-from harness.tasks.lm_pretraining import HeldOut, Outcome, PretrainingData
-from plugins.metrics import lm_pretraining
-from plugins.metrics.lm_pretraining import metrics
+from plugins.tasks import lm_pretraining
+from plugins.tasks.lm_pretraining import metrics
+from plugins.tasks.lm_pretraining.protocol import HeldOut, Outcome, PretrainingData
 
 SPECS = list(lm_pretraining.bench_metrics())
 

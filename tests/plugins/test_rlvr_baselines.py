@@ -11,17 +11,17 @@ import torch
 from harness import Budget, Run
 from harness.registry import load_registry
 from harness.specs import load_entry
-from harness.tasks import micro_rlvr as micro
-from harness.tasks.rlvr import Learner, RlvrProtocol, Tokens
-from harness.tasks.rlvr_losses import aggregate, group_advantages, masked_mean, unclipped_loss
-from harness.tasks.rlvr_policy import Policy
-from plugins.baselines.rlvr.policy_gradient import DAPO, GRPO, OPO, RLOO, DrGRPO, Reinforce, ReinforcePP
-from plugins.baselines.rlvr.regularised import ClipCov, EntropyBonus, KlCov, KlPenalty, covariance_bounds
-from plugins.baselines.rlvr.supervised import SFT, FixedInterleaving, SFTThenRL, UniformReplay
-from plugins.datasets.rlvr.micro import MicroEnvironment
 from plugins.recap.method import Recap
 from plugins.relift.method import ReLIFT
 from plugins.steer.method import Steer
+from plugins.tasks.rlvr import micro_rlvr as micro
+from plugins.tasks.rlvr.baselines.policy_gradient import DAPO, GRPO, OPO, RLOO, DrGRPO, Reinforce, ReinforcePP
+from plugins.tasks.rlvr.baselines.regularised import ClipCov, EntropyBonus, KlCov, KlPenalty, covariance_bounds
+from plugins.tasks.rlvr.baselines.supervised import SFT, FixedInterleaving, SFTThenRL, UniformReplay
+from plugins.tasks.rlvr.datasets.micro import MicroEnvironment
+from plugins.tasks.rlvr.losses import aggregate, group_advantages, masked_mean, unclipped_loss
+from plugins.tasks.rlvr.policy import Policy
+from plugins.tasks.rlvr.protocol import Learner, RlvrProtocol, Tokens
 
 MARK = 3  # '#'
 SPECS = [spec for spec in load_registry().methods if spec.task == "rlvr"]

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from harness import Budget, Run
-from harness.tasks import micro_rlvr as micro
-from harness.tasks.rlvr import Pretraining
-from plugins.datasets.rlvr.micro import GENERAL_LENGTHS, MIXTURES, TESTED, MicroEnvironment, MicroRlvr, MicroRlvrSketch
+from plugins.tasks.rlvr import micro_rlvr as micro
+from plugins.tasks.rlvr.datasets.micro import GENERAL_LENGTHS, MIXTURES, TESTED, MicroEnvironment, MicroRlvr, MicroRlvrSketch
+from plugins.tasks.rlvr.protocol import Pretraining
 
 NAMES = [name for names in TESTED.values() for name in names]
 

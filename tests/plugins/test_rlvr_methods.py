@@ -10,12 +10,12 @@ import pytest
 import torch
 from scipy.stats import spearmanr
 
-from harness.tasks.rlvr import Tokens
-from harness.tasks.rlvr_losses import aggregate, clipped_loss, group_advantages, masked_mean, unclipped_loss
-from plugins.baselines.rlvr.policy_gradient import clipped_token_mean
 from plugins.recap.method import convergence, instability, objective_weights
 from plugins.relift.method import HardestBuffer, are_hardest
 from plugins.steer.method import Steer, entropy_change, exponential_weights, linear_weights
+from plugins.tasks.rlvr.baselines.policy_gradient import clipped_token_mean
+from plugins.tasks.rlvr.losses import aggregate, clipped_loss, group_advantages, masked_mean, unclipped_loss
+from plugins.tasks.rlvr.protocol import Tokens
 
 VECTORS = Path(__file__).parents[1] / "vectors"
 STEER, RECAP, RELIFT = (

@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 
 from harness.specs import load_entry
-from harness.tasks import micro_rlvr as micro
-from harness.tasks.rlvr import Outcome, RlvrData
-from harness.tasks.rlvr import TestLevel as Level  # pytest takes what is called Test for a test
-from plugins.datasets.rlvr.micro import MicroEnvironment
-from plugins.metrics import rlvr
-from plugins.metrics.rlvr import metrics
+from plugins.tasks import rlvr
+from plugins.tasks.rlvr import metrics
+from plugins.tasks.rlvr import micro_rlvr as micro
+from plugins.tasks.rlvr.datasets.micro import MicroEnvironment
+from plugins.tasks.rlvr.protocol import Outcome, RlvrData
+from plugins.tasks.rlvr.protocol import TestLevel as Level  # pytest takes what is called Test for a test
 
 SPECS = list(rlvr.bench_metrics())
 LEVELS = (

@@ -8,13 +8,13 @@ import torch
 
 from harness import Run
 from harness.context import Budget
-from harness.tasks.rlvr import Pretraining, RlvrData, RlvrProtocol
-from harness.tasks.rlvr import TestLevel as Level
 from harness.training.language_model import DecoderSettings
-from plugins.baselines.rlvr.policy_gradient import GRPO
 from plugins.data.text.domains_bpe import train_bpe
-from plugins.datasets.rlvr.reasoning import END, LEVELS, MIXTURES, PAD, TESTED, ReasoningEnvironment, ReasoningGym
-from plugins.metrics.rlvr import metrics
+from plugins.tasks.rlvr import metrics
+from plugins.tasks.rlvr.baselines.policy_gradient import GRPO
+from plugins.tasks.rlvr.datasets.reasoning import END, LEVELS, MIXTURES, PAD, TESTED, ReasoningEnvironment, ReasoningGym
+from plugins.tasks.rlvr.protocol import Pretraining, RlvrData, RlvrProtocol
+from plugins.tasks.rlvr.protocol import TestLevel as Level
 
 
 @pytest.fixture(scope="module")

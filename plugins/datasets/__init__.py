@@ -1,1 +1,0 @@
-"""Data sets, one folder a task."""
