@@ -1,0 +1,1 @@
+"""Where pictures were found until 0.2."""
