@@ -65,8 +65,12 @@ TOOLKIT = {
     "harness.training.lm_fitting": ("Fine-tuning of language models", ""),
     "harness.training.lm_scores": ("Scores of language models by lm-eval", ""),
     "harness.training.classifier": ("What classifiers are to the harness", ""),
-    "plugins.tasks.noisy_labels.recipe": ("Model and optimiser, as the suite sets them", ""),
-    "plugins.tasks.noisy_labels.loop": ("Training loops", ""),
+    "harness.training.image_data": ("Labelled pictures in three parts", ""),
+    "harness.training.parts": ("Parts of a data set, and texts as vectors", ""),
+    "harness.training.calibration": ("How far confidence is from accuracy", ""),
+    "harness.training.seeding": ("Initial weights from a generator", ""),
+    "plugins.tasks.noisy_labels.recipe": ("Model and optimiser of the task `noisy_labels`, as the suite sets them", ""),
+    "plugins.tasks.noisy_labels.loop": ("The loop over epochs of the task `noisy_labels`", ""),
     "harness.training.label_noise": ("Wrong labels", ""),
     "harness.training.sampling": ("Samplers", ""),
     "harness.training.networks": ("Networks for pictures and vectors", ""),
@@ -211,9 +215,11 @@ def card_of(module: str) -> Path | None:
 
 def owners_of_methods(registry: Registry) -> list[tuple[Method, str]]:
     """Return each method with the name of its plugin."""
-    owners = {line: plugin.name for plugin in registry.plugins for line in registry.provided(plugin.name)}
+    owners = {
+        (spec.task, spec.name): plugin.name for plugin in registry.plugins for kind, spec in registry.specs_of(plugin.name) if kind == "method"
+    }
 
-    return [(spec, owners[f"method {spec.name}"]) for spec in registry.methods]
+    return [(spec, owners[spec.task, spec.name]) for spec in registry.methods]
 
 
 def is_its_card(spec: Method, plugin: str) -> bool:
