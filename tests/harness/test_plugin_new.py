@@ -238,8 +238,8 @@ def test_a_template_with_an_unknown_word_is_an_error_and_writes_nothing(third_pa
 
 
 def test_a_template_that_is_not_there_is_an_error():
-    with pytest.raises(PluginError, match=r"no file 'templates/none\.py\.jinja'"):
-        render_plugin("halving", replace(NOISY_LABELS, template="harness.tasks:templates/none.py.jinja"))
+    with pytest.raises(PluginError, match=r"no file 'none\.py\.jinja'"):
+        render_plugin("halving", replace(NOISY_LABELS, template="plugins.tasks.noisy_labels:none.py.jinja"))
 
 
 def test_a_template_is_no_part_of_the_code_that_decides_a_trial():
