@@ -216,7 +216,10 @@ def card_of(module: str) -> Path | None:
 def owners_of_methods(registry: Registry) -> list[tuple[Method, str]]:
     """Return each method with the name of its plugin."""
     owners = {
-        (spec.task, spec.name): plugin.name for plugin in registry.plugins for kind, spec in registry.specs_of(plugin.name) if kind == "method"
+        (spec.task, spec.name): plugin.name
+        for plugin in registry.plugins
+        for kind, spec in registry.specs_of(plugin.name)
+        if kind == "method"
     }
 
     return [(spec, owners[spec.task, spec.name]) for spec in registry.methods]

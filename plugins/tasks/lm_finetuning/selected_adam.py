@@ -99,7 +99,7 @@ class SelectedAdam(Optimizer):
                 state["step"] = 0
                 if group["selected"]:
                     if not of_gradients:
-                        self._select(parameter, score(parameter.detach()))  # type: ignore[call-arg]  # of a weight alone
+                        self._select(parameter, score(parameter.detach()))  # of a weight alone
                 else:
                     state["exp_avg"], state["exp_avg_sq"] = (torch.zeros_like(parameter) for _ in range(2))
 

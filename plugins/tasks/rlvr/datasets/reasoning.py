@@ -180,7 +180,7 @@ class ReasoningGym:
         """Draw the test prompts (stream ``split``)."""
         rng = run.rng("split")
         environment = ReasoningEnvironment(load_smollm2().tokenizer, lambda: load_smollm2().model)
-        levels = tuple(TestLevel(name, group) for group, names in TESTED.items() for name in names)  # type: ignore[arg-type]  # its keys are the groups
+        levels = tuple(TestLevel(name, group) for group, names in TESTED.items() for name in names)
         prompts = np.stack(
             [environment.prompts(level.name, rng.integers(TRAINING_ENTRIES, size=self.n_test), TEST_SEED) for level in levels]
         )
