@@ -25,8 +25,8 @@ from torch import Tensor
 
 from harness.environment import machine_facts
 from harness.training.augmentation import flip
-from harness.training.rand_augment import GREY, cut_out, rand_augment
-from harness.training.views import STRONG, WEAK, crop_reflected, deform
+from plugins.tasks.semi_supervised.rand_augment import GREY, cut_out, rand_augment
+from plugins.tasks.semi_supervised.views import STRONG, WEAK, crop_reflected, deform
 
 REPEATS = 15
 MAGNITUDE = 10  # of 30; kornia's is the same for every picture

@@ -17,8 +17,8 @@ import click
 import numpy as np
 
 from harness.data import fetch, load
-from plugins.datasets.images.cifar10 import CIFAR10
-from plugins.datasets.raw import FASHION_MNIST
+from plugins.data.images.cifar10 import CIFAR10
+from plugins.data.images.fashion_mnist import FASHION_MNIST
 
 OURS = """
 import time, numpy as np
@@ -71,8 +71,8 @@ def main(times: int) -> None:
 
     rows = []
     for raw, module, spec in (
-        (CIFAR10, "plugins.datasets.images.cifar10", "CIFAR10"),
-        (FASHION_MNIST, "plugins.datasets.raw", "FASHION_MNIST"),
+        (CIFAR10, "plugins.data.images.cifar10", "CIFAR10"),
+        (FASHION_MNIST, "plugins.data.images.fashion_mnist", "FASHION_MNIST"),
     ):
         fetch(raw)
         arrays = {name: np.array(values) for name, values in load(raw).items()}

@@ -23,10 +23,10 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from harness.environment import machine_facts
-from plugins.baselines.distillation.dist import relation_losses
-from plugins.baselines.distillation.dkd import decoupled_divergence
-from plugins.baselines.distillation.kd import softened_divergence
 from plugins.pld.loss import choice_order, listed_pld_loss, pld_loss
+from plugins.tasks.distillation.baselines.dist import relation_losses
+from plugins.tasks.distillation.baselines.dkd import decoupled_divergence
+from plugins.tasks.distillation.baselines.kd import softened_divergence
 
 Loss = Callable[[Tensor, Tensor, Tensor], Tensor]
 

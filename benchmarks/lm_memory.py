@@ -27,8 +27,8 @@ from harness.environment import machine_facts
 VOCABULARY, WIDTH, LAYERS, INNER = 4096, 512, 6, 1536
 BATCH, LENGTH, STEPS = 4, 64, 6
 METHODS = {
-    "all weights": ("plugins.baselines.lm_finetuning.full:Full", {}),
-    "LoRA, r 16": ("plugins.baselines.lm_finetuning.adapters:LoRA", {"r": 16}),
+    "all weights": ("plugins.tasks.lm_finetuning.baselines.full:Full", {}),
+    "LoRA, r 16": ("plugins.tasks.lm_finetuning.baselines.adapters:LoRA", {"r": 16}),
     "Bone, linear, r 32": ("plugins.bone.method:Bone", {"form": "linear", "r": 32}),
     "Bone, bat, r 32": ("plugins.bone.method:Bone", {"form": "bat", "r": 32}),
     "Bone, mini, r 32": ("plugins.bone.method:Bone", {"form": "mini", "r": 32, "mini_r": 32}),
@@ -42,9 +42,9 @@ def measure(name: str) -> dict[str, float]:
 
     from harness import Budget, Run
     from harness.specs import load_entry
-    from harness.tasks.lm_finetuning import FinetuningView
     from harness.training.language_model import DecoderSettings
     from harness.training.lm_fitting import FinetuningRecipe, Sequences, adapted_layers
+    from plugins.tasks.lm_finetuning.protocol import FinetuningView
 
     torch.set_num_threads(1)
     generator = torch.Generator().manual_seed(0)

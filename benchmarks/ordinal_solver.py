@@ -25,13 +25,13 @@ from tabulate import tabulate
 
 from harness import Budget, Run, data
 from harness.environment import machine_facts
-from harness.tasks.rare_events import OrdinalTraining
-from plugins.datasets.rare_events.synthetic import SparseDifferences, draw_classes
-from plugins.datasets.rare_events.tables import Bribe
-from plugins.datasets.tables.rdatasets import WVS_BRIBE
-from plugins.presto.likelihood import curvature, log_likelihood
+from plugins.data.tables.rdatasets import WVS_BRIBE
 from plugins.presto.method import Presto
-from plugins.presto.solver import Design, Penalty, fit_one, fit_path, penalty_grid, prepare
+from plugins.tasks.rare_events.datasets.synthetic import SparseDifferences, draw_classes
+from plugins.tasks.rare_events.datasets.tables import Bribe
+from plugins.tasks.rare_events.likelihood import curvature, log_likelihood
+from plugins.tasks.rare_events.protocol import OrdinalTraining
+from plugins.tasks.rare_events.solver import Design, Penalty, fit_one, fit_path, penalty_grid, prepare
 
 STRENGTHS = (0.3, 0.1, 0.03)  # shares of the strength that keeps all weights at 0
 PATH_TARGET_SECONDS = 5.0

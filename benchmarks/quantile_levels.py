@@ -24,9 +24,9 @@ from tabulate import tabulate
 
 from harness import Budget, Run
 from harness.environment import machine_facts
-from harness.tasks.quantile_base_models import BaseModelSettings, fit_base_model
-from harness.tasks.quantiles import pinball_array
-from plugins.datasets.quantile_regression.tables import Computers, Concrete
+from plugins.tasks.quantile_regression.base_models import BaseModelSettings, fit_base_model
+from plugins.tasks.quantile_regression.datasets.tables import Computers, Concrete
+from plugins.tasks.quantile_regression.quantiles import pinball_array
 
 MODELS = ("lightgbm", "joint_network", "simultaneous_network", "quantile_forest")
 TABLES = {"concrete": (Concrete, None), "computers": (Computers, 2500)}

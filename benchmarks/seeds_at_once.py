@@ -20,11 +20,11 @@ from sklearn.datasets import load_digits
 from tabulate import tabulate
 
 from harness import Budget, Run
-from harness.tasks.supervised import ImageView
 from harness.training.classifier import LabelledSet
 from harness.training.fitting import Trained, build_network, fit_network, predict_logits
 from harness.training.image_recipe import ImageRecipe
 from harness.training.seeds_at_once import fit_networks
+from plugins.tasks.supervised.protocol import ImageView
 
 EPOCHS = 30
 SHAPES = ((16,), (128,), (256, 256))

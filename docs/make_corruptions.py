@@ -13,8 +13,8 @@ import numpy as np
 
 from harness.data import fetch, load, load_folder
 from harness.training.corruptions import EXTRA, NAMES, SEVERITIES, corrupt_images
-from plugins.datasets.images.cifar10 import CIFAR10
-from plugins.datasets.images.frost_textures import FROST_TEXTURES, decode_textures
+from plugins.data.images.cifar10 import CIFAR10
+from plugins.data.images.frost_textures import FROST_TEXTURES, decode_textures
 
 FIGURE = Path(__file__).parent / "figures" / "corruptions.png"
 PICTURE = 0  # the first of the test set, a cat

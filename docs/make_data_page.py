@@ -12,11 +12,11 @@ from harness.specs import Artifact, RawData
 PAGE = Path(__file__).with_name("data.md")
 
 HEADINGS = {
-    "datasets.images": "Images",
+    "data.images": "Images",
     "datasets.lm_pretraining": "Text",
-    "datasets.ratings": "Ratings and logged decisions",
-    "datasets.tables": "Tables",
-    "datasets.text": "Text",
+    "data.ratings": "Ratings and logged decisions",
+    "data.tables": "Tables",
+    "data.text": "Text",
     "models": "Pretrained models",
 }
 

@@ -49,24 +49,28 @@ ENVIRONMENT = {
 
 # What of the library a plugin author calls, beyond `harness` itself: by module, a title and the names, all where there is none.
 TOOLKIT = {
-    "harness.tasks.distillation": ("The containers and the protocol of the task `distillation`", ""),
-    "harness.tasks.noisy_labels": ("The containers and the protocol of the task `noisy_labels`", ""),
-    "harness.tasks.rare_events": ("The containers and the protocol of the task `rare_events`", ""),
-    "harness.tasks.supervised": ("The containers and the protocol of the task `supervised`", ""),
-    "harness.tasks.semi_supervised": ("The containers and the protocol of the task `semi_supervised`", ""),
-    "harness.tasks.rlvr": ("The containers, the learner and the protocol of the task `rlvr`", ""),
-    "harness.tasks.rlvr_losses": ("Advantages and losses of the task `rlvr`", ""),
-    "harness.tasks.rlvr_policy": ("The policy of the task `rlvr`", ""),
-    "harness.tasks.rlvr_language_policy": ("A pretrained language model as that policy", ""),
-    "harness.tasks.lm_pretraining": ("The containers, the training loop and the protocol of the task `lm_pretraining`", ""),
-    "harness.tasks.lm_finetuning": ("The containers and the protocol of the task `lm_finetuning`", ""),
+    "plugins.tasks.distillation.protocol": ("The containers and the protocol of the task `distillation`", ""),
+    "plugins.tasks.noisy_labels.protocol": ("The containers and the protocol of the task `noisy_labels`", ""),
+    "plugins.tasks.rare_events.protocol": ("The containers and the protocol of the task `rare_events`", ""),
+    "plugins.tasks.supervised.protocol": ("The containers and the protocol of the task `supervised`", ""),
+    "plugins.tasks.semi_supervised.protocol": ("The containers and the protocol of the task `semi_supervised`", ""),
+    "plugins.tasks.rlvr.protocol": ("The containers, the learner and the protocol of the task `rlvr`", ""),
+    "plugins.tasks.rlvr.losses": ("Advantages and losses of the task `rlvr`", ""),
+    "plugins.tasks.rlvr.policy": ("The policy of the task `rlvr`", ""),
+    "plugins.tasks.rlvr.language_policy": ("A pretrained language model as that policy", ""),
+    "plugins.tasks.lm_pretraining.protocol": ("The containers, the training loop and the protocol of the task `lm_pretraining`", ""),
+    "plugins.tasks.lm_finetuning.protocol": ("The containers and the protocol of the task `lm_finetuning`", ""),
     "harness.training.language_model": ("Small decoders and the losses of tokens", ""),
     "harness.training.small_base": ("Small decoders that are pretrained here", ""),
     "harness.training.lm_fitting": ("Fine-tuning of language models", ""),
     "harness.training.lm_scores": ("Scores of language models by lm-eval", ""),
     "harness.training.classifier": ("What classifiers are to the harness", ""),
-    "harness.training.recipe": ("Model and optimiser, as the suite sets them", ""),
-    "harness.training.loop": ("Training loops", ""),
+    "harness.training.image_data": ("Labelled pictures in three parts", ""),
+    "harness.training.parts": ("Parts of a data set, and texts as vectors", ""),
+    "harness.training.calibration": ("How far confidence is from accuracy", ""),
+    "harness.training.seeding": ("Initial weights from a generator", ""),
+    "plugins.tasks.noisy_labels.recipe": ("Model and optimiser of the task `noisy_labels`, as the suite sets them", ""),
+    "plugins.tasks.noisy_labels.loop": ("The loop over epochs of the task `noisy_labels`", ""),
     "harness.training.label_noise": ("Wrong labels", ""),
     "harness.training.sampling": ("Samplers", ""),
     "harness.training.networks": ("Networks for pictures and vectors", ""),
@@ -78,9 +82,9 @@ TOOLKIT = {
     "harness.training.stacking": ("Stacked modules", ""),
     "harness.training.parameter_groups": ("Which parameters decay acts on", ""),
     "harness.training.weight_watch": ("Norms of weights, and how far a step turns them", ""),
-    "harness.training.steps": ("Steps on labelled and unlabelled batches", ""),
-    "harness.training.views": ("Weak and strong views", ""),
-    "harness.training.rand_augment": ("RandAugment, picture by picture", ""),
+    "plugins.tasks.semi_supervised.steps": ("Steps on labelled and unlabelled batches", ""),
+    "plugins.tasks.semi_supervised.views": ("Weak and strong views", ""),
+    "plugins.tasks.semi_supervised.rand_augment": ("RandAugment, picture by picture", ""),
     "harness.data": (
         "Raw data",
         "load, load_folder, fetch, verify, content_hash, pack_texts, unpack_texts, PackedTexts, cache_home, ensure_room, is_cached",
@@ -211,9 +215,14 @@ def card_of(module: str) -> Path | None:
 
 def owners_of_methods(registry: Registry) -> list[tuple[Method, str]]:
     """Return each method with the name of its plugin."""
-    owners = {line: plugin.name for plugin in registry.plugins for line in registry.provided(plugin.name)}
+    owners = {
+        (spec.task, spec.name): plugin.name
+        for plugin in registry.plugins
+        for kind, spec in registry.specs_of(plugin.name)
+        if kind == "method"
+    }
 
-    return [(spec, owners[f"method {spec.name}"]) for spec in registry.methods]
+    return [(spec, owners[spec.task, spec.name]) for spec in registry.methods]
 
 
 def is_its_card(spec: Method, plugin: str) -> bool:

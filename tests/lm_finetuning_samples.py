@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch
 
 from harness import Budget, Run
-from harness.tasks.lm_finetuning import FinetuningProtocol, FinetuningView
 from harness.training.language_model import DecoderSettings
-from plugins.datasets.lm_finetuning.copy_digits import CopyDigits
+from plugins.tasks.lm_finetuning.datasets.copy_digits import CopyDigits
+from plugins.tasks.lm_finetuning.protocol import FinetuningProtocol, FinetuningView
 
 SIZES = {"width": 32, "layers": 1, "heads": 2, "inner_width": 64}
 

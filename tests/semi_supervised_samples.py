@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import torch
 
-from harness.tasks.semi_supervised import SemiSupervisedDataset
 from harness.training.classifier import LabelledSet
+from plugins.tasks.semi_supervised.protocol import SemiSupervisedDataset
 
 N_CLASSES = 4
 CORNERS = torch.tensor([[2.0, 2.0], [-2.0, 2.0], [-2.0, -2.0], [2.0, -2.0]])

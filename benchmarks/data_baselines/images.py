@@ -11,10 +11,11 @@ from sklearn.model_selection import StratifiedKFold, cross_val_score, train_test
 
 from benchmarks.data_baselines.baseline import Baseline
 from harness.data import load
-from plugins.datasets.images.animals import ANIMALS
-from plugins.datasets.images.cifar10 import CIFAR10
-from plugins.datasets.images.optdigits import OPTDIGITS
-from plugins.datasets.raw import FASHION_MNIST, MNIST
+from plugins.data.images.animals import ANIMALS
+from plugins.data.images.cifar10 import CIFAR10
+from plugins.data.images.fashion_mnist import FASHION_MNIST
+from plugins.data.images.mnist import MNIST
+from plugins.data.images.optdigits import OPTDIGITS
 from plugins.models.resnet8.model import load_resnet8, normalise
 
 __all__ = ["BASELINES"]

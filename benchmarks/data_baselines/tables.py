@@ -15,9 +15,9 @@ from sklearn.preprocessing import StandardScaler
 
 from benchmarks.data_baselines.baseline import Baseline
 from harness.data import load
-from plugins.datasets.ratings.movielens import MOVIELENS_100K
-from plugins.datasets.tables import keel, rdatasets
-from plugins.datasets.tables.columns import load_table
+from plugins.data.ratings.movielens import MOVIELENS_100K
+from plugins.data.tables import keel, rdatasets
+from plugins.data.tables.columns import load_table
 
 SEED = 0
 LEVELS = (0.1, 0.5, 0.9)

@@ -12,11 +12,11 @@ from sklearn.model_selection import GroupShuffleSplit, train_test_split
 from benchmarks.data_baselines.baseline import Baseline
 from harness import RawData
 from harness.data import load, unpack_texts
-from plugins.datasets.raw import WIKI_TOPICS
-from plugins.datasets.text.brown import BROWN
-from plugins.datasets.text.sarcasm import SARCASM
-from plugins.datasets.text.spam_assassin import SPAM_ASSASSIN
-from plugins.datasets.text.wiki_retrieval import WIKI_RETRIEVAL
+from plugins.data.text.brown import BROWN
+from plugins.data.text.sarcasm import SARCASM
+from plugins.data.text.spam_assassin import SPAM_ASSASSIN
+from plugins.data.text.wiki_retrieval import WIKI_RETRIEVAL
+from plugins.data.text.wiki_topics import WIKI_TOPICS
 
 SEED = 0
 TEST_SHARE = 0.2

@@ -2,8 +2,8 @@
 ``bench plugin new``: a complete distribution from the template of a task.
 
 A task names its template in its spec: ``"package:path/of/method.py.jinja"``, the text of ``method.py``. The template sets the values of :data:`NEEDED`
-at its top level (``{% set summary = "..." %}``) and may set those of :data:`OPTIONAL`; the other files are rendered with them. A template beside it
-whose name ends in ``_test.py.jinja`` instead of ``.py.jinja`` becomes the test of the mathematics.
+at its top level (``{% set summary = "..." %}``) and may set those of :data:`OPTIONAL`; the other files are rendered with them. A template beside it becomes
+the test of the mathematics: ``test.py.jinja`` beside ``method.py.jinja``, ``x_test.py.jinja`` beside ``x.py.jinja``.
 """
 
 from __future__ import annotations
@@ -167,8 +167,8 @@ def render_plugin(name: str, task: Task) -> dict[str, str]:
             for template, target in FILES.items()
         }
         files[f"{names.package}/method.py"] = str(module)
-        test = f"{path.removesuffix('.py.jinja')}_test.py.jinja"
-        if (folder / test).is_file():
+        test = _test_template(folder, path)
+        if test is not None:
             files[f"tests/test_{name}.py"] = environment.get_template(test).render(variables)
     except TemplateError as error:
         raise PluginError(f"template '{task.template}' of task '{task.name}': {error}") from error
@@ -187,6 +187,15 @@ def _template_folder(task: Task, package: str, path: str) -> Path:
         if (folder / path).is_file():
             return folder
     raise PluginError(f"template '{task.template}' of task '{task.name}': there is no file '{path}' in {', '.join(map(str, folders))}")
+
+
+def _test_template(folder: Path, path: str) -> str | None:
+    """Return the template of the test that lies beside that of the method, or ``None``."""
+    beside = [f"{path.removesuffix('.py.jinja')}_test.py.jinja"]
+    if path.rpartition("/")[2] == "method.py.jinja":
+        beside.append(f"{path.removesuffix('method.py.jinja')}test.py.jinja")
+
+    return next((name for name in beside if (folder / name).is_file()), None)
 
 
 def _environment(folder: Path) -> Environment:

@@ -1,1 +1,1 @@
-"""One file per task: its data containers, its protocol and its metrics. The core reaches a task only through the registry."""
+"""Where the protocols of the bundled tasks were found until 0.2: they are in ``plugins.tasks``, and ``docs/deprecations.md`` says where each part is."""

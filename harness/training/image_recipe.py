@@ -13,8 +13,8 @@ from torch.optim.lr_scheduler import LambdaLR
 
 from harness.training.augmentation import Augmentation, augment
 from harness.training.networks import Activation, Network, cnn, mlp, resnet, timm_network, wide_resnet
-from harness.training.recipe import build_seeded
 from harness.training.schedules import Schedule, build_schedule
+from harness.training.seeding import build_seeded
 
 __all__ = ["ImageRecipe"]
 

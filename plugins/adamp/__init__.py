@@ -5,7 +5,7 @@ Why it works: behind a weight that is normalised only its direction counts, and 
 the learning rate had decayed too soon.
 """
 
-from harness import Method, Paper, hookimpl
+from harness import ListedPaper, Method, Paper, hookimpl
 
 PAPER = Paper("AdamP: Slowing Down the Slowdown for Momentum Optimizers on Scale-invariant Weights", year=2021, arxiv="2006.08217")
 
@@ -27,3 +27,9 @@ def bench_methods():
         summary="SGD with momentum whose steps leave out what only lengthens a scale-invariant weight",
         paper=PAPER,
     )
+
+
+@hookimpl
+def bench_papers():
+    """Give the paper."""
+    yield ListedPaper("adamp", "supervised", PAPER, asks="an optimiser; weight norm and effective step size logged")

@@ -14,8 +14,8 @@ from plugins.adamp import optimizers
 
 if TYPE_CHECKING:
     from harness import Run
-    from harness.tasks.supervised import ImageView
     from harness.training.fitting import Trained
+    from plugins.tasks.supervised.protocol import ImageView
 
 __all__ = ["SGDP", "AdamP"]
 

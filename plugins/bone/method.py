@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Annotated
 from annotated_types import Ge, Gt
 
 from harness import Search
-from harness.tasks.lm_finetuning import fine_tune
 from harness.training.lm_fitting import adapted_layers, replace_layer
 from plugins.bone.layers import BoneLayer, Form
+from plugins.tasks.lm_finetuning.protocol import fine_tune
 
 if TYPE_CHECKING:
     from harness import Run
-    from harness.tasks.lm_finetuning import FineTuned, FinetuningView
+    from plugins.tasks.lm_finetuning.protocol import FineTuned, FinetuningView
 
 __all__ = ["Bone"]
 

@@ -5,7 +5,9 @@ Why it works: what is redundant in the data has low losses, and takes up batches
 rest without letting any one sample dominate, and needs nothing but the losses of the batch at hand.
 """
 
-from harness import Method, Paper, hookimpl
+from harness import ListedPaper, Method, Paper, hookimpl
+
+PAPER = Paper("Dynamic Loss-Based Sample Reweighting for Improved Large Language Model Pretraining", year=2025, arxiv="2502.06733")
 
 
 @hookimpl
@@ -16,5 +18,13 @@ def bench_methods():
         task="lm_pretraining",
         entry="plugins.dynamic_loss_reweighting.method:DynamicLossReweighting",
         summary="Weighs the samples of each batch by a softmax of their relative losses",
-        paper=Paper("Dynamic Loss-Based Sample Reweighting for Improved Large Language Model Pretraining", year=2025, arxiv="2502.06733"),
+        paper=PAPER,
+    )
+
+
+@hookimpl
+def bench_papers():
+    """Give the paper."""
+    yield ListedPaper(
+        "dynamic_loss_reweighting", "lm_pretraining", PAPER, asks="per-sample losses of the global batch before the backward pass"
     )

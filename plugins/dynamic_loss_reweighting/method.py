@@ -9,12 +9,12 @@ from annotated_types import Ge, Gt, Le
 from torch import Tensor
 
 from harness import Search
-from harness.tasks.lm_pretraining import pretrain, token_mean
 from plugins.dynamic_loss_reweighting.weights import Strategy, step_weights, trainer_loss, weighted_loss
+from plugins.tasks.lm_pretraining.protocol import pretrain, token_mean
 
 if TYPE_CHECKING:
     from harness import Run
-    from harness.tasks.lm_pretraining import BatchLosses, PretrainingView, Trained
+    from plugins.tasks.lm_pretraining.protocol import BatchLosses, PretrainingView, Trained
 
 __all__ = ["DynamicLossReweighting"]
 

@@ -5,7 +5,7 @@ Why it works: a weighted mean of errors is right as far as the weights balance t
 choice to balance than the propensity model's own loss.
 """
 
-from harness import Method, Paper, hookimpl
+from harness import ListedPaper, Method, Paper, hookimpl
 
 PAPER = Paper("Debiased Collaborative Filtering with Kernel-Based Causal Balancing", year=2024, arxiv="2404.19596")
 
@@ -44,4 +44,12 @@ def bench_methods():
         summary="Weights that balance the first moments of the features instead of kernel functions; IPS or doubly robust",
         paper=PAPER,
         privileges=("unbiased_ratings",),
+    )
+
+
+@hookimpl
+def bench_papers():
+    """Give the paper."""
+    yield ListedPaper(
+        "kernel_balancing", "debiased_recommendation", PAPER, asks="up to four models trained jointly, sampling over all pairs"
     )

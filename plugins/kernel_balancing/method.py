@@ -10,8 +10,11 @@ from annotated_types import Ge, Gt
 from torch import Tensor, nn
 
 from harness import Search
-from harness.tasks.rating_losses import Predicted, errors, fit_doubly_robust, inverse_propensity_loss
-from harness.tasks.rating_models import (
+from plugins.kernel_balancing import balance
+from plugins.kernel_balancing.balance import Kernel
+from plugins.tasks.debiased_recommendation.propensities import naive_bayes, normalised
+from plugins.tasks.debiased_recommendation.rating_losses import Predicted, errors, fit_doubly_robust, inverse_propensity_loss
+from plugins.tasks.debiased_recommendation.rating_models import (
     InnerProduct,
     NetworkPredictor,
     PairBatch,
@@ -22,14 +25,11 @@ from harness.tasks.rating_models import (
     fit_ratings_by_loss,
     train_network,
 )
-from plugins.baselines.debiased_recommendation.propensities import naive_bayes, normalised
-from plugins.kernel_balancing import balance
-from plugins.kernel_balancing.balance import Kernel
 
 if TYPE_CHECKING:
     from harness import Run
-    from harness.tasks.debiased_recommendation import ObservedRatings
-    from harness.tasks.rating_models import Pairs
+    from plugins.tasks.debiased_recommendation.protocol import ObservedRatings
+    from plugins.tasks.debiased_recommendation.rating_models import Pairs
 
 __all__ = ["ExactBalancing", "ExactBalancingOfFeatures", "KernelBalancing", "MomentBalancing", "PairFeatures", "WeightModel"]
 

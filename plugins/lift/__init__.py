@@ -4,7 +4,7 @@ LIFT: Adam on the entries of each weight that are largest after a low-rank appro
 Why it works: the entries that carry a weight's leading directions decide what the layer does, so a small change of them goes a long way.
 """
 
-from harness import Method, Paper, hookimpl
+from harness import ListedPaper, Method, Paper, hookimpl
 
 PAPER = Paper(
     "LIFT the Veil for the Truth: Principal Weights Emerge after Rank Reduction for Reasoning-Focused Supervised Fine-Tuning",
@@ -24,3 +24,9 @@ def bench_methods():
         paper=PAPER,
         extra="lm",
     )
+
+
+@hookimpl
+def bench_papers():
+    """Give the paper."""
+    yield ListedPaper("lift", "lm_finetuning", PAPER, asks="a sparse optimiser, reselection")

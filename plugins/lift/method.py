@@ -9,23 +9,20 @@ from typing import TYPE_CHECKING, Annotated
 from annotated_types import Ge, Gt, Lt
 
 from harness import Search
-from harness.tasks.lm_finetuning import fine_tune
-from harness.training.lm_fitting import adapted_layers
-from plugins.lift.optimizer import SelectedAdam
-from plugins.lift.selection import low_rank_magnitude
+from plugins.lift.score import low_rank_magnitude
+from plugins.tasks.lm_finetuning.selected_adam import fit_selected
 
 if TYPE_CHECKING:
     from harness import Run
-    from harness.tasks.lm_finetuning import FineTuned, FinetuningView
-    from plugins.lift.optimizer import ScoreOfGradient, ScoreOfWeight
+    from plugins.tasks.lm_finetuning.protocol import FineTuned, FinetuningView
 
-__all__ = ["LIFT", "fit_selected"]
+__all__ = ["LIFT"]
 
 
 @dataclass
 class LIFT:
     """
-    Let :class:`plugins.lift.optimizer.SelectedAdam` train the entries that are largest in :func:`plugins.lift.selection.low_rank_magnitude`.
+    Let :class:`plugins.tasks.lm_finetuning.selected_adam.SelectedAdam` train the entries that are largest in :func:`plugins.lift.score.low_rank_magnitude`.
 
     Args:
         selected_rank: R: as many entries of a matrix are trained as a LoRA of this rank has.
@@ -62,35 +59,3 @@ class LIFT:
             self.interval,
             largest=not self.inverted,
         )
-
-
-def fit_selected(
-    data: FinetuningView,
-    run: Run,
-    selected_rank: int,
-    score: ScoreOfWeight | ScoreOfGradient,
-    learning_rate: float,
-    betas: tuple[float, float] = (0.9, 0.95),
-    eps: float = 1e-6,
-    interval: int | None = None,
-    of_gradients: bool = False,
-    accumulate: bool = False,
-    largest: bool = True,
-) -> FineTuned:
-    """Train selected entries of all layers that adapt; see :class:`plugins.lift.optimizer.SelectedAdam` for what the arguments mean."""
-    weights = [layer.weight.requires_grad_() for layer in adapted_layers(data.base).values()]
-    optimizer = SelectedAdam(
-        weights,
-        selected_rank,
-        score,
-        learning_rate,
-        betas,
-        eps,
-        interval,
-        of_gradients=of_gradients,
-        accumulate=accumulate,
-        largest=largest,
-    )
-    optimizer.gather_early()
-
-    return fine_tune(data.base, optimizer, data, run, optimizer.count_selected())

@@ -16,12 +16,12 @@ import numpy as np
 
 from harness.artifacts import obtain
 from harness.data import load, unpack_texts
-from plugins.datasets.raw import WIKI_TOPICS
-from plugins.datasets.text.artifacts import DOMAINS
-from plugins.datasets.text.domains import load_domains
-from plugins.datasets.text.pararule import PARARULE
-from plugins.datasets.text.quartz import QUARTZ
-from plugins.datasets.text.sarcasm import SARCASM
+from plugins.data.text.artifacts import DOMAINS
+from plugins.data.text.domains import load_domains
+from plugins.data.text.pararule import PARARULE
+from plugins.data.text.quartz import QUARTZ
+from plugins.data.text.sarcasm import SARCASM
+from plugins.data.text.wiki_topics import WIKI_TOPICS
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -80,7 +80,7 @@ def part_of_exercise(about: str) -> str:
     """
     Return the part of an exercise: SHA-256 of its text modulo 100 lies below 70 (training), below 80 (validation), or above (test).
 
-    The number is that of :func:`plugins.datasets.text.domains.part_of`, which trains below 90: so no text of the validation and test parts of the artifact
+    The number is that of :func:`plugins.data.text.domains.part_of`, which trains below 90: so no text of the validation and test parts of the artifact
     ``domains`` is trained on here.
     """
     residue = _digest(about) % 100

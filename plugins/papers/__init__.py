@@ -1,5 +1,5 @@
 """
-The papers that this project is about, hosted or not.
+The papers that this project is about and no plugin hosts yet; a paper with a folder of its own is listed by that folder.
 
 The year is that of the venue where one is confirmed, else of the first version on arXiv; an arXiv number that could not be confirmed is left out.
 """
@@ -9,19 +9,7 @@ from harness import ListedPaper, Paper, hookimpl
 
 @hookimpl
 def bench_papers():
-    """Give one entry a paper."""
-    yield ListedPaper(
-        "adamp",
-        "supervised",
-        Paper("AdamP: Slowing Down the Slowdown for Momentum Optimizers on Scale-invariant Weights", year=2021, arxiv="2006.08217"),
-        asks="an optimiser; weight norm and effective step size logged",
-    )
-    yield ListedPaper(
-        "weight_compander",
-        "supervised",
-        Paper("Weight Compander: A Simple Weight Reparameterization for Regularization", year=2023, arxiv="2306.16993"),
-        asks="a parametrisation that folds away; own optimiser groups",
-    )
+    """Give the papers that wait for a method."""
     yield ListedPaper(
         "scaling_crossover",
         "scaling",
@@ -33,18 +21,6 @@ def bench_papers():
         "scaling",
         Paper("Unraveling the Mystery of Scaling Laws: Part I", year=2024, arxiv="2403.06563"),
         asks="logged runs (N, S, B, loss) as data; extrapolation error; no training loop of its own",
-    )
-    yield ListedPaper(
-        "storm",
-        "noisy_labels",
-        Paper("Learning from Noisy Labels via Self-Taught On-the-Fly Meta Loss Rescaling", year=2025, arxiv="2412.12955"),
-        asks="per-sample weights, a second optimiser, several forward passes, a second batch a step",
-    )
-    yield ListedPaper(
-        "shrinkmatch",
-        "semi_supervised",
-        Paper("Shrinking Class Space for Enhanced Certainty in Semi-Supervised Learning", year=2023, arxiv="2308.06777"),
-        asks="labelled and unlabelled loaders, weak and strong views, EMA, a head of its own",
     )
     yield ListedPaper(
         "srat",
@@ -63,12 +39,6 @@ def bench_papers():
         "corruption_robustness",
         Paper("Robust Weight Signatures: Gaining Robustness as Easy as Patching Weights?", year=2023, arxiv="2302.12480"),
         asks="several models from one initialisation; state-dict arithmetic; 15+4 corruptions",
-    )
-    yield ListedPaper(
-        "pld",
-        "distillation",
-        Paper("PLD: A Choice-Theoretic List-Wise Knowledge Distillation", year=2025, arxiv="2506.12542"),
-        asks="teacher artifact, cached logits",
     )
     yield ListedPaper(
         "ofq",
@@ -123,36 +93,10 @@ def bench_papers():
         asks="initialisation of a given rank; measures before and after training",
     )
     yield ListedPaper(
-        "dynamic_loss_reweighting",
-        "lm_pretraining",
-        Paper("Dynamic Loss-Based Sample Reweighting for Improved Large Language Model Pretraining", year=2025, arxiv="2502.06733"),
-        asks="per-sample losses of the global batch before the backward pass",
-    )
-    yield ListedPaper(
         "data_mixing_agent",
         "lm_mixing",
         Paper("Data Mixing Agent: Learning to Re-weight Domains for Continual Pre-training", year=2026, arxiv="2507.15640"),
         asks="trajectories of mixtures, feedback by evaluation, an offline-RL agent, optimiser state kept across steps",
-    )
-    yield ListedPaper(
-        "bone",
-        "lm_finetuning",
-        Paper(
-            "Bone: Block Affine Transformation as Parameter Efficient Fine-tuning Methods for Large Language Models",
-            year=2024,
-            arxiv="2409.15371",
-        ),
-        asks="an adapter layer that can be merged; metrics of retention",
-    )
-    yield ListedPaper(
-        "lift",
-        "lm_finetuning",
-        Paper(
-            "LIFT the Veil for the Truth: Principal Weights Emerge after Rank Reduction for Reasoning-Focused Supervised Fine-Tuning",
-            year=2025,
-            arxiv="2506.00772",
-        ),
-        asks="a sparse optimiser, reselection",
     )
     yield ListedPaper(
         "loss_curvature",
@@ -165,30 +109,6 @@ def bench_papers():
         "reranking",
         Paper("Supervised Fine-Tuning or Contrastive Learning? Towards Better Multimodal LLM Reranking", year=2026, arxiv="2510.14824"),
         asks="grouped samples, weight times direction with a stopped gradient, listwise evaluation",
-    )
-    yield ListedPaper(
-        "steer",
-        "rlvr",
-        Paper("Rethinking Entropy Interventions in RLVR: An Entropy Change Perspective", year=2025, arxiv="2510.10150"),
-        asks="per-token weights in the policy loss",
-    )
-    yield ListedPaper(
-        "recap",
-        "rlvr",
-        Paper(
-            "Beyond Reasoning Gains: Mitigating General Capabilities Forgetting in Large Reasoning Models", year=2026, arxiv="2510.21978"
-        ),
-        asks="several objectives, replay, mixed steps of RL and supervision",
-    )
-    yield ListedPaper(
-        "relift",
-        "rlvr",
-        Paper(
-            "Learning What Reinforcement Learning Can't: Interleaved Online Fine-Tuning for Hardest Questions",
-            year=2026,
-            arxiv="2506.07527",
-        ),
-        asks="a buffer of prompts that all rollouts fail, demonstrations, a second optimiser",
     )
     yield ListedPaper(
         "retuning",
@@ -223,24 +143,6 @@ def bench_papers():
         "offline_rl",
         Paper("Harnessing Mixed Offline Reinforcement Learning Datasets via Trajectory Weighting", year=2023),
         asks="a weighted sampler under BC, TD3+BC, IQL, CQL",
-    )
-    yield ListedPaper(
-        "quantile_aggregation",
-        "quantile_regression",
-        Paper("Flexible Model Aggregation for Quantile Regression", year=2023, arxiv="2103.00083"),
-        asks="out-of-fold predictions of base models, shared by all aggregators",
-    )
-    yield ListedPaper(
-        "presto",
-        "rare_events",
-        Paper("Predicting Rare Events by Shrinking Towards Proportional Odds", year=2023, arxiv="2305.18700"),
-        asks="a convex solver; a deterministic estimator",
-    )
-    yield ListedPaper(
-        "kernel_balancing",
-        "debiased_recommendation",
-        Paper("Debiased Collaborative Filtering with Kernel-Based Causal Balancing", year=2024, arxiv="2404.19596"),
-        asks="up to four models trained jointly, sampling over all pairs",
     )
     yield ListedPaper(
         "universality_lens",

@@ -9,16 +9,16 @@ import torch
 from annotated_types import Gt
 
 from harness import Search
-from harness.tasks.distillation import train_student
 from plugins.pld.loss import choice_order, plackett_luce_loss, pld_loss
+from plugins.tasks.distillation.protocol import train_student
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from harness import Run
-    from harness.tasks.distillation import DistillationView
     from harness.training.fitting import Batch, Trained
     from harness.training.networks import Output
+    from plugins.tasks.distillation.protocol import DistillationView
 
 __all__ = ["PLD", "ListMLE"]
 

@@ -10,16 +10,15 @@ import numpy as np
 from annotated_types import Ge, Gt, Le, Lt
 
 from harness import Search
-from harness.tasks.rare_events import Forecast
-from plugins.presto.likelihood import class_probabilities
-from plugins.presto.solver import CumulativeFit, Design, Penalty, fit_one, fit_path, penalty_grid, prepare
+from plugins.tasks.rare_events.likelihood import class_probabilities
+from plugins.tasks.rare_events.ordinal_model import OrdinalModel
+from plugins.tasks.rare_events.solver import CumulativeFit, Design, Penalty, fit_one, fit_path, penalty_grid, prepare
 
 if TYPE_CHECKING:
     from harness.context import Run
-    from harness.tasks.rare_events import OrdinalTraining
+    from plugins.tasks.rare_events.protocol import OrdinalTraining
 
 __all__ = [
-    "OrdinalModel",
     "Presto",
     "assign_folds",
     "chosen_strength",
@@ -119,26 +118,6 @@ def _stratified_folds(y: np.ndarray, n_folds: int, rng: np.random.Generator) -> 
     folds[order] = np.arange(len(y)) % n_folds
 
     return folds
-
-
-@dataclass(frozen=True)
-class OrdinalModel:
-    """
-    A cumulative logit model that predicts as the task asks.
-
-    Args:
-        intercepts: ``(q,)``.
-        weights: ``(p, q)``.
-    """
-
-    intercepts: np.ndarray
-    weights: np.ndarray
-
-    def predict(self, x: np.ndarray) -> Forecast:
-        """Predict all classes; the last one's probability is never negative, the others' may be."""
-        classes = class_probabilities(self.intercepts + x @ self.weights)
-
-        return Forecast(rare=classes[:, -1], classes=classes)
 
 
 @dataclass

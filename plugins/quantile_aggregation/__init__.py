@@ -5,7 +5,9 @@ Why it works: different models are right in different places and at different le
 which; convex weights keep it from leaving the range of what the models say.
 """
 
-from harness import Method, Paper, hookimpl
+from harness import ListedPaper, Method, Paper, hookimpl
+
+PAPER = Paper("Flexible Model Aggregation for Quantile Regression", year=2023, arxiv="2103.00083")
 
 
 @hookimpl
@@ -16,6 +18,14 @@ def bench_methods():
         task="quantile_regression",
         entry=f"{__name__}.method:QuantileAggregation",
         summary="Softmax weights, by default of every model and level for every level and by attributes, learnt on out-of-fold predictions",
-        paper=Paper("Flexible Model Aggregation for Quantile Regression", year=2023, arxiv="2103.00083"),
+        paper=PAPER,
         privileges=("base_predictions",),
+    )
+
+
+@hookimpl
+def bench_papers():
+    """Give the paper."""
+    yield ListedPaper(
+        "quantile_aggregation", "quantile_regression", PAPER, asks="out-of-fold predictions of base models, shared by all aggregators"
     )

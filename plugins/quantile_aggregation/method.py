@@ -14,14 +14,14 @@ from annotated_types import Ge, Gt, Lt
 from torch import Tensor
 
 from harness import Search
-from harness.tasks.quantile_base_models import Network, Rows, train_steps
-from harness.tasks.quantile_regression import Prediction
-from harness.tasks.quantiles import isotonic, pinball
 from plugins.quantile_aggregation.conformal import conformity_scores, cqr_shift, cv_plus_interval
+from plugins.tasks.quantile_regression.base_models import Network, Rows, train_steps
+from plugins.tasks.quantile_regression.protocol import Prediction
+from plugins.tasks.quantile_regression.quantiles import isotonic, pinball
 
 if TYPE_CHECKING:
     from harness.context import Run
-    from harness.tasks.quantile_regression import QuantileModel, QuantileView
+    from plugins.tasks.quantile_regression.protocol import QuantileModel, QuantileView
 
 __all__ = ["QuantileAggregation", "combine", "crossing_penalty", "logit_shape", "min_max_sweep", "residual_margins", "sort_rows"]
 

@@ -4,7 +4,9 @@ RECAP: general data is replayed beside reasoning, each objective weighed by how 
 Why it works: what is replayed is not forgotten; weights that follow each objective's own recent values spend the updates where they are needed.
 """
 
-from harness import Method, Paper, hookimpl
+from harness import ListedPaper, Method, Paper, hookimpl
+
+PAPER = Paper("Beyond Reasoning Gains: Mitigating General Capabilities Forgetting in Large Reasoning Models", year=2026, arxiv="2510.21978")
 
 
 @hookimpl
@@ -15,8 +17,12 @@ def bench_methods():
         task="rlvr",
         entry="plugins.recap.method:Recap",
         summary="GRPO and replay of general skills whose losses are weighed by their recent convergence and stability",
-        paper=Paper(
-            "Beyond Reasoning Gains: Mitigating General Capabilities Forgetting in Large Reasoning Models", year=2026, arxiv="2510.21978"
-        ),
+        paper=PAPER,
         privileges=("general_data",),
     )
+
+
+@hookimpl
+def bench_papers():
+    """Give the paper."""
+    yield ListedPaper("recap", "rlvr", PAPER, asks="several objectives, replay, mixed steps of RL and supervision")

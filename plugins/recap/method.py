@@ -15,10 +15,10 @@ import numpy as np
 from annotated_types import Ge, Gt, Le
 from torch import Tensor
 
-from harness.tasks.rlvr_losses import aggregate, clipped_loss, group_advantages
+from plugins.tasks.rlvr.losses import aggregate, clipped_loss, group_advantages
 
 if TYPE_CHECKING:
-    from harness.tasks.rlvr import Learner, Tokens
+    from plugins.tasks.rlvr.protocol import Learner, Tokens
 
 __all__ = ["Kind", "Orientation", "Recap", "Weighting", "convergence", "instability", "objective_weights"]
 

@@ -14,10 +14,10 @@ import torch
 from annotated_types import Ge, Gt
 from torch import Tensor
 
-from harness.tasks.rlvr_losses import aggregate, group_advantages, masked_mean, unclipped_loss
+from plugins.tasks.rlvr.losses import aggregate, group_advantages, masked_mean, unclipped_loss
 
 if TYPE_CHECKING:
-    from harness.tasks.rlvr import Learner, Rollouts, Tokens
+    from plugins.tasks.rlvr.protocol import Learner, Rollouts, Tokens
 
 __all__ = ["HardestBuffer", "ReLIFT", "are_hardest"]
 

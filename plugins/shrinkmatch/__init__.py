@@ -4,7 +4,9 @@ ShrinkMatch: an uncertain unlabelled sample is trained on too, among the classes
 Why it works: that the best class is wrong is mostly the fault of a few rivals; against all the others the network is certain already, and can be told so.
 """
 
-from harness import Method, Paper, hookimpl
+from harness import ListedPaper, Method, Paper, hookimpl
+
+PAPER = Paper("Shrinking Class Space for Enhanced Certainty in Semi-Supervised Learning", year=2023, arxiv="2308.06777")
 
 
 @hookimpl
@@ -15,5 +17,13 @@ def bench_methods():
         task="semi_supervised",
         entry="plugins.shrinkmatch.method:ShrinkMatch",
         summary="FixMatch with distribution alignment, and uncertain samples trained among fewer classes",
-        paper=Paper("Shrinking Class Space for Enhanced Certainty in Semi-Supervised Learning", year=2023, arxiv="2308.06777"),
+        paper=PAPER,
+    )
+
+
+@hookimpl
+def bench_papers():
+    """Give the paper."""
+    yield ListedPaper(
+        "shrinkmatch", "semi_supervised", PAPER, asks="labelled and unlabelled loaders, weak and strong views, EMA, a head of its own"
     )

@@ -11,14 +11,14 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from harness import Search
-from harness.training.recipe import build_seeded
-from harness.training.steps import Guesses, SemiSupervisedFit, Training
-from plugins.baselines.semi_supervised.alignment import Alignment, NoAlignment, build_alignment
-from plugins.baselines.semi_supervised.fixmatch import masked_cross_entropy
+from harness.training.seeding import build_seeded
+from plugins.tasks.semi_supervised.alignment import Alignment, NoAlignment, build_alignment
+from plugins.tasks.semi_supervised.losses import masked_cross_entropy
+from plugins.tasks.semi_supervised.steps import Guesses, SemiSupervisedFit, Training
 
 if TYPE_CHECKING:
     from harness import Run
-    from harness.tasks.semi_supervised import SemiSupervised
+    from plugins.tasks.semi_supervised.protocol import SemiSupervised
 
 __all__ = [
     "ClassSpace",

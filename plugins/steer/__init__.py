@@ -5,7 +5,9 @@ Why it works: entropy is lost by few tokens, those on which a step moves a distr
 taking the signal from the many.
 """
 
-from harness import Method, Paper, hookimpl
+from harness import ListedPaper, Method, Paper, hookimpl
+
+PAPER = Paper("Rethinking Entropy Interventions in RLVR: An Entropy Change Perspective", year=2025, arxiv="2510.10150")
 
 
 @hookimpl
@@ -16,5 +18,11 @@ def bench_methods():
         task="rlvr",
         entry="plugins.steer.method:Steer",
         summary="Clip-higher GRPO whose tokens weigh the less, the more their step would change the entropy",
-        paper=Paper("Rethinking Entropy Interventions in RLVR: An Entropy Change Perspective", year=2025, arxiv="2510.10150"),
+        paper=PAPER,
     )
+
+
+@hookimpl
+def bench_papers():
+    """Give the paper."""
+    yield ListedPaper("steer", "rlvr", PAPER, asks="per-token weights in the policy loss")

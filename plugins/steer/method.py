@@ -15,10 +15,10 @@ import torch
 from annotated_types import Ge, Gt, Le, Lt
 from torch import Tensor
 
-from harness.tasks.rlvr_losses import aggregate, clipped_loss, group_advantages, masked_mean
+from plugins.tasks.rlvr.losses import aggregate, clipped_loss, group_advantages, masked_mean
 
 if TYPE_CHECKING:
-    from harness.tasks.rlvr import Learner, Tokens
+    from plugins.tasks.rlvr.protocol import Learner, Tokens
 
 __all__ = ["Steer", "entropy_change", "exponential_weights", "linear_weights"]
 

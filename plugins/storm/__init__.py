@@ -5,7 +5,7 @@ Why it works: wrong labels are fitted late, so a sample's loss among its peers t
 themselves.
 """
 
-from harness import Method, Paper, hookimpl
+from harness import ListedPaper, Method, Paper, hookimpl
 
 PAPER = Paper("Learning from Noisy Labels via Self-Taught On-the-Fly Meta Loss Rescaling", year=2025, arxiv="2412.12955")
 
@@ -27,4 +27,12 @@ def bench_methods():
         summary="The same sample weights, meta-learned on clean validation labels",
         paper=PAPER,
         privileges=("clean_validation",),
+    )
+
+
+@hookimpl
+def bench_papers():
+    """Give the paper."""
+    yield ListedPaper(
+        "storm", "noisy_labels", PAPER, asks="per-sample weights, a second optimiser, several forward passes, a second batch a step"
     )

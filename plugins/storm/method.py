@@ -14,14 +14,14 @@ from torch.nn.functional import cross_entropy
 
 from harness import Search
 from harness.training.classifier import Fitted, LabelledSet
-from harness.training.fresh_adam import fresh_adam_update
-from harness.training.loop import Batch, Step, build_network, fit_epochs, sample_batch
 from plugins.storm.features import N_FEATURES, FeatureMemory, loss_features, pass_statistics
 from plugins.storm.rescaler import Rescaler, binarise, initial_rescaler, sample_weights
+from plugins.tasks.noisy_labels.fresh_adam import fresh_adam_update
+from plugins.tasks.noisy_labels.loop import Batch, Step, build_network, fit_epochs, sample_batch
 
 if TYPE_CHECKING:
     from harness.context import Run
-    from harness.tasks.noisy_labels import NoisyLabels
+    from plugins.tasks.noisy_labels.protocol import NoisyLabels
 
 __all__ = ["Draw", "ForwardPasses", "MetaCleanValidation", "MetaStep", "Storm", "meta_step"]
 

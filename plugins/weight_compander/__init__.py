@@ -4,7 +4,9 @@ Weight Compander: each weight is a bounded function of a free parameter that exp
 Why it works: near zero a step moves the weight further than the parameter, and far from it hardly at all, so that no weight stays dead and none dominates.
 """
 
-from harness import Method, Paper, hookimpl
+from harness import ListedPaper, Method, Paper, hookimpl
+
+PAPER = Paper("Weight Compander: A Simple Weight Reparameterization for Regularization", year=2023, arxiv="2306.16993")
 
 
 @hookimpl
@@ -15,5 +17,11 @@ def bench_methods():
         task="supervised",
         entry="plugins.weight_compander.method:WeightCompander",
         summary="SGD on parameters whose arctangent is the weight: small ones are expanded, large ones compressed",
-        paper=Paper("Weight Compander: A Simple Weight Reparameterization for Regularization", year=2023, arxiv="2306.16993"),
+        paper=PAPER,
     )
+
+
+@hookimpl
+def bench_papers():
+    """Give the paper."""
+    yield ListedPaper("weight_compander", "supervised", PAPER, asks="a parametrisation that folds away; own optimiser groups")

@@ -12,15 +12,15 @@ from torch.nn.functional import cross_entropy
 from harness import Search
 from harness.training.fitting import build_network, fit_network
 from harness.training.parameter_groups import parameter_groups
-from plugins.baselines.supervised.sgd import SGD
-from plugins.baselines.supervised.weight_normalisation import normalise_weights
+from plugins.tasks.supervised.baselines.sgd import SGD
+from plugins.tasks.supervised.baselines.weight_normalisation import normalise_weights
 from plugins.weight_compander.compander import Compander, Form, compand_layers
 
 if TYPE_CHECKING:
     from harness import Run
-    from harness.tasks.supervised import ImageView
     from harness.training.fitting import Batch, Trained
     from harness.training.networks import Output
+    from plugins.tasks.supervised.protocol import ImageView
 
 __all__ = ["WeightCompander"]
 

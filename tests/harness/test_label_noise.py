@@ -20,7 +20,7 @@ from harness.training.label_noise import (
     transition_matrix,
 )
 
-VECTORS = Path(__file__).parents[1] / "vectors" / "baselines_noisy_labels.json"
+VECTORS = Path(__file__).parents[1] / "tasks" / "noisy_labels" / "baselines_noisy_labels.json"
 MATRIX_KINDS = ("symmetric", "uniform", "pair_flip")
 
 rates = st.floats(0, 0.49)

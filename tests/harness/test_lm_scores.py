@@ -23,7 +23,7 @@ from harness.training.language_model import DecoderSettings
 from harness.training.lm_scores import DocumentScores, mean_accuracy, score_documents, task_accuracy, wrap_tokenizer
 
 ROOT = Path(__file__).parents[2]
-BYTES = ROOT / "plugins" / "datasets" / "lm_finetuning" / "bytes.json"
+BYTES = ROOT / "plugins" / "tasks" / "lm_finetuning" / "datasets" / "bytes.json"
 CONTEXT = 64
 
 # The command line draws 100,000 samples for the error of any metric but a mean: the other metric is for score_documents alone.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import csv
+import importlib
 import subprocess
 import sys
 import tomllib
@@ -201,6 +202,28 @@ def test_the_task_of_another_distribution_brings_its_own_template(third_party):
     assert "tests/test_halving.py" not in files
 
 
+@pytest.mark.parametrize(
+    ("template", "test"),
+    [
+        ("method.py.jinja", "test.py.jinja"),
+        ("method.py.jinja", "method_test.py.jinja"),
+        ("deep/method.py.jinja", "deep/test.py.jinja"),
+        ("halves.py.jinja", "halves_test.py.jinja"),
+    ],
+)
+def test_the_template_of_a_test_lies_beside_that_of_the_method(third_party, template, test):
+    package = f"named_{template}_{test}".translate(str.maketrans("/.", "__"))
+    task = third_party(package, TEMPLATE)
+    folder = Path(importlib.import_module(package).__file__).parent
+    for name, text in ((template, TEMPLATE), (test, "def test_{{ name }}():\n    pass\n"), ("other_test.py.jinja", "other\n")):
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_text(text, encoding="utf-8")
+
+    files = render_plugin("halving", replace(task, template=f"{package}:{template}"))
+
+    assert files["tests/test_halving.py"] == "def test_halving():\n    pass\n"
+
+
 @pytest.mark.parametrize("key", NEEDED)
 def test_a_template_that_lacks_a_value_is_told_which(third_party, key):
     lines = [line for line in TEMPLATE.splitlines(keepends=True) if not line.startswith(f"{{% set {key} ")]
@@ -215,14 +238,14 @@ def test_a_template_with_an_unknown_word_is_an_error_and_writes_nothing(third_pa
 
 
 def test_a_template_that_is_not_there_is_an_error():
-    with pytest.raises(PluginError, match=r"no file 'templates/none\.py\.jinja'"):
-        render_plugin("halving", replace(NOISY_LABELS, template="harness.tasks:templates/none.py.jinja"))
+    with pytest.raises(PluginError, match=r"no file 'none\.py\.jinja'"):
+        render_plugin("halving", replace(NOISY_LABELS, template="plugins.tasks.noisy_labels:none.py.jinja"))
 
 
 def test_a_template_is_no_part_of_the_code_that_decides_a_trial():
     closure = CodeIndex(load_registry().roots).closure(NOISY_LABELS.entry)
 
-    assert "harness.tasks.noisy_labels" in closure
+    assert "plugins.tasks.noisy_labels.protocol" in closure
     assert not any("jinja" in name for name in closure)
 
 

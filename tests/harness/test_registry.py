@@ -96,7 +96,7 @@ def test_a_broken_installed_plugin_is_shown_with_its_traceback_and_the_others_wo
     assert last_line(plugins["broken"]["error"]) == "RuntimeError: this plugin cannot be imported"
     assert plugins["sound"]["provides"] == ["method sound"]
     assert plugins["sound"]["error"] is None
-    assert "task noisy_labels" in plugins["tasks"]["provides"]
+    assert "task noisy_labels" in plugins["tasks.noisy_labels"]["provides"]
 
 
 def test_a_broken_plugin_file_is_shown_with_its_traceback_and_the_others_work(bench, toy, written):
@@ -357,7 +357,7 @@ def test_bench_plugins_in_the_environment_chooses_exactly(bench, installed):
     installed("unwanted", BROKEN)
     path = installed("wanted", method("wanted"))
 
-    assert set(described(bench, PYTHONPATH=path, BENCH_PLUGINS="wanted, tasks")) == {"wanted", "tasks"}
+    assert set(described(bench, PYTHONPATH=path, BENCH_PLUGINS="wanted, tasks.rlvr")) == {"wanted", "tasks.rlvr"}
     assert described(bench, PYTHONPATH=path, BENCH_PLUGINS="") == {}
 
 
@@ -366,7 +366,7 @@ def test_an_empty_choice_leaves_room_for_a_plugin_file(bench, toy):
 
 
 def test_choosing_a_plugin_that_is_not_there_is_an_error(bench):
-    done = bench("plugins", BENCH_PLUGINS="tasks,no_such_plugin")
+    done = bench("plugins", BENCH_PLUGINS="tasks.rlvr,no_such_plugin")
 
     assert done.returncode == 2
     assert "'no_such_plugin', which is neither bundled nor installed" in done.stderr

@@ -2,8 +2,8 @@
 
 import torch
 from harness import Budget, Run
-from harness.tasks.noisy_labels import NoisyLabels, NoisyLabelsProtocol
 from harness.training.classifier import LabelledSet
+from plugins.tasks.noisy_labels.protocol import NoisyLabels, NoisyLabelsProtocol
 from torch.nn.functional import cross_entropy, one_hot
 
 from weighbridge_mixup.method import Mixup, mixed_cross_entropy, mixed_samples

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import torch
 from annotated_types import Gt
-from harness.training.loop import Batch, Step, build_network, fit_epochs
+from plugins.tasks.noisy_labels.loop import Batch, Step, build_network, fit_epochs
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 if TYPE_CHECKING:
     from harness import Run
-    from harness.tasks.noisy_labels import NoisyLabels
     from harness.training.classifier import Fitted
+    from plugins.tasks.noisy_labels.protocol import NoisyLabels
 
 __all__ = ["Mixup", "mixed_cross_entropy", "mixed_samples"]
 

@@ -1,7 +1,7 @@
 """A Llama of 1.4 million parameters that is pretrained here, on the corpus of domains."""
 
 from harness import Artifact, hookimpl
-from plugins.datasets.text.artifacts import CITATION, DOMAINS, DOMAINS_BPE, LICENCE
+from plugins.data.text.artifacts import CITATION, DOMAINS, DOMAINS_BPE, LICENCE
 
 __all__ = ["DOMAINS_LLAMA"]
 

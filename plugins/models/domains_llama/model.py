@@ -15,8 +15,8 @@ from harness.training.language_model import pack_windows
 from harness.training.lm_fitting import encode
 from harness.training.lm_scores import wrap_tokenizer
 from harness.training.small_base import SmallBase
-from plugins.datasets.text.artifacts import DOMAINS, DOMAINS_BPE
-from plugins.datasets.text.domains import load_domains
+from plugins.data.text.artifacts import DOMAINS, DOMAINS_BPE
+from plugins.data.text.domains import load_domains
 from plugins.models.quiet import without_progress_bars
 
 __all__ = ["DomainsLlama"]

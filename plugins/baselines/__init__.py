@@ -1,1 +1,0 @@
-"""The baselines, one folder a task."""

@@ -1,1 +1,0 @@
-"""Metrics, one folder a task."""

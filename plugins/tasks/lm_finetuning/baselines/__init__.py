@@ -1,0 +1,1 @@
+"""Baselines of the task ``lm_finetuning``: all weights, LoRA and its relatives, and selections of entries."""

@@ -1,0 +1,255 @@
+"""
+DivideMix (Li et al., 2020; algorithm 1 of arXiv:2002.07394).
+
+Two networks: each splits the training set by its losses into probably right and probably wrong labels, and the other learns from this division by
+semi-supervised learning, in which the probably wrong labels are replaced by guesses.
+"""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, NamedTuple
+
+import numpy as np
+import torch
+from annotated_types import Ge, Gt, Le, Lt
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.mixture import GaussianMixture
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy, one_hot
+
+from harness import Search
+from harness.training.classifier import LabelledSet, NetworkEnsemble
+from plugins.tasks.noisy_labels.loop import Batch, Step, build_network, fit_epochs
+
+if TYPE_CHECKING:
+    from harness import Run
+    from harness.training.classifier import Fitted
+    from plugins.tasks.noisy_labels.protocol import NoisyLabels
+
+__all__ = [
+    "DivideMix",
+    "MixedLosses",
+    "Rows",
+    "clean_probabilities",
+    "guessed_targets",
+    "mixed_losses",
+    "mixed_rows",
+    "refined_targets",
+    "sharpened",
+    "stacked_rows",
+    "unsupervised_ramp",
+]
+
+
+def clean_probabilities(losses: np.ndarray) -> np.ndarray:
+    """
+    Return the probability that each label is right, ``(N,)``: the posterior of the smaller mean of two Gaussians fitted to the losses.
+
+    The losses are scaled to [0, 1] first. The mixture has the settings of the authors' code: at most 10 iterations, tolerance 1e-2, covariance floor 5e-4.
+
+    Args:
+        losses: ``(N,)``, the cross entropy of each training sample to its given label.
+    """
+    spread = losses.max() - losses.min()
+    scaled = ((losses - losses.min()) / max(spread, np.finfo(losses.dtype).tiny))[:, None]
+    mixture = GaussianMixture(n_components=2, max_iter=10, tol=1e-2, reg_covar=5e-4, random_state=0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)  # ten iterations are the method's own limit
+        mixture.fit(scaled)
+
+    return mixture.predict_proba(scaled)[:, mixture.means_.argmin()]
+
+
+def sharpened(probabilities: Tensor, temperature: float) -> Tensor:
+    """Return ``p ** (1 / T)``, normalised over the last axis; a temperature below 1 lowers the entropy."""
+    powers = probabilities ** (1 / temperature)
+
+    return powers / powers.sum(dim=-1, keepdim=True)
+
+
+def refined_targets(probabilities: Tensor, target: Tensor, trust: Tensor, temperature: float) -> Tensor:
+    """
+    Return the targets of labelled samples, ``(B, C)``: the label and the network's own prediction, mixed by the trust in the label, sharpened.
+
+    Args:
+        probabilities: ``(2, B, C)``, of the network that is trained, for two augmentations.
+        target: ``(B,)``, class indices.
+        trust: ``(B,)``, in [0, 1], from the other network.
+        temperature: Of the sharpening.
+    """
+    label = one_hot(target, probabilities.shape[-1])
+    mixed = trust[:, None] * label + (1 - trust[:, None]) * probabilities.mean(dim=0)
+
+    return sharpened(mixed, temperature)
+
+
+def guessed_targets(probabilities: Tensor, temperature: float) -> Tensor:
+    """Return the targets of unlabelled samples, ``(B, C)``: the mean of the predictions ``(4, B, C)`` of two networks for two augmentations, sharpened."""
+    return sharpened(probabilities.mean(dim=0), temperature)
+
+
+class MixedLosses(NamedTuple):
+    """
+    The parts of the loss, scalars.
+
+    Args:
+        supervised: Cross entropy to the soft targets, over the labelled rows.
+        unsupervised: Squared error of the probabilities, over the other rows and all classes.
+        penalty: Divergence of the uniform distribution from the mean prediction, which keeps a network from naming one class only.
+    """
+
+    supervised: Tensor
+    unsupervised: Tensor
+    penalty: Tensor
+
+
+def mixed_losses(logits: Tensor, targets: Tensor, n_labelled: int) -> MixedLosses:
+    """
+    Return the three parts of the loss after mixing; the loss of a part without rows is 0.
+
+    Args:
+        logits: ``(R, C)``, the labelled rows first.
+        targets: ``(R, C)``, soft.
+        n_labelled: How many rows are labelled.
+    """
+    probabilities = logits.softmax(dim=1)
+    n_rows, n_classes = logits.shape
+    supervised = cross_entropy(logits[:n_labelled], targets[:n_labelled], reduction="sum") / max(1, n_labelled)
+    squared = (probabilities[n_labelled:] - targets[n_labelled:]).square().sum()
+    penalty = -(probabilities.mean(dim=0) * n_classes).log().mean()
+
+    return MixedLosses(supervised, squared / (max(1, n_rows - n_labelled) * n_classes), penalty)
+
+
+class Rows(NamedTuple):
+    """
+    What a network is trained on in one step, the labelled rows first.
+
+    Args:
+        x: ``(R, ...)``.
+        targets: ``(R, C)``, soft.
+        n_labelled: How many rows are labelled.
+    """
+
+    x: Tensor
+    targets: Tensor
+    n_labelled: int
+
+
+def stacked_rows(views: Tensor, targets: Tensor, labelled: Tensor) -> Rows:
+    """
+    Put the views of a batch under each other: all views of the labelled samples, then all views of the others.
+
+    Args:
+        views: ``(V, B, ...)``.
+        targets: ``(B, C)``, the same for all views of a sample.
+        labelled: ``(B,)`` bool.
+    """
+    parts = [views[:, labelled].flatten(0, 1), views[:, ~labelled].flatten(0, 1)]
+    soft = [targets[labelled].repeat(len(views), 1), targets[~labelled].repeat(len(views), 1)]
+
+    return Rows(torch.cat(parts), torch.cat(soft), len(parts[0]))
+
+
+def mixed_rows(rows: Rows, partner: Tensor, share: float) -> Rows:
+    """Mix every row with the row ``partner`` ``(R,)``: inputs and targets are ``share`` of the row and ``1 - share`` of its partner."""
+    return Rows(
+        share * rows.x + (1 - share) * rows.x[partner],
+        share * rows.targets + (1 - share) * rows.targets[partner],
+        rows.n_labelled,
+    )
+
+
+def unsupervised_ramp(epoch: float, warm_up: float, length: float) -> float:
+    """Return the factor of the unsupervised weight: 0 until the end of the warm-up, then up evenly to 1 over ``length`` epochs."""
+    return min(1.0, max(0.0, (epoch - warm_up) / length))
+
+
+@dataclass
+class DivideMix:
+    """
+    Train two networks on each other's division of the training set.
+
+    Args:
+        warm_up_fraction: Share of the epochs with plain cross entropy before the first division.
+        ramp_fraction: Share of the epochs over which the unsupervised weight rises.
+        threshold: A sample counts as labelled where its label is right with a greater probability.
+        temperature: Of the sharpening.
+        alpha: Both parameters of the beta distribution of the mixing coefficient.
+        unsupervised_weight: The paper's lambda_u, after the ramp.
+        jitter: The augmentation: Gaussian noise on the inputs, its standard deviation in units of that of all training inputs.
+    """
+
+    warm_up_fraction: Annotated[float, Ge(0), Lt(1), Search(0.1, 0.5)] = 0.2
+    ramp_fraction: Annotated[float, Gt(0), Le(1)] = 0.2
+    threshold: Annotated[float, Ge(0), Lt(1)] = 0.5
+    temperature: Annotated[float, Gt(0), Le(1)] = 0.5
+    alpha: Annotated[float, Gt(0)] = 4.0
+    unsupervised_weight: Annotated[float, Ge(0), Search(choices=(0.0, 25.0, 50.0, 150.0))] = 25.0
+    jitter: Annotated[float, Ge(0)] = 0.2
+
+    def fit(self, data: NoisyLabels, run: Run) -> Fitted:
+        """Train both networks; the weight of a sample is the mean of the probabilities that the two give to its label being right."""
+        epochs = run.budget.require("epochs")
+        warm_up, ramp = round(self.warm_up_fraction * epochs), max(1, round(self.ramp_fraction * epochs))
+        networks = [build_network(data, run), build_network(data, run, stream="init_2")]
+        optimizers = [data.recipe.build_optimizer(network) for network in networks]
+        train = data.train.to(run.device)
+        jitter = self.jitter * train.x.std()
+        mix_rng, jitter_rng = run.rng("mix"), run.torch_rng("jitter")
+        trust = torch.ones(2, len(train), device=run.device)  # row k: the division that network k is trained on
+
+        def divide(epoch: int) -> None:
+            if epoch >= warm_up:
+                for k in range(2):
+                    trust[k] = _trust(networks[1 - k], train)
+                run.count(forward=2 * len(train))
+
+        def warm_up_losses(batch: Batch) -> list[Tensor]:
+            run.count(forward=2 * len(batch.y), backward=2 * len(batch.y))
+
+            return [cross_entropy(network(batch.x), batch.y) for network in networks]
+
+        def semi_supervised_losses(batch: Batch) -> list[Tensor]:
+            shape = (2, *batch.x.shape)
+            views = batch.x + jitter * torch.randn(shape, generator=jitter_rng).to(run.device)
+            with torch.no_grad():
+                predicted = [network(views.flatten(0, 1)).softmax(dim=1).unflatten(0, shape[:2]) for network in networks]
+            guessed = guessed_targets(torch.cat(predicted), self.temperature)
+            weight = self.unsupervised_weight * unsupervised_ramp(batch.epoch, warm_up, ramp)
+
+            losses = []
+            for network, own, right in zip(networks, predicted, trust[:, batch.index], strict=True):
+                labelled = right > self.threshold
+                targets = torch.where(labelled[:, None], refined_targets(own, batch.y, right, self.temperature), guessed)
+                rows = stacked_rows(views, targets, labelled)
+                share = float(mix_rng.beta(self.alpha, self.alpha))
+                partner = torch.from_numpy(mix_rng.permutation(len(rows.x))).to(run.device)
+                mixed = mixed_rows(rows, partner, max(share, 1 - share))
+                parts = mixed_losses(network(mixed.x), mixed.targets, mixed.n_labelled)
+                losses.append(parts.supervised + weight * parts.unsupervised + parts.penalty)
+            run.count(forward=8 * len(batch.y), backward=4 * len(batch.y))
+
+            return losses
+
+        def step(batch: Batch) -> Step:
+            loss_1, loss_2 = warm_up_losses(batch) if batch.epoch < warm_up else semi_supervised_losses(batch)
+            loss = loss_1 + loss_2  # the networks share no parameters, so one backward pass serves both
+            for optimizer in optimizers:
+                optimizer.zero_grad()
+            loss.backward()
+            for optimizer in optimizers:
+                optimizer.step()
+
+            return Step(loss=loss / 2, weights=trust[:, batch.index].mean(dim=0))
+
+        return fit_epochs(networks, data, run, step, before_epoch=divide)
+
+
+def _trust(network: nn.Module, train: LabelledSet) -> Tensor:
+    given = NetworkEnsemble([network]).predict_proba(train.x).gather(1, train.y.cpu()[:, None]).squeeze(1)
+    losses = -given.double().clamp(min=1e-30).log().numpy()  # where a probability underflows, the loss stays finite
+
+    return torch.from_numpy(clean_probabilities(losses)).to(train.x)

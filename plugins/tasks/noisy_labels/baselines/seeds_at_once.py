@@ -1,0 +1,158 @@
+"""
+The baselines that only change the loss, several seeds as one program.
+
+What :func:`plugins.tasks.noisy_labels.loop.fit_by_loss` does for one seed: the same streams, the same dropout masks, the same choice of the best epoch.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+import torch
+from sklearn.metrics import accuracy_score, f1_score
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+
+from harness import TrialDiverged
+from harness.training.classifier import Fitted, LabelledSet, NetworkEnsemble
+from harness.training.stacking import GivenDropout, Stacked
+from plugins.tasks.noisy_labels.baselines.gce import GCE, generalised_cross_entropy
+from plugins.tasks.noisy_labels.baselines.label_smoothing import LabelSmoothing, smoothed_cross_entropy
+from plugins.tasks.noisy_labels.fresh_adam import FreshAdam
+from plugins.tasks.noisy_labels.loop import build_network
+
+if TYPE_CHECKING:
+    from harness import Run
+    from plugins.tasks.noisy_labels.baselines.cross_entropy import CrossEntropy
+    from plugins.tasks.noisy_labels.protocol import NoisyLabels
+    from plugins.tasks.noisy_labels.recipe import Recipe
+
+__all__ = ["fit_cross_entropy", "fit_gce", "fit_label_smoothing"]
+
+
+class Losses(NamedTuple):
+    """The mean loss of a batch, and the weight ``(B,)`` of each sample; all ones where the method has none."""
+
+    mean: Tensor
+    weights: Tensor
+
+
+LossOf = Callable[[Tensor, Tensor], Losses]  # of logits (B, C) and labels (B,)
+
+
+def fit_cross_entropy(method: CrossEntropy, views: Sequence[NoisyLabels], runs: Sequence[Run]) -> list[Fitted]:
+    """Train as :class:`plugins.tasks.noisy_labels.baselines.cross_entropy.CrossEntropy` does."""
+    return _fit(views, runs, lambda logits, y: Losses(cross_entropy(logits, y), torch.ones_like(y, dtype=logits.dtype)), weighted=False)
+
+
+def fit_label_smoothing(method: LabelSmoothing, views: Sequence[NoisyLabels], runs: Sequence[Run]) -> list[Fitted]:
+    """Train as :class:`plugins.tasks.noisy_labels.baselines.label_smoothing.LabelSmoothing` does."""
+
+    def loss(logits: Tensor, y: Tensor) -> Losses:
+        return Losses(smoothed_cross_entropy(logits, y, method.smoothing).mean(), torch.ones_like(y, dtype=logits.dtype))
+
+    return _fit(views, runs, loss, weighted=False)
+
+
+def fit_gce(method: GCE, views: Sequence[NoisyLabels], runs: Sequence[Run]) -> list[Fitted]:
+    """Train as :class:`plugins.tasks.noisy_labels.baselines.gce.GCE` does."""
+
+    def loss(logits: Tensor, y: Tensor) -> Losses:
+        losses = generalised_cross_entropy(logits, y, method.q)
+
+        return Losses(losses.mean(), 1 - method.q * losses.detach())
+
+    return _fit(views, runs, loss, weighted=True)
+
+
+def _fit(views: Sequence[NoisyLabels], runs: Sequence[Run], loss: LossOf, weighted: bool) -> list[Fitted]:
+    """Train one network a seed and keep each after the last epoch and at its best validation score."""
+    recipe, epochs, device = views[0].recipe, runs[0].budget.require("epochs"), runs[0].device
+    if device != "cpu" and recipe.dropout > 0:
+        raise ValueError("the masks of dropout are drawn on the device there: the seeds would not train as they do one by one")
+    n, size = len(views[0].train), recipe.batch_size
+    if n < size:
+        raise ValueError(f"the training set has {n} samples, fewer than one batch of {size}")
+    all_x = torch.stack([view.train.x for view in views]).to(device)
+    all_y = torch.stack([view.train.y for view in views]).to(device)
+    networks = [_without_own_dropout(build_network(view, run).train(), size) for view, run in zip(views, runs, strict=True)]
+    stacked = Stacked(networks)
+    masks = {f"{name}.mask": module for name, module in networks[0].named_modules() if isinstance(module, GivenDropout)}
+    optimizer = _optimizer(recipe, stacked.parameters)
+    orders, droppers = [run.torch_rng("batches") for run in runs], [run.torch_rng("global") for run in runs]
+    seeds = torch.arange(len(runs), device=device)[:, None]
+    weights = torch.full((len(runs), n), math.nan, device=device)
+    ensembles = [NetworkEnsemble([network]) for network in networks]
+    best, best_scores = list(ensembles), [-math.inf] * len(runs)
+
+    def one(parameters: Mapping[str, Tensor], buffers: Mapping[str, Tensor], x: Tensor, y: Tensor) -> Losses:
+        return loss(stacked.call(parameters, buffers, x), y)
+
+    for epoch in range(epochs):
+        for network in networks:
+            network.train()
+        permutations = [torch.randperm(n, generator=order) for order in orders]
+        for run, permutation in zip(runs, permutations, strict=True):
+            run.witness("batches", permutation.numpy())
+        losses = []
+        for place in torch.stack(permutations).to(device).split(size, dim=1):
+            if place.shape[1] < size:
+                continue
+            for name, module in masks.items():
+                stacked.buffers[name] = torch.stack([module.draw(dropper) for dropper in droppers])
+            value = torch.vmap(one)(stacked.parameters, stacked.buffers, all_x[seeds, place], all_y[seeds, place])
+            optimizer.zero_grad()
+            value.mean.sum().backward()  # the gradient of a seed's parameters is that of its own loss
+            optimizer.step()
+            for run in runs:
+                run.count(forward=size, backward=size)
+            weights[seeds, place] = value.weights
+            losses.append(value.mean.detach())
+
+        means = torch.stack(losses).mean(dim=0).tolist()
+        if not all(math.isfinite(mean) for mean in means):
+            raise TrialDiverged(f"the mean training losses are {means} in epoch {epoch}")
+        stacked.write_back()
+        for s, (run, ensemble, view) in enumerate(zip(runs, ensembles, views, strict=True)):
+            score = _score(ensemble, view.valid, recipe.select_by)
+            run.log(epoch, **{"train_loss": means[s], f"valid_{recipe.select_by}": score})
+            if score > best_scores[s]:
+                best[s], best_scores[s] = ensemble.snapshot(), score
+
+    filled = torch.where(weights.isnan(), weights.nanmean(dim=1, keepdim=True), weights)
+
+    return [
+        Fitted(last=last, best=chosen, sample_weights=trust if weighted else None)
+        for last, chosen, trust in zip(ensembles, best, filled, strict=True)
+    ]
+
+
+def _without_own_dropout(network: nn.Sequential, batch_size: int) -> nn.Sequential:
+    """Replace the recipe's one dropout, on its last hidden layer, by one whose masks are given."""
+    layers = [
+        GivenDropout(layer.p, (batch_size, network[-1].in_features)) if isinstance(layer, nn.Dropout) and layer.p > 0 else layer
+        for layer in network
+    ]
+
+    return nn.Sequential(*layers).train()
+
+
+def _optimizer(recipe: Recipe, parameters: Mapping[str, Tensor]) -> torch.optim.Optimizer:
+    """Build the recipe's optimiser, which treats each element by itself, over stacked parameters."""
+    if recipe.optimizer == "adam":
+        return torch.optim.Adam(parameters.values(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay, fused=True)
+    if recipe.optimizer == "sgd":
+        return torch.optim.SGD(parameters.values(), lr=recipe.learning_rate, momentum=recipe.momentum, weight_decay=recipe.weight_decay)
+
+    return FreshAdam(parameters.values(), lr=recipe.learning_rate)
+
+
+def _score(ensemble: NetworkEnsemble, valid: LabelledSet, select_by: str) -> float:
+    predicted = ensemble.predict_proba(valid.x).argmax(dim=1).numpy()
+    truth = valid.y.cpu().numpy()
+    if select_by == "f1":
+        return float(f1_score(truth, predicted, labels=[1], average="macro", zero_division=0))
+
+    return float(accuracy_score(truth, predicted))

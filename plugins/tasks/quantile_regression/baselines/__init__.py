@@ -1,0 +1,1 @@
+"""Baselines of the task ``quantile_regression``: single models, and aggregates that learn little or nothing."""

@@ -1,0 +1,1 @@
+"""Baselines of the task ``semi_supervised``: the methods that a new one is compared with."""

@@ -1,0 +1,1 @@
+"""Baselines of the task ``supervised``: optimisers, and regularisers on the first of them."""

@@ -1,0 +1,221 @@
+"""The baselines of supervised training: their updates by hand, what decay spares, seeds at once, and short trials."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import nn
+from torch.nn.functional import cross_entropy, one_hot
+
+from harness import Budget, Run, TrialDiverged
+from harness.registry import load_registry
+from harness.specs import load_entry
+from harness.training.classifier import LabelledSet
+from harness.training.fitting import Batch
+from harness.training.image_data import ImageData
+from harness.training.networks import Output, cnn, mlp
+from harness.training.parameter_groups import parameter_groups
+from plugins.tasks.supervised.baselines.adam import Adam, AdamW
+from plugins.tasks.supervised.baselines.dropout import Dropout
+from plugins.tasks.supervised.baselines.label_smoothing import LabelSmoothing
+from plugins.tasks.supervised.baselines.sgd import SGD
+from plugins.tasks.supervised.baselines.weight_normalisation import WeightNormalisation, normalise_weights
+from plugins.tasks.supervised.protocol import SupervisedProtocol
+
+SPECS = {spec.name: spec for spec in load_registry().methods if spec.task == "supervised"}
+
+close = torch.testing.assert_close
+
+
+def stepped(method, gradients, weight=0.5, decay=0.0):
+    """Take steps on one weight; return where it is behind each."""
+    parameter = nn.Parameter(torch.tensor([weight], dtype=torch.float64))
+    optimizer = method.optimizer([{"params": [parameter], "weight_decay": decay}])
+    path = []
+    for gradient in gradients:
+        parameter.grad = torch.tensor([gradient], dtype=torch.float64)
+        optimizer.step()
+        path.append(float(parameter.detach()))
+
+    return path
+
+
+def pictures(n=60, n_classes=3, side=8):
+    """Give classes that differ in brightness, so that they can be learned."""
+    generator = torch.Generator().manual_seed(0)
+    y = torch.randint(n_classes, (n,), generator=generator)
+    part = LabelledSet(0.3 * torch.rand(n, 1, side, side, generator=generator) + y[:, None, None, None] / n_classes, y)
+
+    return ImageData(part, part, part, n_classes)
+
+
+def confronted(method, seed=0, epochs=2, **protocol):
+    recipe = {"widths": (4, 4), "batch_size": 20} | protocol
+
+    return SupervisedProtocol(**recipe).confront(method, pictures(), Run(seed, Budget(epochs=epochs)), ())
+
+
+# Updates by hand
+
+
+@pytest.mark.parametrize("nesterov", [False, True])
+def test_sgd_adds_the_decay_to_the_gradient_and_starts_its_momentum_with_the_first(nesterov):
+    w, buffer, expected = 0.5, 0.0, []
+    for g in (0.3, -0.2, 0.7):
+        g = g + 0.1 * w
+        buffer = 0.9 * buffer + g if expected else g
+        w -= 0.05 * (g + 0.9 * buffer if nesterov else buffer)
+        expected.append(w)
+
+    found = stepped(SGD(learning_rate=0.05, momentum=0.9, nesterov=nesterov), (0.3, -0.2, 0.7), decay=0.1)
+
+    assert found == pytest.approx(expected, rel=1e-12)
+
+
+@pytest.mark.parametrize(("method", "coupled"), [(Adam, True), (AdamW, False)])
+def test_adam_puts_the_decay_where_its_name_says(method, coupled):
+    w, m, v, expected = 0.5, 0.0, 0.0, []
+    for t, g in enumerate((0.3, -0.2, 0.7), start=1):
+        if coupled:
+            g = g + 0.1 * w
+        else:
+            w *= 1 - 0.01 * 0.1
+        m, v = 0.9 * m + 0.1 * g, 0.999 * v + 0.001 * g * g
+        w -= 0.01 / (1 - 0.9**t) * m / (math.sqrt(v) / math.sqrt(1 - 0.999**t) + 1e-8)
+        expected.append(w)
+
+    assert stepped(method(learning_rate=0.01), (0.3, -0.2, 0.7), decay=0.1) == pytest.approx(expected, rel=1e-12)
+
+
+def test_adam_moves_by_its_rate_under_a_constant_gradient_and_sgd_by_a_geometric_sum():
+    assert stepped(Adam(learning_rate=0.01), [0.3] * 3) == pytest.approx([0.49, 0.48, 0.47], abs=1e-8)
+    moved = [0.05 * 0.3 * (1 - 0.9**t) / (1 - 0.9) for t in (1, 2, 3)]
+    path = stepped(SGD(learning_rate=0.05, nesterov=False), [0.3] * 3)
+    assert [a - b for a, b in zip([0.5, *path], path, strict=False)] == pytest.approx(moved, rel=1e-12)
+
+
+def test_adamw_without_decay_is_adam_without_decay():
+    assert stepped(AdamW(), (0.3, -0.2, 0.7)) == stepped(Adam(), (0.3, -0.2, 0.7))
+
+
+def test_smoothed_targets_keep_a_share_for_every_class():
+    generator = torch.Generator().manual_seed(0)
+    logits, y = torch.randn(7, 4, generator=generator), torch.randint(4, (7,), generator=generator)
+    output, batch = Output(logits, logits, ()), Batch(0, 0.0, y, logits, y)
+
+    expected = cross_entropy(logits, 0.8 * one_hot(y, 4) + 0.2 / 4)
+
+    close(LabelSmoothing(smoothing=0.2).loss(output, batch), expected)
+    close(SGD().loss(output, batch), cross_entropy(logits, y))
+
+
+def test_normalised_weights_compute_the_same_and_their_direction_has_no_say_in_their_length():
+    network = cnn(torch.Size((1, 8, 8)), 3, (4, 4))
+    x = torch.rand(5, 1, 8, 8)
+    expected = network(x).detach()
+
+    normalise_weights(network)
+
+    close(network(x), expected)
+    with torch.no_grad():
+        network.head.parametrizations.weight.original1.mul_(7)
+    close(network(x), expected)
+
+
+def test_decay_spares_biases_and_normalisation_in_every_form():
+    network = cnn(torch.Size((1, 8, 8)), 3, (4, 4))
+    normalise_weights(network)
+
+    decayed, spared = parameter_groups(network, 0.1)
+
+    assert {parameter.ndim for parameter in spared["params"]} == {1}
+    assert all(parameter.ndim > 1 for parameter in decayed["params"])
+
+
+# Trials
+
+
+@pytest.mark.parametrize("name", SPECS)
+@pytest.mark.parametrize("protocol", [{}, {"model": "mlp", "widths": (32, 32)}], ids=["cnn", "mlp"])
+def test_every_method_learns_classes_that_are_far_apart(name, protocol):
+    rate = {"learning_rate": 0.02} if "adam" in name else {}
+
+    outcome = confronted(load_entry(SPECS[name].entry)(**rate), epochs=25, **protocol)
+
+    assert float(outcome.train_accuracy) > 0.6
+    assert outcome.effective_steps.shape == (25,)
+    assert (outcome.effective_steps > 0).all()
+
+
+@pytest.mark.parametrize("name", SPECS)
+def test_methods_see_the_same_batches_and_start_from_the_same_weights(name):
+    runs = [Run(0, Budget(epochs=1)) for _ in range(2)]
+
+    for method, run in zip((load_entry(SPECS[name].entry)(), SGD()), runs, strict=True):
+        SupervisedProtocol(widths=(4,), batch_size=20).confront(method, pictures(), run, ())
+
+    assert runs[0].witnesses == runs[1].witnesses
+    assert runs[0].samples_backward == runs[1].samples_backward == 60
+
+
+@pytest.mark.parametrize("name", [name for name, spec in SPECS.items() if spec.seeds_at_once])
+def test_seeds_at_once_are_the_seeds_one_by_one(name):
+    spec, protocol, data = SPECS[name], SupervisedProtocol(widths=(4, 4), batch_size=20), pictures()
+    method = load_entry(spec.entry)(weight_decay=0.01)
+    runs = [Run(seed, Budget(epochs=2)) for seed in (0, 1, 2)]
+
+    together = load_entry(spec.seeds_at_once)(method, [protocol.view(data, ()) for _ in runs], runs)
+
+    for seed, trained in enumerate(together):
+        alone = method.fit(protocol.view(data, ()), Run(seed, Budget(epochs=2)))
+        close(torch.from_numpy(trained.weight_norms), torch.from_numpy(alone.weight_norms), rtol=1e-4, atol=1e-5)
+        close(torch.from_numpy(trained.effective_steps), torch.from_numpy(alone.effective_steps), rtol=1e-2, atol=1e-5)
+
+
+def test_a_loss_that_is_not_finite_is_a_trial_that_diverged():
+    with pytest.raises(TrialDiverged, match="epoch"):
+        confronted(SGD(learning_rate=1e12), epochs=5, model="mlp")
+
+
+def test_a_picture_that_is_too_small_is_refused_with_the_way_out():
+    with pytest.raises(ValueError, match=r"8x8 is too small.*fewer 'widths', or 'pooling: false'"):
+        confronted(SGD(), widths=(4, 4, 4, 4, 4))
+
+
+def test_a_perceptron_takes_vectors_and_a_convolutional_network_does_not():
+    data = pictures()
+    flat = LabelledSet(data.train.x.flatten(1), data.train.y)
+    vectors = replace(data, train=flat, valid=flat, test=flat)
+
+    SupervisedProtocol(model="mlp", widths=(4,), batch_size=20).confront(SGD(), vectors, Run(0, Budget(epochs=1)), ())
+    with pytest.raises(ValueError, match="needs samples of shape"):
+        SupervisedProtocol(batch_size=20).confront(SGD(), vectors, Run(0, Budget(epochs=1)), ())
+
+
+def test_fewer_samples_than_a_batch_are_refused():
+    with pytest.raises(ValueError, match="60 samples, fewer than one batch of 61"):
+        confronted(SGD(), batch_size=61)
+
+
+def test_nesterov_without_momentum_is_refused_with_the_way_out():
+    with pytest.raises(ValueError, match="'nesterov: false'"):
+        SGD(momentum=0.0)
+
+
+def test_dropout_leaves_units_out_in_training_alone():
+    network = mlp(torch.Size((6,)), 3, (50,), dropout=0.5)
+    x = torch.randn(4, 6)
+
+    assert not torch.equal(network(x), network(x))
+    network.eval()
+    assert torch.equal(network(x), network(x))
+    assert confronted(Dropout(rate=0.9), model="mlp").train_loss > confronted(SGD(), model="mlp").train_loss
+
+
+def test_weight_normalisation_trains_lengths_and_directions():
+    outcome = confronted(WeightNormalisation(), model="mlp", epochs=5)
+
+    assert outcome.weight_norms[-1] != outcome.weight_norms[0]
