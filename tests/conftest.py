@@ -19,6 +19,7 @@ ROOT = Path(__file__).parent.parent
 # A shell that runs a script in the background lets what it starts ignore Ctrl-C, and processes inherit that; some tests send it.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
+STARTS_PROCESSES = {"bench", "bench_in", "installation", "reader"}
 TOY = Path(__file__).parent / "harness" / "toy_plugin.py"
 
 
@@ -42,6 +43,19 @@ class Bench:
         path.write_text(text, encoding="utf-8")
 
         return path
+
+
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """Mark what starts a process, so that the tests of orders (``make test-orders``) can leave it out."""
+    if STARTS_PROCESSES & set(getattr(item, "fixturenames", ())):
+        item.add_marker("process")
+
+
+@pytest.fixture(autouse=True)
+def torch_draws_as_the_order_seed_says(request: pytest.FixtureRequest) -> None:
+    """Give torch's global generator the seed that pytest-randomly gives those of Python and numpy: what fails, fails alone too."""
+    if "torch" in sys.modules:
+        sys.modules["torch"].manual_seed(request.config.getoption("randomly_seed", default=0))
 
 
 @pytest.fixture(scope="session")
