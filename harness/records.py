@@ -240,7 +240,7 @@ class Record:
         environment: Identifier of the environment facts in the store.
         adopted: For a record that was made by other code and taken under this key since a sample of its neighbours came out the same (``bench adopt``): its
             key ``from`` before, the names ``sample`` of the trials that ran again, and ``at_most``, the largest share of the records taken that may differ
-            by chance at 95 %.
+            by chance at 95 %; and the commit ``against`` whose code the sample was compared with, where that was not the records themselves.
     """
 
     key: str

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import json
+import os
 import secrets
-from collections.abc import Mapping
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from harness.cli.options import Session, place_options, plugin_option
 from harness.cli.rerun_command import KILLED, Repeated, repeat
+from harness.errors import BenchError
 from harness.report import figures
 
 if TYPE_CHECKING:
@@ -27,18 +34,25 @@ __all__ = ["command"]
     "--sample", default=20, show_default=True, type=click.IntRange(min=1), help="How many of its stale trials to run, drawn at random."
 )
 @click.option("--seed", type=click.IntRange(min=0), help="Of the draw, to repeat one [a fresh one, which is printed].")
+@click.option("--against", metavar="REV", help="Compare with what the code of this commit gives here; for records of other hardware.")
 @place_options
 @plugin_option
-def command(suite: str, sample: int, seed: int | None, results: Path, store: str | None, plugins: tuple[str, ...]) -> int:
+def command(
+    suite: str, sample: int, seed: int | None, against: str | None, results: Path, store: str | None, plugins: tuple[str, ...]
+) -> int:
     """
     Take the records of SUITE that are stale by code alone under today's code, if a random sample of their trials comes out bit for bit the same.
 
     This is for a change that should change no figure. One difference, and nothing is adopted. Each adopted record says from which key it comes, which trials
     ran again, and which share of the records taken may differ by chance at 95 %. `bench run SUITE` then writes the reports.
 
+    Other processors round otherwise. For records that were made on another one, --against runs the sample here twice, by the code of a commit of this
+    repository and by today's, and compares these two.
+
     \b
     bench adopt noisy_labels --sample 20
     bench adopt suites/rlvr.yaml --sample 5 --seed 1
+    bench adopt rare_events --against HEAD~1
 
     Exit code: 0 adopted, or nothing was stale; 1 a trial came out differently and nothing was adopted; 2 invalid input.
     """
@@ -80,21 +94,25 @@ def command(suite: str, sample: int, seed: int | None, results: Path, store: str
     )
     together = _cells(plan)
     environments = session.environments(stale, database)
-    for position, name in enumerate(names, start=1):
-        item, record = pool[name], stale[name]
-        repeated = repeat(
-            session, item.trial, record, environments.get(record.environment, {}), click.echo, together[item.dataset, item.method]
-        )
-        place = f"  {position}/{len(names)} {name} {item.method} on {item.dataset}, seed {item.trial.seed}"
-        if repeated.difference.is_none:
-            click.echo(f"{place}: identical ({repeated.scope})")
-            continue
-        click.echo(f"{place}: differs; nothing is adopted")
-        _tell(repeated)
-        return 1
+    with nullcontext() if against is None else _code_of(against, results, plugins) as before:
+        for position, name in enumerate(names, start=1):
+            item = pool[name]
+            record = stale[name] if before is None else before(stale[name])
+            facts = environments.get(record.environment, {}) if before is None else {}
+            repeated = repeat(session, item.trial, record, facts, click.echo, together[item.dataset, item.method])
+            place = f"  {position}/{len(names)} {name} {item.method} on {item.dataset}, seed {item.trial.seed}"
+            if repeated.difference.is_none:
+                click.echo(f"{place}: identical ({repeated.scope})")
+                continue
+            click.echo(f"{place}: differs; nothing is adopted")
+            _tell(repeated)
+            if before is None and any(reason.kind in ("hardware", "environment") for reason in repeated.reasons):
+                click.echo("      other hardware or packages may be why: --against REV compares with what the code of a commit gives here")
+            return 1
 
     share = largest_unseen(len(pool), len(names)) / len(pool)
-    adopted = [_adopted(stale[name], item, names, share) for name, item in pool.items()]
+    how = {"sample": sorted(names), "at_most": share, **({"against": commit_of(against)} if against is not None else {})}
+    adopted = [_adopted(stale[name], item, how) for name, item in pool.items()]
     database.add([(record, database.outcome(stale[record.trial].key)) for record in adopted])
     database.add_code({**plan.code, **(plan.tuning.code if plan.tuning is not None else {})})
     click.echo(
@@ -132,14 +150,76 @@ def _cells(plan: Plan) -> Mapping[tuple[str, str], list[Trial]]:
     return cells
 
 
-def _adopted(record: Record, item: Planned, sample: list[str], share: float) -> Record:
+def _adopted(record: Record, item: Planned, how: Mapping[str, Any]) -> Record:
     return replace(
         record,
         key=item.key,
         circumstances=item.trial.circumstances(),
         metric_code={**record.metric_code, **{measure.name: measure.code for measure in item.trial.metrics}},
-        adopted={"from": record.key, "sample": sorted(sample), "at_most": share},
+        adopted={"from": record.key, **how},
     )
+
+
+def commit_of(revision: str) -> str:
+    """
+    Return the commit that a revision of this folder's repository names.
+
+    Raises:
+        BenchError: There is none.
+    """
+    return _git("rev-parse", "--verify", "--end-of-options", f"{revision}^{{commit}}")
+
+
+def _git(*arguments: str) -> str:
+    done = subprocess.run(["git", *arguments], capture_output=True, text=True, check=False)
+    if done.returncode:
+        cause = done.stderr.strip().splitlines()
+        raise BenchError(f"--against needs a commit of the repository that this folder is in: {cause[-1] if cause else 'git failed'}")
+
+    return done.stdout.strip()
+
+
+@contextmanager
+def _code_of(revision: str, results: Path, plugins: tuple[str, ...]) -> Iterator[Callable[[Record], Record]]:
+    """
+    Give a function that runs the trial of a record here by the code of a commit, in a process of its own.
+
+    Raises:
+        BenchError: There is no such commit.
+    """
+    from harness.records import Record
+
+    commit, top = commit_of(revision), Path(_git("rev-parse", "--show-toplevel"))
+    with tempfile.TemporaryDirectory() as folder:
+        tree = Path(folder) / "code"
+        _git("worktree", "add", "--detach", "--quiet", str(tree), commit)
+        place = tree / Path.cwd().resolve().relative_to(top.resolve())
+        given = [
+            "--results",
+            str(results),
+            "--store",
+            str(Path(folder) / "none.db"),
+            *(word for name in plugins for word in ("--plugin", name)),
+        ]
+        environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(place), *filter(None, [os.environ.get("PYTHONPATH")])])}
+
+        def run(record: Record) -> Record:
+            if record.costs is not None and record.costs.seeds_at_once > 1:
+                raise BenchError(
+                    "--against runs trials one by one, and these seeds ran as one program: adopt them on the hardware of their records"
+                )
+            command = [sys.executable, "-m", "harness", "rerun", record.trial, "--json", *given]
+            done = subprocess.run(command, cwd=place, env=environment, capture_output=True, text=True, check=False)
+            try:
+                return Record.from_json(json.loads(done.stdout)["record"])
+            except (ValueError, KeyError) as error:
+                cause = done.stderr.strip().splitlines()
+                raise BenchError(f"the code of {revision} did not run trial {record.trial}: {cause[-1] if cause else error}") from error
+
+        try:
+            yield run
+        finally:
+            _git("worktree", "remove", "--force", str(tree))
 
 
 def _tell(repeated: Repeated) -> None:

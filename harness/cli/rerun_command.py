@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import redirect_stdout
@@ -28,7 +29,8 @@ KILLED = ("timeout", "out_of_memory", "crashed")  # a trial that ends so again w
 @click.option("--suite", help="Take limits, resources and metrics from this suite (a file or a name), which has to hold the trial.")
 @place_options
 @plugin_option
-def command(trial: str, suite: str | None, results: Path, store: str | None, plugins: tuple[str, ...]) -> int:
+@click.option("--json", "as_json", is_flag=True, help="As JSON: whether it is the same, and the new record.")
+def command(trial: str, suite: str | None, results: Path, store: str | None, plugins: tuple[str, ...], as_json: bool) -> int:
     """
     Run TRIAL again, in this process, and say whether the same comes out: status, metrics, curves, and hashes of what was consumed.
 
@@ -59,6 +61,10 @@ def command(trial: str, suite: str | None, results: Path, store: str | None, plu
         if not found:
             raise BenchError(f"the suite '{suite}' has no trial {record.trial}\n    `bench plan {suite} --trials` lists what it has")
         again = found[0]
+    if as_json:
+        repeated = repeat(session, again, record, facts, lambda text: click.echo(text, err=True))
+        click.echo(json.dumps({"identical": repeated.difference.is_none, "record": repeated.record.to_json()}, allow_nan=False))
+        return 0 if repeated.difference.is_none else 1
     click.echo(f"trial {record.trial}: {again.method.name} on {again.dataset.name}, seed {again.seed}; recorded {record.started}")
     repeated = repeat(session, again, record, facts, click.echo)
     if repeated.difference.is_none:
@@ -90,12 +96,14 @@ class Repeated(NamedTuple):
         reasons: What changed in between, whether or not the records differ.
         scope: What was compared.
         error: Traceback of the new record where its status differs.
+        record: The new one.
     """
 
     difference: Difference
     reasons: list[Reason]
     scope: str
     error: str | None
+    record: Record
 
 
 def repeat(
@@ -147,4 +155,5 @@ def repeat(
         )
         + (f"; within {tolerance:g}, since it was one of {together} seeds at once" if tolerance else ""),
         error=again.error if difference.status is not None else None,
+        record=again,
     )

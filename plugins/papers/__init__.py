@@ -24,7 +24,7 @@ def bench_papers():
     )
     yield ListedPaper(
         "srat",
-        "imbalanced_adversarial",
+        "adversarial",
         Paper("Imbalanced Adversarial Training with Reweighting", year=2021, arxiv="2107.13639"),
         asks="features of adversarial inputs, class counts, epoch-dependent class weights, attacks",
     )
@@ -88,13 +88,13 @@ def bench_papers():
     )
     yield ListedPaper(
         "rich_lazy",
-        "learning_regime",
+        "supervised",
         Paper("How connectivity structure shapes rich and lazy learning in neural circuits", year=2024, arxiv="2310.08513"),
         asks="initialisation of a given rank; measures before and after training",
     )
     yield ListedPaper(
         "data_mixing_agent",
-        "lm_mixing",
+        "lm_pretraining",
         Paper("Data Mixing Agent: Learning to Re-weight Domains for Continual Pre-training", year=2026, arxiv="2507.15640"),
         asks="trajectories of mixtures, feedback by evaluation, an offline-RL agent, optimiser state kept across steps",
     )
@@ -112,7 +112,7 @@ def bench_papers():
     )
     yield ListedPaper(
         "retuning",
-        "movement_prediction",
+        "rlvr",
         Paper(
             "RETuning: Upgrading Inference-Time Scaling for Stock Movement Prediction with Large Language Models",
             year=2025,
@@ -122,13 +122,13 @@ def bench_papers():
     )
     yield ListedPaper(
         "dynamic_reward_weighting",
-        "multi_objective_rlvr",
+        "rlvr",
         Paper("Learning to Optimize Multi-Objective Alignment Through Dynamic Reward Weighting", year=2025, arxiv="2509.11452"),
         asks="vector rewards, validation rollouts or K gradients a batch, hypervolume",
     )
     yield ListedPaper(
         "constrained_rlhf",
-        "composite_rewards",
+        "rlvr",
         Paper("Confronting Reward Model Overoptimization with Constrained RLHF", year=2024, arxiv="2310.04373"),
         asks="an advantage stream for each reward, multipliers, a search without gradients",
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import sys
 
 import pytest
@@ -147,6 +148,37 @@ def test_one_difference_and_nothing_is_adopted(lab):
     assert "doubling" in done.stdout
     assert planned(lab) == (6, 6)
     assert lab.export.read_text() == before
+
+
+def test_records_of_other_hardware_are_adopted_against_the_code_of_a_commit(lab):
+    def git(*arguments):
+        names = ("-c", "user.name=x", "-c", "user.email=x@example.org")
+        subprocess.run(["git", *names, *arguments], cwd=lab.folder.parent, check=True, capture_output=True)
+
+    lines = [json.loads(line) for line in lab.export.read_text().splitlines()]
+    for line in lines:
+        if "metrics" in line:
+            line["metrics"]["closeness"] += 1e-9  # as another processor rounds
+    lab.export.write_text("".join(f"{json.dumps(line)}\n" for line in lines))
+    (lab.export.parent.parent / "bench.db").unlink()
+    git("init", "-q")
+    git("add", "doubling", "results/suite/records.jsonl")
+    git("commit", "-q", "-m", "before")
+    (lab.folder / "helper.py").write_text("def double(x):\n    twice = x + x\n    return twice\n")
+
+    direct = lab("adopt", "--sample", "2", "--seed", "1")
+    against = lab("adopt", "--sample", "2", "--seed", "1", "--against", "HEAD")
+    changed = planned(lab)
+    edit(lab.folder / "helper.py", "x + x", "x + x + 1e-6")
+    refused = lab("adopt", "--sample", "2", "--seed", "1", "--against", "HEAD")
+
+    assert direct.returncode == 1
+    assert against.returncode == 0, against.stdout + against.stderr
+    assert against.stdout.count(": identical") == 2
+    assert changed == (0, 0)
+    assert refused.returncode == 1
+    assert "differs; nothing is adopted" in refused.stdout
+    assert lab("adopt", "--against", "no-such-commit").returncode == 2
 
 
 def test_what_is_stale_by_a_default_is_not_adopted(lab):
