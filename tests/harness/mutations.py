@@ -30,7 +30,16 @@ from harness.specs import Method
 Edit = Callable[[str, ast.Module], ast.Module]
 
 # What a child would import by itself each time; torch's first optimiser imports the second, 1.6 s.
-FRAMEWORKS = ("torch", "torch._dynamo", "sklearn.ensemble", "sklearn.datasets", "sklearn.linear_model", "scipy.stats", "scipy.optimize", "pandas")
+FRAMEWORKS = (
+    "torch",
+    "torch._dynamo",
+    "sklearn.ensemble",
+    "sklearn.datasets",
+    "sklearn.linear_model",
+    "scipy.stats",
+    "scipy.optimize",
+    "pandas",
+)
 UNAVAILABLE = "the data cannot be had here"
 
 
