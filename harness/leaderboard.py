@@ -21,17 +21,17 @@ if TYPE_CHECKING:
     from harness.records import Costs, Record
     from harness.specs import Metric
     from harness.stats import Estimates
-    from harness.suite import DatasetCell, MethodCell, Suite
+    from harness.suite import Column, Row, Suite
 
 __all__ = [
     "Cell",
-    "Column",
+    "ColumnInfo",
     "Leaderboard",
     "LeftOut",
     "MetricInfo",
     "Overall",
     "Resolution",
-    "Row",
+    "RowSummary",
     "Standing",
     "build_leaderboard",
     "leaderboard_inputs",
@@ -53,17 +53,17 @@ class MetricInfo:
 
 
 @dataclass(frozen=True)
-class Column:
-    """A data set of the suite."""
+class ColumnInfo:
+    """A column as reports need it."""
 
     label: str
     name: str
 
 
 @dataclass(frozen=True)
-class Row:
+class RowSummary:
     """
-    A method of the suite, over all its data sets.
+    What the records say of a row over all columns.
 
     Args:
         label: As in the suite.
@@ -88,7 +88,7 @@ class Row:
 @dataclass(frozen=True)
 class Cell:
     """
-    One method on one data set by one metric.
+    One cell by one metric: a method on a data set, over all seeds.
 
     Args:
         dataset: Label.
@@ -255,7 +255,7 @@ class Leaderboard:
         metrics: The main one first.
         columns: Data sets in the suite's order.
         rows: Methods in the suite's order.
-        cells: One for each metric, data set and method.
+        cells: Each by every metric.
         overall: One for each metric.
         tuned: What tuning chose for each method and data set and what that took; empty for a suite without it.
         stale: Trials whose record was made by other code or data than today's.
@@ -270,8 +270,8 @@ class Leaderboard:
     baseline: str
     seeds: tuple[int, ...]
     metrics: tuple[MetricInfo, ...]
-    columns: tuple[Column, ...]
-    rows: tuple[Row, ...]
+    columns: tuple[ColumnInfo, ...]
+    rows: tuple[RowSummary, ...]
     cells: tuple[Cell, ...]
     overall: tuple[Overall, ...]
     tuned: tuple[Tuned, ...]
@@ -280,7 +280,7 @@ class Leaderboard:
     inputs: str
 
     def cell(self, dataset: str, method: str, metric: str) -> Cell:
-        """Return one cell."""
+        """Return one cell by one metric."""
         return self._index[dataset, method, metric]
 
     @cached_property
@@ -327,8 +327,8 @@ class Leaderboard:
                     "seeds": tuple(content["seeds"]),
                     "pairing": {name: (same, total) for name, (same, total) in content["pairing"].items()},
                     "metrics": tuple(MetricInfo(**item) for item in content["metrics"]),
-                    "columns": tuple(Column(**item) for item in content["columns"]),
-                    "rows": tuple(Row(**{**item, "privileges": tuple(item["privileges"])}) for item in content["rows"]),
+                    "columns": tuple(ColumnInfo(**item) for item in content["columns"]),
+                    "rows": tuple(RowSummary(**{**item, "privileges": tuple(item["privileges"])}) for item in content["rows"]),
                     "cells": tuple(Cell(**item) for item in content["cells"]),
                     "overall": tuple(_overall_from_json(item) for item in content["overall"]),
                     "tuned": tuple(Tuned(**item) for item in content["tuned"]),
@@ -354,7 +354,7 @@ def _overall_from_json(value: Mapping[str, Any]) -> Overall:
 
 def leaderboard_inputs(plan: Plan, records: Mapping[str, Record], hardware: Mapping[str, str], code: str) -> str:
     """
-    Hash what a leaderboard is computed from, without computing it: the cells, the records, and the code that computes.
+    Hash what a leaderboard is computed from, without computing it: columns and rows, the records, and the code that computes.
 
     Args:
         plan: The suite's trials.
@@ -377,8 +377,8 @@ def leaderboard_inputs(plan: Plan, records: Mapping[str, Record], hardware: Mapp
             list(suite.seeds),
             suite.task.name,
             [[metric.name, metric.summary, metric.direction, metric.unit, list(metric.bounds)] for metric in suite.metrics],
-            [[cell.label, cell.dataset.name] for cell in suite.datasets],
-            [[cell.label, list(cell.method.privileges), list(cell.given)] for cell in suite.methods],
+            [[column.label, column.dataset.name] for column in suite.datasets],
+            [[row.label, list(row.method.privileges), list(row.given)] for row in suite.methods],
             [asdict(item) for item in suite.tuned],
             [[item.dataset, item.method, item.key] for item in plan.planned],
             rows,
@@ -406,7 +406,7 @@ def build_leaderboard(plan: Plan, records: Mapping[str, Record], hardware: Mappi
     from harness.stats import average_ranks, holm
 
     suite = plan.suite
-    methods = [cell.label for cell in suite.methods]
+    methods = [row.label for row in suite.methods]
     seeds = {seed: position for position, seed in enumerate(suite.seeds)}
     baseline = methods.index(suite.baseline)
     tables = {column.label: _Table(column.label, len(methods), len(seeds)) for column in suite.datasets}
@@ -419,7 +419,7 @@ def build_leaderboard(plan: Plan, records: Mapping[str, Record], hardware: Mappi
     overall: list[Overall] = []
     for metric in suite.metrics:
         sign = 1.0 if metric.direction == "higher" else -1.0
-        columns = [_column(tables[column.label], metric.name, sign, baseline) for column in suite.datasets]
+        columns = [_statistics(tables[column.label], metric.name, sign, baseline) for column in suite.datasets]
         corrected, wilcoxon = (
             iter(holm(np.concatenate([np.delete(p, baseline) for p in raw]) if raw else np.array([])).tolist())
             for raw in ([column.differences.p for column in columns], [column.wilcoxon_p for column in columns])
@@ -464,8 +464,8 @@ def build_leaderboard(plan: Plan, records: Mapping[str, Record], hardware: Mappi
         baseline=suite.baseline,
         seeds=suite.seeds,
         metrics=tuple(MetricInfo(metric.name, metric.summary, metric.direction, metric.unit) for metric in suite.metrics),
-        columns=tuple(Column(cell.label, cell.dataset.name) for cell in suite.datasets),
-        rows=tuple(_rows(plan, cells, overall)),
+        columns=tuple(ColumnInfo(column.label, column.dataset.name) for column in suite.datasets),
+        rows=tuple(_row_summaries(plan, cells, overall)),
         cells=tuple(cells),
         overall=tuple(overall),
         pairing=_pairing(plan, records),
@@ -545,7 +545,7 @@ class _Table:
 
 
 @dataclass(frozen=True)
-class _Column:
+class _Statistics:
     """The statistics of one metric on one data set, one entry a method; ``values`` is ``(M, S)``."""
 
     values: NDArray[np.float64]
@@ -559,7 +559,7 @@ class _Column:
     best: NDArray[np.bool_]
 
 
-def _column(table: _Table, metric: str, sign: float, baseline: int) -> _Column:
+def _statistics(table: _Table, metric: str, sign: float, baseline: int) -> _Statistics:
     import numpy as np
 
     from harness.stats import (
@@ -578,7 +578,7 @@ def _column(table: _Table, metric: str, sign: float, baseline: int) -> _Column:
     differences = paired_differences(values, values[baseline])
     effects = np.array([detectable_effect(n) for n in differences.n.tolist()])
 
-    return _Column(
+    return _Statistics(
         values=values,
         means=means,
         complete=means.n == values.shape[1],
@@ -592,7 +592,7 @@ def _column(table: _Table, metric: str, sign: float, baseline: int) -> _Column:
 
 
 def _overall(
-    metric: Metric, sign: float, methods: Sequence[str], datasets: Sequence[DatasetCell], columns: Sequence[_Column], baseline: int
+    metric: Metric, sign: float, methods: Sequence[str], datasets: Sequence[Column], columns: Sequence[_Statistics], baseline: int
 ) -> Overall:
     import numpy as np
 
@@ -639,7 +639,7 @@ def _overall(
     )
 
 
-def _left_out(datasets: Sequence[DatasetCell]) -> list[tuple[str, tuple[str, ...]]]:
+def _left_out(datasets: Sequence[Column]) -> list[tuple[str, tuple[str, ...]]]:
     """Return what to leave out in turn: each column, then each data set that has several columns, which share their pictures or rows."""
     labels = [described.label for described in datasets]
     if len(labels) < 2:
@@ -652,7 +652,7 @@ def _left_out(datasets: Sequence[DatasetCell]) -> list[tuple[str, tuple[str, ...
     return [*((label, (label,)) for label in labels), *whole]
 
 
-def _resolution(label: str, column: _Column, baseline: int) -> Resolution:
+def _resolution(label: str, column: _Statistics, baseline: int) -> Resolution:
     from harness.stats import noise_floor, pairing_gain
 
     floor, half = noise_floor(column.values[baseline])
@@ -669,7 +669,7 @@ def _resolution(label: str, column: _Column, baseline: int) -> Resolution:
     )
 
 
-def _rows(plan: Plan, cells: Sequence[Cell], overall: Sequence[Overall]) -> list[Row]:
+def _row_summaries(plan: Plan, cells: Sequence[Cell], overall: Sequence[Overall]) -> list[RowSummary]:
     suite = plan.suite
     main = suite.metrics[0].name
     of_method: dict[str, list[Cell]] = {row.label: [] for row in suite.methods}
@@ -677,29 +677,29 @@ def _rows(plan: Plan, cells: Sequence[Cell], overall: Sequence[Overall]) -> list
         if cell.metric == main:
             of_method[cell.method].append(cell)
     ranks = {item.metric: {standing.method: standing.mean_rank for standing in item.standings} for item in overall}
-    rows = []
-    for described in suite.methods:
-        own = of_method[described.label]
+    summaries = []
+    for row in suite.methods:
+        own = of_method[row.label]
         ratios = [cell.cost_ratio for cell in own if cell.cost_ratio is not None]
-        rows.append(
-            Row(
-                label=described.label,
-                privileges=described.method.privileges,
-                hyperparameters=_origin(suite, described),
-                mean_ranks={metric: means.get(described.label) for metric, means in ranks.items()},
+        summaries.append(
+            RowSummary(
+                label=row.label,
+                privileges=row.method.privileges,
+                hyperparameters=_origin(suite, row),
+                mean_ranks={metric: means.get(row.label) for metric, means in ranks.items()},
                 cost_ratio=sum(ratios) / len(ratios) if own and len(ratios) == len(own) else None,
                 ok=sum(cell.statuses.get("ok", 0) for cell in own),
                 total=sum(cell.total for cell in own),
             )
         )
 
-    return rows
+    return summaries
 
 
-def _origin(suite: Suite, described: MethodCell) -> str:
+def _origin(suite: Suite, row: Row) -> str:
     """Say where the hyperparameters of a method come from."""
-    tuned = any(item.method == described.label and item.configs > 1 for item in suite.tuned)
-    origins = [word for word, holds in (("tuned", tuned), ("suite", bool(described.given))) if holds]
+    tuned = any(item.method == row.label and item.configs > 1 for item in suite.tuned)
+    origins = [word for word, holds in (("tuned", tuned), ("suite", bool(row.given))) if holds]
 
     return ", ".join(origins) or "defaults"
 

@@ -1,4 +1,4 @@
-"""A suite: from the YAML file to validated cells. Every error names file, line and column, and the nearest valid word."""
+"""A suite: from the YAML file to validated columns and rows. Every error names file, line and column, and the nearest valid word."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Claim",
+    "Column",
     "Configuration",
-    "DatasetCell",
-    "MethodCell",
     "Overrides",
+    "Row",
     "Suite",
     "Tuning",
     "find_suite",
@@ -154,7 +154,7 @@ class _SuiteFile(_Strict):
 
 
 @dataclass(frozen=True)
-class DatasetCell:
+class Column:
     """A data set with its parameters and the protocol that it is used under; a column of the leaderboard."""
 
     label: str
@@ -164,7 +164,7 @@ class DatasetCell:
 
 
 @dataclass(frozen=True)
-class MethodCell:
+class Row:
     """A method with its hyperparameters, and the names of those that the suite gives; a row of the leaderboard."""
 
     label: str
@@ -246,8 +246,8 @@ class Suite:
     path: Path
     summary: str
     task: Task
-    datasets: tuple[DatasetCell, ...]
-    methods: tuple[MethodCell, ...]
+    datasets: tuple[Column, ...]
+    methods: tuple[Row, ...]
     baseline: str
     seeds: tuple[int, ...]
     budget: Mapping[str, float]
@@ -460,24 +460,29 @@ class _Checker:
                 raise self.file.error(("budget", key), f"task '{task.name}' has no budget '{key}'; {known}")
         if not budget and task.budget:
             raise self.file.error((), f"the key 'budget' is missing; task '{task.name}' understands {', '.join(task.budget)}")
-        datasets = list(self._dataset_cells(task, parsed))
-        methods = list(self._method_cells(task, parsed))
+        numbered_columns = list(self._columns(task, parsed))
+        numbered_rows = list(self._rows(task, parsed))
         self._refuse_twins(
-            "datasets", [(cell.label, (cell.dataset.name, cell.dataset.parameters, cell.task.parameters)) for _, cell in datasets], datasets
+            "datasets",
+            [
+                (index, column.label, (column.dataset.name, column.dataset.parameters, column.task.parameters))
+                for index, column in numbered_columns
+            ],
         )
-        self._refuse_twins("methods", [(cell.label, (cell.method.name, cell.method.parameters)) for _, cell in methods], methods)
-        baseline = self._baseline(parsed, [cell for _, cell in methods])
+        self._refuse_twins("methods", [(index, row.label, (row.method.name, row.method.parameters)) for index, row in numbered_rows])
+        all_columns, all_rows = [column for _, column in numbered_columns], [row for _, row in numbered_rows]
+        baseline = self._baseline(parsed, all_rows)
         seeds = tuple(range(parsed.seeds)) if isinstance(parsed.seeds, int) else tuple(parsed.seeds)
         if len(set(seeds)) < len(seeds):
             raise self.file.error(("seeds",), f"'seeds' names a seed twice: {list(seeds)}")
-        columns = _kept("--datasets", [cell for _, cell in datasets], overrides.datasets, lambda cell: (cell.label, cell.dataset.name))
-        rows = _kept("--methods", [cell for _, cell in methods], overrides.methods, lambda cell: (cell.label, cell.method.name), baseline)
+        columns = _kept("--datasets", all_columns, overrides.datasets, lambda column: (column.label, column.dataset.name))
+        rows = _kept("--methods", all_rows, overrides.methods, lambda row: (row.label, row.method.name), baseline)
         if overrides.quick:
             seeds = seeds[:1]
             budget = dict.fromkeys(budget, 1)
-            columns = [cell for cell in columns if cell.dataset.name == columns[0].dataset.name]
+            columns = [column for column in columns if column.dataset.name == columns[0].dataset.name]
         tuning = None if parsed.tuning is None else self._tuning(parsed.tuning, task, columns, rows, seeds, overrides)
-        claims = self._claims(parsed, metrics, [cell for _, cell in datasets], [cell.label for _, cell in methods], overrides)
+        claims = self._claims(parsed, metrics, all_columns, [row.label for row in all_rows], overrides)
 
         return Suite(
             name=suite_name(self.file.path),
@@ -492,12 +497,12 @@ class _Checker:
             metrics=metrics,
             limits=Limits(**parsed.limits.model_dump()),
             resources=Resources(**parsed.resources.model_dump()),
-            claims=tuple(_asked(claim, {cell.label for cell in columns}, {cell.label for cell in rows}) for claim in claims),
+            claims=tuple(_asked(claim, {column.label for column in columns}, {row.label for row in rows}) for claim in claims),
             seeds_at_once=parsed.seeds_at_once,
             tuning=tuning,
         )
 
-    def _dataset_cells(self, task: Task, parsed: _SuiteFile) -> Iterable[tuple[int, DatasetCell]]:
+    def _columns(self, task: Task, parsed: _SuiteFile) -> Iterable[tuple[int, Column]]:
         common = self._part(("protocol",), task, parsed.protocol, ())
         siblings: dict[str, list[Mapping[str, Any]]] = {}
         for index, entry in enumerate(parsed.datasets):
@@ -509,9 +514,9 @@ class _Checker:
             for given in self._grid(place, entry):
                 content = "+".join(contents_of(spec))
                 part = self._part((*place, "parameters"), spec, given, (), content)
-                yield index, DatasetCell(_dataset_label(entry, given, siblings[entry.name]), part, protocol, spec)
+                yield index, Column(_dataset_label(entry, given, siblings[entry.name]), part, protocol, spec)
 
-    def _method_cells(self, task: Task, parsed: _SuiteFile) -> Iterable[tuple[int, MethodCell]]:
+    def _rows(self, task: Task, parsed: _SuiteFile) -> Iterable[tuple[int, Row]]:
         for index, entry in enumerate(parsed.methods):
             place: Location = ("methods", index)
             if entry.protocol:
@@ -525,14 +530,14 @@ class _Checker:
                     )
             for given in self._grid(place, entry):
                 part = self._part((*place, "parameters"), spec, given, spec.privileges)
-                yield index, MethodCell(_method_label(entry, given), part, spec, tuple(given))
+                yield index, Row(_method_label(entry, given), part, spec, tuple(given))
 
     def _tuning(
         self,
         given: _Tuning,
         task: Task,
-        columns: Sequence[DatasetCell],
-        rows: Sequence[MethodCell],
+        columns: Sequence[Column],
+        rows: Sequence[Row],
         seeds: Sequence[int],
         overrides: Overrides,
     ) -> Tuning:
@@ -571,7 +576,7 @@ class _Checker:
         return Tuning(configs, tuple(range(TUNING_SEED, TUNING_SEED + given.seeds)), candidates)
 
     def _configurations(
-        self, task: Task, column: DatasetCell, row: MethodCell, names: Sequence[str], drawn: Sequence[Mapping[str, Any]]
+        self, task: Task, column: Column, row: Row, names: Sequence[str], drawn: Sequence[Mapping[str, Any]]
     ) -> Iterable[Configuration]:
         """Give the suite's own configuration of a cell, then the drawn ones that differ from it."""
         given = {**column.task.parameters, **row.method.parameters}
@@ -622,18 +627,19 @@ class _Checker:
         except PluginError as error:
             raise self.file.error(place, str(error)) from error
 
-    def _refuse_twins(self, key: str, identities: Sequence[tuple[str, object]], cells: Sequence[tuple[int, object]]) -> None:
-        for position, (label, identity) in enumerate(identities):
+    def _refuse_twins(self, key: str, listed: Sequence[tuple[int, str, object]]) -> None:
+        """Refuse what stands twice; each is given as the number of its entry, its label, and what tells it from the others."""
+        for position, (index, label, identity) in enumerate(listed):
             if not label.isprintable():
-                raise self.file.error((key, cells[position][0]), f"a label is one line of printable text, got {label!r}")
-            for earlier_label, earlier in identities[:position]:
+                raise self.file.error((key, index), f"a label is one line of printable text, got {label!r}")
+            for _, earlier_label, earlier in listed[:position]:
                 if identity == earlier:
-                    raise self.file.error((key, cells[position][0]), f"'{label}' is listed twice with the same parameters")
+                    raise self.file.error((key, index), f"'{label}' is listed twice with the same parameters")
                 if label == earlier_label:
-                    raise self.file.error((key, cells[position][0]), f"two entries have the label '{label}'; give one of them a 'label'")
+                    raise self.file.error((key, index), f"two entries have the label '{label}'; give one of them a 'label'")
 
-    def _baseline(self, parsed: _SuiteFile, cells: Sequence[MethodCell]) -> str:
-        labels = [cell.label for cell in cells]
+    def _baseline(self, parsed: _SuiteFile, rows: Sequence[Row]) -> str:
+        labels = [row.label for row in rows]
         if parsed.baseline is None:
             return labels[0]
         if parsed.baseline not in labels:
@@ -646,7 +652,7 @@ class _Checker:
         return parsed.baseline
 
     def _claims(
-        self, parsed: _SuiteFile, metrics: Sequence[Metric], datasets: Sequence[DatasetCell], methods: Sequence[str], overrides: Overrides
+        self, parsed: _SuiteFile, metrics: Sequence[Metric], columns: Sequence[Column], methods: Sequence[str], overrides: Overrides
     ) -> Iterable[Claim]:
         units = {metric.name: metric.unit for metric in metrics}
         replaced = {setting.partition("=")[0].partition(".")[0] for setting in overrides.settings}
@@ -668,7 +674,7 @@ class _Checker:
                 yield replace(claim, unasked=f"--set {error.unknown} leaves out what it names")
                 continue
             try:
-                selected = self._selected((*place, "where"), entry, datasets)
+                selected = self._selected((*place, "where"), entry, columns)
             except SuiteError:
                 if "datasets" not in replaced:
                     raise
@@ -676,9 +682,9 @@ class _Checker:
                 continue
             yield replace(claim, comparisons=comparisons, datasets=tuple(selected))
 
-    def _selected(self, place: Location, claim: _Claim, datasets: Sequence[DatasetCell]) -> list[str]:
+    def _selected(self, place: Location, claim: _Claim, columns: Sequence[Column]) -> list[str]:
         """Return the labels of the data sets that a claim is about."""
-        facts = {cell.label: {**cell.dataset.parameters, "dataset": cell.dataset.name, "label": cell.label} for cell in datasets}
+        facts = {column.label: {**column.dataset.parameters, "dataset": column.dataset.name, "label": column.label} for column in columns}
         known = list(dict.fromkeys(["dataset", "label", *(key for own in facts.values() for key in own)]))
         left = list(facts)
         for key, wanted in claim.where.items():
@@ -743,11 +749,13 @@ def _dataset_label(entry: _Entry, given: Mapping[str, Any], siblings: Sequence[M
     )
 
 
-def _kept(option: str, cells: list[Kept], wanted: Sequence[str], names: Callable[[Kept], tuple[str, str]], always: str = "") -> list[Kept]:
-    """Keep the cells whose label or name is wanted, and the one whose label is ``always``."""
+def _kept(
+    option: str, entries: list[Kept], wanted: Sequence[str], names: Callable[[Kept], tuple[str, str]], always: str = ""
+) -> list[Kept]:
+    """Keep the entries whose label or name is wanted, and the one whose label is ``always``."""
     if not wanted:
-        return cells
-    known = [name for cell in cells for name in names(cell)]
+        return entries
+    known = [name for entry in entries for name in names(entry)]
     words = [word for text in wanted for word in ([text] if text in known else [part.strip() for part in text.split(",")])]
     for word in words:
         if word not in known:
@@ -756,4 +764,4 @@ def _kept(option: str, cells: list[Kept], wanted: Sequence[str], names: Callable
                 f"{option} {word}: the suite has no such entry\n    {hint + '   ' if hint else ''}it has {', '.join(dict.fromkeys(known))}"
             )
 
-    return [cell for cell in cells if names(cell)[0] == always or any(name in words for name in names(cell))]
+    return [entry for entry in entries if names(entry)[0] == always or any(name in words for name in names(entry))]

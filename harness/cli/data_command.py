@@ -181,7 +181,7 @@ def _of_suite(session: Session, suite: str) -> list[Stored]:
     """Return what the data sets of a suite are made of."""
     from harness.suite import Overrides
 
-    return [item for cell in session.suite(suite, Overrides()).datasets for item in cell.spec.parts]
+    return [item for column in session.suite(suite, Overrides()).datasets for item in column.spec.parts]
 
 
 def _is_here(item: Stored) -> bool:

@@ -21,7 +21,7 @@ from harness.records import Costs, Limits, Part, Record, Resources, Trial, trial
 from harness.report.files import to_csv, to_json, to_markdown
 from harness.report.terminal import print_leaderboard
 from harness.specs import Dataset, Method, Metric, Task
-from harness.suite import DatasetCell, MethodCell, Suite
+from harness.suite import Column, Row, Suite
 
 SCORES = {
     ("base", "easy"): [0.80, 0.82, 0.81, 0.79, 0.83],
@@ -47,9 +47,9 @@ def make_plan(methods=("base", "better", "alike"), metrics=("accuracy", "nll"), 
         path=Path("suite.yaml"),
         summary="A | suite with <b>markup</b>\n\n# Injected",
         task=Task("toy", "m:T", "", (), ("accuracy",), ("steps",)),
-        datasets=tuple(DatasetCell(name, part(name), part("toy"), Dataset(name, "toy", "m:D", "")) for name in ("easy", "hard")),
+        datasets=tuple(Column(name, part(name), part("toy"), Dataset(name, "toy", "m:D", "")) for name in ("easy", "hard")),
         methods=tuple(
-            MethodCell(name, replace(part(name), privileges=("noise_rate",) if name == "alike" else ()), Method(name, "toy", "m:M", ""))
+            Row(name, replace(part(name), privileges=("noise_rate",) if name == "alike" else ()), Method(name, "toy", "m:M", ""))
             for name in methods
         ),
         baseline="base",
