@@ -238,7 +238,7 @@ def _suites_by_data(registry: Registry) -> dict[str, list[str]]:
     Only names are read: to validate a suite, its classes would have to be imported.
     """
     from harness.errors import PluginError, SuiteError
-    from harness.suite import suite_folders, suite_name
+    from harness.suite_places import suite_folders, suite_name
     from harness.yamlfile import read_yaml
 
     users: dict[str, set[str]] = {}

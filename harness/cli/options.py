@@ -120,7 +120,8 @@ class Session:
 
     def suite(self, name: str, overrides: Overrides) -> Suite:
         """Load a suite by name or path."""
-        from harness.suite import find_suite, load_suite
+        from harness.suite_loading import load_suite
+        from harness.suite_places import find_suite
 
         return load_suite(find_suite(name), self.registry, self.code, self.memo, overrides)
 

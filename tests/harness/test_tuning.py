@@ -17,7 +17,8 @@ from harness.plan import make_plan, plan_tuning
 from harness.records import Costs, Record
 from harness.registry import load_registry
 from harness.search import draw, search_spaces
-from harness.suite import TUNING_SEED, Overrides, load_suite
+from harness.suite import Overrides
+from harness.suite_loading import TUNING_SEED, load_suite
 from harness.tuning import UnfinishedTuning, choose
 
 TUNABLE = Path(__file__).parent / "tunable_plugin.py"
