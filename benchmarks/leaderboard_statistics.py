@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from tabulate import tabulate
 
 from harness.environment import machine_facts
-from harness.leaderboard import build_leaderboard
+from harness.leaderboard_computation import build_leaderboard
 from harness.plan import Plan, Planned
 from harness.records import Costs, Limits, Part, Record, Resources, Trial, trial_id, trial_key
 from harness.specs import Dataset, Method, Metric, Task

@@ -160,7 +160,7 @@ def claim_inputs(plan: Plan, board_inputs: str) -> str:
 
     Args:
         plan: The suite's trials.
-        board_inputs: Hash of columns and rows, the records and the code that judges, see :func:`harness.leaderboard.leaderboard_inputs`.
+        board_inputs: Hash of columns and rows, the records and the code that judges, see :func:`harness.leaderboard_computation.leaderboard_inputs`.
     """
     claims = [{**asdict(claim), "comparisons": list(map(str, claim.comparisons))} for claim in plan.suite.claims]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from harness.claims import ClaimBoard, Finding, JudgedClaim
-from harness.leaderboard import build_leaderboard
+from harness.leaderboard_computation import build_leaderboard
 from harness.plan import Plan, Planned
 from harness.records import Costs, Limits, Part, Record, Resources, Trial, trial_id, trial_key
 from harness.report.page import Evidence

@@ -79,11 +79,12 @@ def interval(low: float | None, high: float | None, unit: str, *, signed: bool =
 
 def difference(cell: Cell, unit: str) -> str:
     """Spell the difference to the baseline, with a star where it is significant."""
-    if cell.difference is None:
+    beside = cell.to_baseline
+    if beside.difference is None:
         return ""
-    star = "*" if cell.p is not None and cell.p < SIGNIFICANCE else ""
+    star = "*" if beside.p is not None and beside.p < SIGNIFICANCE else ""
 
-    return f"{number(cell.difference, unit, signed=True)}{star}"
+    return f"{number(beside.difference, unit, signed=True)}{star}"
 
 
 def p_value(value: float | None) -> str:

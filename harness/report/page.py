@@ -618,9 +618,9 @@ def _spelled(cell: Cell, metric: MetricInfo) -> list[str]:
     return [
         figures.number(cell.mean, unit),
         figures.interval(cell.low, cell.high, unit) or figures.NOTHING,
-        figures.number(cell.difference, unit, signed=True),
-        figures.interval(cell.difference_low, cell.difference_high, unit, signed=True) or figures.NOTHING,
-        figures.p_value(cell.p),
+        figures.number(cell.to_baseline.difference, unit, signed=True),
+        figures.interval(cell.to_baseline.difference_low, cell.to_baseline.difference_high, unit, signed=True) or figures.NOTHING,
+        figures.p_value(cell.to_baseline.p),
         figures.NOTHING if cell.rank is None else f"{cell.rank:g}",
     ]
 
