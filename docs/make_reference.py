@@ -28,7 +28,7 @@ import harness.testing
 from harness.cli.main import COMMANDS, EXIT_CODES, cli
 from harness.registry import Registry, load_registry
 from harness.specs import Dataset, Method, Metric, Paper, Search, Task, load_entry
-from harness.suite import json_schema
+from harness.suite_file import json_schema
 from harness.testing.kit import MODULES, all_checks
 
 __all__ = ["ENVIRONMENT", "Option", "Parameter", "commands", "mend_links", "pages", "parameters", "suite_keys", "write"]

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from harness.registry import Registry
     from harness.specs import Method, Metric, Task
     from harness.store import Store
-    from harness.suite import DatasetCell, MethodCell, Suite
+    from harness.suite import Column, Row, Suite
 
 __all__ = ["Plan", "Planned", "changed_parts", "make_plan", "mean_seconds", "plan_tuning", "trial_of"]
 
@@ -192,7 +192,7 @@ def _seeds_at_once(method: Method, code: CodeIndex) -> SeedsAtOnce | None:
     return SeedsAtOnce(method.seeds_at_once, code.code_hash(method.seeds_at_once)) if method.seeds_at_once else None
 
 
-def _planned(task: Task, column: DatasetCell, row: MethodCell, trial: Trial, code: CodeIndex) -> Planned:
+def _planned(task: Task, column: Column, row: Row, trial: Trial, code: CodeIndex) -> Planned:
     trial = _with_unread(trial, code)
 
     return Planned(column.label, row.label, _with_artifact(task, trial), trial_key(trial), trial_id(trial))

@@ -166,7 +166,8 @@ def _foreign(records: Sequence[Record], plan: Plan) -> int:
 def _leaderboard(bundle: Bundle, plan: Plan, records: Mapping[str, Record], environments: Mapping[str, Mapping[str, Any]]) -> int:
     """Recompute the leaderboard from the records, tell where the bundled one differs, and count."""
     from harness.environment import hardware_id
-    from harness.leaderboard import Leaderboard, build_leaderboard
+    from harness.leaderboard import Leaderboard
+    from harness.leaderboard_computation import build_leaderboard
     from harness.report.files import to_markdown
     from harness.trust import figures_that_differ
 

@@ -21,7 +21,7 @@ from harness.store import replace_file
 
 if TYPE_CHECKING:
     from harness.claims import ClaimBoard
-    from harness.leaderboard import Cell, Leaderboard, MetricInfo, Row
+    from harness.leaderboard import Cell, Leaderboard, MetricInfo, RowSummary
     from harness.plan import Plan
     from harness.records import Record
     from harness.report.plots import Curve, Style
@@ -229,7 +229,7 @@ class Entry(NamedTuple):
 class Line(NamedTuple):
     """A row of the table."""
 
-    row: Row
+    row: RowSummary
     place: int
     entries: list[Entry]
     rank: float | None
@@ -373,11 +373,11 @@ def _standings(board: Leaderboard) -> Standings:
         ranks = (
             f"[{figures.rank(standing.rank_low)}, {figures.rank(standing.rank_high)}]" if standing.rank_low is not None else figures.NOTHING
         )
-        cells = [standing.method, figures.rank(standing.mean_rank), ranks, figures.probability(standing.best_probability)]
+        texts = [standing.method, figures.rank(standing.mean_rank), ranks, figures.probability(standing.best_probability)]
         if middle:
             ends = figures.interval(standing.interquartile_low, standing.interquartile_high, metric.unit)
-            cells += [figures.number(standing.interquartile_mean, metric.unit), ends or figures.NOTHING]
-        rows.append(cells)
+            texts += [figures.number(standing.interquartile_mean, metric.unit), ends or figures.NOTHING]
+        rows.append(texts)
     notes = [
         figures.left_out(board, metric),
         "Interval of the mean rank, and P(best), the chance of the lowest one: over draws of the seeds of each data set, the data sets being what they are.",
@@ -618,9 +618,9 @@ def _spelled(cell: Cell, metric: MetricInfo) -> list[str]:
     return [
         figures.number(cell.mean, unit),
         figures.interval(cell.low, cell.high, unit) or figures.NOTHING,
-        figures.number(cell.difference, unit, signed=True),
-        figures.interval(cell.difference_low, cell.difference_high, unit, signed=True) or figures.NOTHING,
-        figures.p_value(cell.p),
+        figures.number(cell.to_baseline.difference, unit, signed=True),
+        figures.interval(cell.to_baseline.difference_low, cell.to_baseline.difference_high, unit, signed=True) or figures.NOTHING,
+        figures.p_value(cell.to_baseline.p),
         figures.NOTHING if cell.rank is None else f"{cell.rank:g}",
     ]
 

@@ -22,8 +22,9 @@ from harness.errors import BenchError, DataError
 from harness.fingerprint import CodeIndex
 from harness.parameters import resolve
 from harness.records import Limits, Measure, Part, Status, Trial, artifact_of, digest
+from harness.seeds_at_once import run_program
 from harness.testing.errors import CheckSkipped, CheckUnjudged, ConformanceError
-from harness.trial import Finished, execute, fault_record, run_program
+from harness.trial import Finished, execute, fault_record
 
 if TYPE_CHECKING:
     from multiprocessing.connection import Connection
@@ -260,7 +261,7 @@ class Executions:
         measured = [metric.entry for task in tasks for metric in self._registry.metrics if metric.task == task.name]
         late = ["torch._dynamo"] if "torch" in sys.modules else []
 
-        imported = ["harness.trial", *(_module_of(entry) for entry in [*(task.entry for task in tasks), *measured]), *late]
+        imported = ["harness.seeds_at_once", *(_module_of(entry) for entry in [*(task.entry for task in tasks), *measured]), *late]
 
         return [*dict.fromkeys(imported), FROZEN]
 
