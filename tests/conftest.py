@@ -7,11 +7,13 @@ import signal
 import subprocess
 import sys
 import sysconfig
-from collections.abc import Callable
+import tempfile
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from warm_bench import Warm
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # tests run in parallel; read by numpy and torch when they are imported
 
@@ -19,17 +21,26 @@ ROOT = Path(__file__).parent.parent
 # A shell that runs a script in the background lets what it starts ignore Ctrl-C, and processes inherit that; some tests send it.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
+STARTS_PROCESSES = {"bench", "bench_in", "installation", "reader"}
 TOY = Path(__file__).parent / "harness" / "toy_plugin.py"
 
 
 @dataclass
 class Bench:
-    """Runs ``bench`` in a folder of its own, as a user would."""
+    """
+    Runs ``bench`` in a folder of its own, as a user would: in a child of a warm server, or, by ``process``, in a process that is started.
+
+    The latter is for tests of Ray, of starting up, of what the interpreter reads when it starts, and of signals.
+    """
 
     folder: Path
     environment: dict[str, str]
+    warm: Warm
 
     def __call__(self, *arguments: object, timeout: float = 120, **variables: str) -> subprocess.CompletedProcess[str]:
+        return self.warm.run(list(map(str, arguments)), self.folder, self.environment | variables, timeout)
+
+    def process(self, *arguments: object, timeout: float = 120, **variables: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
             self.command(*arguments), cwd=self.folder, env=self.environment | variables, capture_output=True, text=True, timeout=timeout
         )
@@ -44,13 +55,34 @@ class Bench:
         return path
 
 
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """Mark what starts a process, so that the tests of orders (``make test-orders``) can leave it out."""
+    if STARTS_PROCESSES & set(getattr(item, "fixturenames", ())):
+        item.add_marker("process")
+
+
+@pytest.fixture(autouse=True)
+def torch_draws_as_the_order_seed_says(request: pytest.FixtureRequest) -> None:
+    """Give torch's global generator the seed that pytest-randomly gives those of Python and numpy: what fails, fails alone too."""
+    if "torch" in sys.modules:
+        sys.modules["torch"].manual_seed(request.config.getoption("randomly_seed", default=0))
+
+
 @pytest.fixture(scope="session")
-def bench_in() -> Callable[[Path], Bench]:
+def warm() -> Iterator[Warm]:
+    with tempfile.TemporaryDirectory(prefix="bench") as folder:  # the name of a socket has at most a hundred characters
+        server = Warm(Path(folder))
+        yield server
+        server.close()
+
+
+@pytest.fixture(scope="session")
+def bench_in(warm: Warm) -> Callable[[Path], Bench]:
     def make(folder: Path) -> Bench:
         variables = {name: value for name, value in os.environ.items() if not name.startswith(("BENCH_PLUGINS", "COV_", "RAY_"))}
         home = os.environ.get("BENCH_DATA_HOME", str(folder / "home"))
 
-        return Bench(folder, variables | {"BENCH_DATA_HOME": home, "COLUMNS": "160"})
+        return Bench(folder, variables | {"BENCH_DATA_HOME": home, "COLUMNS": "160"}, warm)
 
     return make
 

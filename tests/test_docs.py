@@ -27,6 +27,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from warm_bench import Warm
 
 import harness
 import harness.hookspecs
@@ -186,7 +187,7 @@ def is_like(expected: str, line: str) -> bool:
 
 
 @pytest.fixture
-def reader(tmp_path: Path, request: pytest.FixtureRequest) -> Reader:
+def reader(tmp_path: Path, request: pytest.FixtureRequest, warm: Warm) -> Reader:
     """Give a folder, a path with ``bench`` and ``python`` on it, and, where a page installs something, an environment that may be changed."""
     page = request.node.callspec.params["page"]
     blocks = blocks_of(page)
@@ -205,7 +206,8 @@ def reader(tmp_path: Path, request: pytest.FixtureRequest) -> Reader:
     # Ray is started for the tutorials, the README and the page on clusters; thirty starts more would show nothing new.
     on_ray = page.parent in (ROOT, DOCS / "tutorials") or page.name == "cluster.md"
     inline = "" if on_ray else '[ "$1" = run ] && set -- "$@" --executor inline; '
-    script(tools / "bench", f'{inline}exec {python} -m harness "$@"')
+    start = f"{python} -m harness" if on_ray or python != sys.executable else warm.script()
+    script(tools / "bench", f'{inline}exec {start} "$@"')
     script(tools / "python", f'exec {python} "$@"')
     folder = tmp_path / "folder"
     folder.mkdir()

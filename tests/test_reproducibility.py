@@ -48,7 +48,7 @@ def kill_a_worker(driver, deadline):
 @pytest.mark.slow
 def test_records_are_the_same_with_one_worker_with_two_and_with_one_of_them_killed(bench):
     suite = bench.suite(SUITE)
-    alone = bench("run", suite, "--workers", 1, "--results", "alone")
+    alone = bench.process("run", suite, "--workers", 1, "--results", "alone")
 
     command = bench.command("run", suite, "--workers", 2, "--results", "killed")
     with subprocess.Popen(

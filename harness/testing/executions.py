@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from harness.registry import Plugin, Registry
     from harness.specs import Dataset, Method, Task
 
-__all__ = ["PATIENCE", "SECONDS", "Executions", "Place", "Subject", "error_of", "last_lines"]
+__all__ = ["PATIENCE", "SECONDS", "Ended", "Executions", "Place", "Subject", "error_of", "last_lines"]
 
 Place = Literal["used", "again", "fresh"]
 
@@ -66,6 +66,13 @@ class Subject:
     executions: Executions
 
 
+class Ended(NamedTuple):
+    """How the import of a module in a process of its own ended: the exit code, and what it printed or its error."""
+
+    code: int
+    printed: str
+
+
 class Executions:
     """
     Runs the trials of checks, each at most once.
@@ -74,9 +81,15 @@ class Executions:
         registry: What is loaded.
         seconds: Of CPU that one trial may take before its worker is killed; :data:`PATIENCE` times as much wall time.
         tasks: Names of the tasks whose methods, data sets and metrics will be checked; workers start with these imported.
+        modules: Of the plugins that will be checked.
+
+    Attributes:
+        imports: How the import of a module by itself ended, by module.
     """
 
-    def __init__(self, registry: Registry, seconds: float = SECONDS, tasks: Collection[str] = ()) -> None:
+    def __init__(self, registry: Registry, seconds: float = SECONDS, tasks: Collection[str] = (), modules: Sequence[str] = ()) -> None:
+        self.modules = tuple(modules)
+        self.imports: dict[str, Ended] = {}
         self._registry = registry
         self._tasks = frozenset(tasks)
         self._code = CodeIndex(registry.roots, registry.paths)
@@ -249,7 +262,7 @@ class Executions:
             CheckUnjudged: It reached a limit.
         """
         for trial in trials:
-            self.finish(trial)  # starts the worker, and gives what the program is compared with
+            self.finish(replace(trial, seeds_at_once=None))  # starts the worker, and gives what the program is compared with
         if self._worker is None:
             raise ConformanceError("the trials that come before the program end without a worker")
 

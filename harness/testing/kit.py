@@ -130,7 +130,7 @@ def checks_of(
     """
     plugins = [_plugin(name, registry) for name in names]
     tasks = {getattr(spec, "task", spec.name) for plugin in plugins for kind, spec in registry.specs_of(plugin.name) if kind in OF_A_TASK}
-    executions = Executions(registry, SECONDS if seconds is None else seconds, tasks)
+    executions = Executions(registry, SECONDS if seconds is None else seconds, tasks, [plugin.module for plugin in plugins])
     checks: list[Check] = []
     for plugin in plugins:
         checks += _with_declared(

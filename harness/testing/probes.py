@@ -23,10 +23,22 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 
 from harness.context import Run
+from harness.outcomes import pack_outcome
 from harness.parameters import build
 from harness.specs import load_entry
 
-__all__ = ["AlteredData", "DataFacts", "Facts", "JudgedTask", "Nothing", "NothingToAlter", "WatchedData", "WatchedTask", "read_facts"]
+__all__ = [
+    "AlteredData",
+    "DataFacts",
+    "Facts",
+    "JudgedTask",
+    "Nothing",
+    "NothingToAlter",
+    "WatchedData",
+    "WatchedTask",
+    "hash_of",
+    "read_facts",
+]
 
 Alteration = Literal["hidden", "nan", "empty"]
 
@@ -145,15 +157,17 @@ class _StandInTask:
 
 @dataclass
 class WatchedTask(_StandInTask):
-    """A protocol, with a look at the process before and after a method met the data."""
+    """A protocol, with a look at the process before and after a method met the data, and the hash of what came out."""
 
     def confront(self, method: object, data: object, run: Run, privileges: tuple[str, ...]) -> Facts:
         """Let the real protocol confront between two looks, since the trial itself tidies up afterwards."""
         protocol = build(self.entry, self.parameters)
         before = look()
-        protocol.confront(method, data, run, privileges)
+        outcome = protocol.confront(method, data, run, privileges)
+        changed = differences(before, look())
+        packed = pack_outcome(outcome)
 
-        return write_facts(changed=differences(before, look()))
+        return write_facts(changed=changed, outcome=None if packed is None else hash_of(packed))
 
 
 @dataclass
@@ -214,8 +228,8 @@ def look() -> dict[str, str]:
     """Describe the state of this process that a trial's code must leave as it found it."""
     state = {
         "the working directory": str(Path.cwd()),
-        "the global generator of Python (random)": _hash(repr(random.getstate()).encode()),
-        "the global generator of numpy (np.random)": _hash(
+        "the global generator of Python (random)": hash_of(repr(random.getstate()).encode()),
+        "the global generator of numpy (np.random)": hash_of(
             repr([part.tolist() if isinstance(part, np.ndarray) else part for part in np.random.get_state()]).encode()
         ),
         "the error handling of numpy (np.seterr)": repr(np.geterr()),
@@ -274,7 +288,7 @@ def arrays_of(value: object, path: str = "", _seen: frozenset[int] = frozenset()
 
 def digest_of(value: object) -> str:
     """Hash every array and number of some data, with its path, shape and type."""
-    return _hash("\n".join(f"{path} {content}" for path, content in _content(value).items()).encode())
+    return hash_of("\n".join(f"{path} {content}" for path, content in _content(value).items()).encode())
 
 
 def _content(value: object) -> dict[str, str]:
@@ -283,12 +297,13 @@ def _content(value: object) -> dict[str, str]:
 
 def _array_hash(array: np.ndarray) -> str:
     if array.dtype.hasobject:
-        return _hash(repr(array.tolist()).encode())
+        return hash_of(repr(array.tolist()).encode())
 
-    return _hash(f"{array.dtype.str}{array.shape}".encode() + np.ascontiguousarray(array).tobytes())
+    return hash_of(f"{array.dtype.str}{array.shape}".encode() + np.ascontiguousarray(array).tobytes())
 
 
-def _hash(content: bytes) -> str:
+def hash_of(content: bytes) -> str:
+    """Hash some bytes."""
     return hashlib.sha256(content).hexdigest()[:32]
 
 

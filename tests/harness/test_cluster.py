@@ -52,8 +52,8 @@ def cluster(bench):
 def test_a_cluster_is_joined_used_and_left_running(bench, toy, cluster):
     suite = bench.suite(SUITE)
 
-    joined = bench("run", suite, "--plugin", toy, "--address", cluster, "--results", "joined")
-    again = bench("run", suite, "--plugin", toy, "--address", cluster, "--results", "again")
+    joined = bench.process("run", suite, "--plugin", toy, "--address", cluster, "--results", "joined")
+    again = bench.process("run", suite, "--plugin", toy, "--address", cluster, "--results", "again")
     alone = bench("run", suite, "--plugin", toy, "--executor", "inline", "--results", "alone")
 
     figures = [(bench.folder / place / "suite/leaderboard.csv").read_text().splitlines() for place in ("joined", "again", "alone")]

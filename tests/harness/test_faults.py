@@ -35,7 +35,7 @@ def statuses(bench):
 def test_each_failure_becomes_a_record_with_its_status_and_the_others_finish(bench, toy):
     suite = bench.suite(SUITE % (1, "[constant, raising, diverging, infinite, exiting, hungry, noisy]", 30))
 
-    done = bench("run", suite, "--plugin", toy, "--workers", 2)
+    done = bench.process("run", suite, "--plugin", toy, "--workers", 2)
 
     assert done.returncode == 1, done.stderr
     assert statuses(bench) == {
@@ -84,9 +84,9 @@ def test_a_trial_that_sleeps_past_its_limit_is_killed_within_two_seconds(bench, 
 def test_a_trial_whose_worker_died_once_is_retried_and_its_numbers_are_the_same(bench, toy):
     suite = bench.suite(SUITE % (2, f"[noisy, {{dying_once: {{marker: {bench.folder}/marker}}}}]", 30))
 
-    done = bench("run", suite, "--plugin", toy, "--workers", 2)
+    done = bench.process("run", suite, "--plugin", toy, "--workers", 2)
 
-    undisturbed = bench("run", suite, "--plugin", toy, "--workers", 2, "--results", "again")
+    undisturbed = bench.process("run", suite, "--plugin", toy, "--workers", 2, "--results", "again")
 
     assert done.returncode == 0, done.stdout + done.stderr
     assert statuses(bench) == {"noisy": "ok", "dying_once": "ok"}
@@ -98,7 +98,7 @@ def test_a_trial_whose_worker_died_once_is_retried_and_its_numbers_are_the_same(
 def test_a_death_in_a_chunk_of_short_trials_costs_its_neighbours_nothing(bench, toy):
     suite = bench.suite(SUITE % (60, "[dying_for_seed]", 30))
 
-    done = bench("run", suite, "--plugin", toy, "--workers", 2)
+    done = bench.process("run", suite, "--plugin", toy, "--workers", 2)
 
     assert done.returncode == 1, done.stderr
     assert {record["question"]["seed"]: record["status"] for record in records(bench)} == {
@@ -132,7 +132,9 @@ def test_the_import_of_its_code_does_not_count_against_a_trials_limit_of_time(be
     (bench.folder / "slow_spec.py").write_text(SLOW_SPEC)
     (bench.folder / "slow_code.py").write_text(SLOW_CODE)
 
-    done = bench("run", bench.suite(SUITE % (1, "[slow_to_import]", 1.5)), "--plugin", toy, "--plugin", "slow_spec.py", "--workers", 1)
+    done = bench.process(
+        "run", bench.suite(SUITE % (1, "[slow_to_import]", 1.5)), "--plugin", toy, "--plugin", "slow_spec.py", "--workers", 1
+    )
 
     assert done.returncode == 0, done.stdout + done.stderr
     assert statuses(bench) == {"slow_to_import": "ok"}
@@ -151,7 +153,7 @@ def test_after_kill_9_of_the_driver_the_same_command_goes_on_and_runs_nothing_tw
         process.send_signal(signal.SIGKILL)
     before = _finished(bench)
 
-    done = bench("run", suite, "--plugin", toy, "--workers", 2)
+    done = bench.process("run", suite, "--plugin", toy, "--workers", 2)
 
     assert 5 <= len(before) < 40
     assert done.returncode == 0, done.stderr
@@ -215,8 +217,8 @@ def test_two_runs_at_once_on_one_store_both_succeed_with_one_record_a_trial(benc
 def test_the_same_suite_gives_the_same_records_in_another_store_and_with_other_workers(bench, toy):
     suite = bench.suite(SUITE % (6, "[noisy, constant, {noisy: {amount: 0.3}}]", 30))
 
-    one = bench("run", suite, "--plugin", toy, "--workers", 1, "--results", "one")
-    two = bench("run", suite, "--plugin", toy, "--workers", 2, "--results", "two")
+    one = bench.process("run", suite, "--plugin", toy, "--workers", 1, "--results", "one")
+    two = bench.process("run", suite, "--plugin", toy, "--workers", 2, "--results", "two")
     inline = bench("run", suite, "--plugin", toy, "--executor", "inline", "--results", "inline")
 
     assert [one.returncode, two.returncode, inline.returncode] == [0, 0, 0]

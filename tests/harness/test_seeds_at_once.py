@@ -36,7 +36,8 @@ def run(bench):
     bench.environment["AT_ONCE_LOG"] = str(bench.folder / "log.txt")
 
     def run(text=SUITE, *options, command="run", name="suite.yaml"):
-        return bench(command, bench.suite(text, name), "--plugin", PLUGIN, *options)
+        call = bench.process if "ray" in options else bench
+        return call(command, bench.suite(text, name), "--plugin", PLUGIN, *options)
 
     return run
 

@@ -25,7 +25,8 @@ def run(bench):
     bench.environment["SHARING_LOG"] = str(bench.folder / "built.txt")
 
     def run(text=SUITE, *options, command="run"):
-        return bench(command, bench.suite(text), "--plugin", PLUGIN, *options)
+        call = bench.process if "ray" in options else bench
+        return call(command, bench.suite(text), "--plugin", PLUGIN, *options)
 
     return run
 

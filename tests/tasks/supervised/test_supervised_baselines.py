@@ -212,7 +212,8 @@ def test_dropout_leaves_units_out_in_training_alone():
     assert not torch.equal(network(x), network(x))
     network.eval()
     assert torch.equal(network(x), network(x))
-    assert confronted(Dropout(rate=0.9), model="mlp").train_loss > confronted(SGD(), model="mlp").train_loss
+    # Over a hundred seeds of torch's global generator, ten epochs give losses of 1.05 to 1.09 with dropout and 0.58 without.
+    assert confronted(Dropout(rate=0.9), model="mlp", epochs=10).train_loss > confronted(SGD(), model="mlp", epochs=10).train_loss + 0.3
 
 
 def test_weight_normalisation_trains_lengths_and_directions():
