@@ -3,19 +3,26 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: leaderboard test test-all test-quick check docs format clean
+.PHONY: leaderboard test test-all test-orders test-quick check docs format clean
 
 leaderboard: .venv/installed
 	$(BIN)/bench run suites/noisy_labels.yaml
 
 test: .venv/installed-test
-	$(BIN)/python -m pytest -n 2 --dist loadgroup
+	$(BIN)/python -m pytest -n 2 --dist loadgroup --remember
 
 test-all: .venv/installed-test
 	$(BIN)/python -m pytest -n 2 --dist loadgroup -m ""
 
 test-quick: .venv/installed-test
-	$(BIN)/python -m pytest -n 2 --dist loadgroup -m "not slow and not data and not exhaustive"
+	$(BIN)/python -m pytest -n 2 --dist loadgroup -m "not slow and not data and not exhaustive" --remember
+
+# The unit tests in other orders, with other draws: SEEDS="1 2 3" for these alone.
+SEEDS ?= $(shell seq 1 30)
+test-orders: .venv/installed-test
+	for seed in $(SEEDS); do \
+		$(BIN)/python -m pytest -q -n 2 -p randomly --randomly-seed=$$seed -m "not slow and not data and not exhaustive and not process" tests/tasks tests/papers tests/harness || exit 1; \
+	done
 
 check: .venv/installed-test
 	$(BIN)/ruff format --check .

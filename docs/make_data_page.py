@@ -13,7 +13,7 @@ PAGE = Path(__file__).with_name("data.md")
 
 HEADINGS = {
     "data.images": "Images",
-    "datasets.lm_pretraining": "Text",
+    "tasks.lm_pretraining": "Text",
     "data.ratings": "Ratings and logged decisions",
     "data.tables": "Tables",
     "data.text": "Text",

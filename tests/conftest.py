@@ -21,6 +21,7 @@ ROOT = Path(__file__).parent.parent
 # A shell that runs a script in the background lets what it starts ignore Ctrl-C, and processes inherit that; some tests send it.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
+pytest_plugins = ["remember"]
 STARTS_PROCESSES = {"bench", "bench_in", "installation", "reader"}
 TOY = Path(__file__).parent / "harness" / "toy_plugin.py"
 

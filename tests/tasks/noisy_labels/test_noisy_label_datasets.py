@@ -61,7 +61,7 @@ def wrong(dataset: NoisyDataset) -> float:
 
 @pytest.mark.parametrize("spec", SPECS.values(), ids=lambda spec: spec.name)
 def test_each_spec_leads_to_a_class_with_valid_defaults_and_to_its_raw_data(spec):
-    assert resolve(spec, {})["noise"] == "none"
+    assert resolve(spec, {}).parameters["noise"] == "none"
     assert spec.raw[0].name in spec.name  # cifar10n is made of cifar10, say
     for source in [source for raw in spec.raw for source in raw.sources]:
         load_entry(source.reader)
@@ -260,7 +260,7 @@ def test_sarcasm_refuses_more_headlines_than_there_are():
 
 
 def test_sarcasm_admits_noise_of_two_classes_alone():
-    assert resolve(SPECS["sarcasm"], {"noise": "binary", "rate": 0.3})["n_features"] == 2000
+    assert resolve(SPECS["sarcasm"], {"noise": "binary", "rate": 0.3}).parameters["n_features"] == 2000
 
 
 @pytest.mark.data
