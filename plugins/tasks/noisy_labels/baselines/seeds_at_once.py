@@ -20,14 +20,12 @@ from harness.training.classifier import Fitted, LabelledSet, NetworkEnsemble
 from harness.training.stacking import GivenDropout, Stacked
 from plugins.tasks.noisy_labels.baselines.gce import GCE, generalised_cross_entropy
 from plugins.tasks.noisy_labels.baselines.label_smoothing import LabelSmoothing, smoothed_cross_entropy
-from plugins.tasks.noisy_labels.fresh_adam import FreshAdam
 from plugins.tasks.noisy_labels.loop import build_network
 
 if TYPE_CHECKING:
     from harness import Run
     from plugins.tasks.noisy_labels.baselines.cross_entropy import CrossEntropy
     from plugins.tasks.noisy_labels.protocol import NoisyLabels
-    from plugins.tasks.noisy_labels.recipe import Recipe
 
 __all__ = ["fit_cross_entropy", "fit_gce", "fit_label_smoothing"]
 
@@ -80,7 +78,7 @@ def _fit(views: Sequence[NoisyLabels], runs: Sequence[Run], loss: LossOf, weight
     networks = [_without_own_dropout(build_network(view, run).train(), size) for view, run in zip(views, runs, strict=True)]
     stacked = Stacked(networks)
     masks = {f"{name}.mask": module for name, module in networks[0].named_modules() if isinstance(module, GivenDropout)}
-    optimizer = _optimizer(recipe, stacked.parameters)
+    optimizer = recipe.optimizer_over(stacked.parameters.values())
     orders, droppers = [run.torch_rng("batches") for run in runs], [run.torch_rng("global") for run in runs]
     seeds = torch.arange(len(runs), device=device)[:, None]
     weights = torch.full((len(runs), n), math.nan, device=device)
@@ -137,16 +135,6 @@ def _without_own_dropout(network: nn.Sequential, batch_size: int) -> nn.Sequenti
     ]
 
     return nn.Sequential(*layers).train()
-
-
-def _optimizer(recipe: Recipe, parameters: Mapping[str, Tensor]) -> torch.optim.Optimizer:
-    """Build the recipe's optimiser, which treats each element by itself, over stacked parameters."""
-    if recipe.optimizer == "adam":
-        return torch.optim.Adam(parameters.values(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay, fused=True)
-    if recipe.optimizer == "sgd":
-        return torch.optim.SGD(parameters.values(), lr=recipe.learning_rate, momentum=recipe.momentum, weight_decay=recipe.weight_decay)
-
-    return FreshAdam(parameters.values(), lr=recipe.learning_rate)
 
 
 def _score(ensemble: NetworkEnsemble, valid: LabelledSet, select_by: str) -> float:
