@@ -7,7 +7,6 @@ from typing import Any, Protocol
 
 import torch
 from torch import Tensor
-from torch.nn.utils import clip_grad_norm_
 
 __all__ = ["Descent", "Stepper"]
 
@@ -34,17 +33,15 @@ class Descent:
     Args:
         optimizer: Its groups have their highest rates now, or as ``initial_lr`` where they have descended before; groups may be added until the first step.
         rate: What the highest rates are multiplied with, a function of how many steps are done.
-        gradient_norm: What the norm of the gradient is cut at; ``None`` for no cut.
 
     Attributes:
         done: Steps so far.
     """
 
-    def __init__(self, optimizer: Stepper, rate: Callable[[int], float], gradient_norm: float | None = None) -> None:
+    def __init__(self, optimizer: Stepper, rate: Callable[[int], float]) -> None:
         self.done = 0
         self._optimizer = optimizer
         self._rate = rate
-        self._gradient_norm = gradient_norm
         self._fresh = True
         self._figures: dict[str, list[Tensor]] = {}
 
@@ -60,10 +57,13 @@ class Descent:
         factor = self._rate(self.done)
         for group in self._optimizer.param_groups:
             group["lr"] = group.setdefault("initial_lr", group["lr"]) * factor
-        if self._gradient_norm is not None:
-            clip_grad_norm_((value for group in self._optimizer.param_groups for value in group["params"]), self._gradient_norm)
         self._optimizer.step()
         self.skip()
+
+    def rest(self) -> None:
+        """Bring the rates back to their highest."""
+        for group in self._optimizer.param_groups:
+            group["lr"] = group.get("initial_lr", group["lr"])
 
     def skip(self) -> None:
         """Count a step that the method has taken by itself."""

@@ -8,12 +8,10 @@ from typing import Annotated, Literal
 import torch
 from annotated_types import Ge, Lt, MinLen
 from torch import Tensor, nn
-from torch.optim import Optimizer
-from torch.optim.lr_scheduler import LambdaLR
 
 from harness.training.augmentation import Augmentation, augment
 from harness.training.networks import Activation, Network, cnn, mlp, resnet, timm_network, wide_resnet
-from harness.training.schedules import Schedule, build_schedule
+from harness.training.schedules import Schedule, rate_factor
 from harness.training.seeding import build_seeded
 
 __all__ = ["ImageRecipe"]
@@ -93,9 +91,9 @@ class ImageRecipe:
 
         return build_seeded(build, generator).to(device)
 
-    def build_schedule(self, optimizer: Optimizer, total_steps: int) -> LambdaLR:
-        """Build the learning-rate schedule over ``total_steps`` steps; call its ``step()`` behind each step of the optimiser."""
-        return build_schedule(optimizer, total_steps, self.schedule, self.warmup)
+    def rate(self, step: int, steps: int) -> float:
+        """Return what the learning rate is multiplied with where ``step`` of ``steps`` steps are done."""
+        return rate_factor(min(step / steps, 1.0), self.schedule, self.warmup)
 
     def augment(self, x: Tensor, *generators: torch.Generator) -> Tensor:
         """Return the batch as it is trained on; with several generators, the batches of as many seeds one after the other."""
