@@ -25,6 +25,8 @@ __all__ = [
     "FASHION_MNIST",
     "MNIST",
     "OPTDIGITS",
+    "STL10",
+    "SVHN",
     "PictureSet",
     "draw_split",
     "published_parts",
@@ -84,6 +86,8 @@ DIGITS = PictureSet(digits.DIGITS, (1797,), brightest=16)
 FASHION_MNIST = PictureSet(fashion_mnist.FASHION_MNIST, (60_000, 10_000))
 MNIST = PictureSet(mnist.MNIST, (60_000, 10_000))
 OPTDIGITS = PictureSet(optdigits.OPTDIGITS, (5620,), brightest=16)
+STL10 = PictureSet(None, (5_000, 8_000))
+SVHN = PictureSet(None, (604_388, 26_032))
 
 
 def published_parts(arrays: dict[str, np.ndarray]) -> list[Part]:

@@ -18,7 +18,7 @@ from harness import DataError, Run
 from harness.data import cache_home
 from harness.training.parts import Part
 from plugins.data.images.cifar100 import load_cifar100
-from plugins.data.images.sets import CIFAR100, PictureSet, published_parts, scaled
+from plugins.data.images.sets import CIFAR100, STL10, SVHN, PictureSet, published_parts, scaled
 from plugins.tasks.semi_supervised.datasets.labels import Size
 from plugins.tasks.semi_supervised.datasets.pictures import CanonicalPictures
 from plugins.tasks.semi_supervised.protocol import SemiSupervisedDataset
@@ -63,7 +63,7 @@ class Svhn(SuppliedPictures):
     As unlabelled data the papers take both; their labelled samples come from the first alone, ours from both.
     """
 
-    pictures: ClassVar[PictureSet] = PictureSet(None, (604_388, 26_032))
+    pictures: ClassVar[PictureSet] = SVHN
 
     def published(self, run: Run) -> list[Part]:
         """
@@ -101,7 +101,7 @@ class Stl10(SuppliedPictures):
         n_unlabelled: Pictures without a label, 100,000 at most.
     """
 
-    pictures: ClassVar[PictureSet] = PictureSet(None, (5_000, 8_000))
+    pictures: ClassVar[PictureSet] = STL10
 
     n_train: Size = 4500
     n_unlabelled: Size = 10_000
