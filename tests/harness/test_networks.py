@@ -21,7 +21,7 @@ from harness.training.fitting import build_network, fit_network, labels_loss, pr
 from harness.training.image_recipe import ImageRecipe
 from harness.training.networks import cnn, mlp, resnet, timm_network, wide_resnet
 from harness.training.parameter_groups import decayed_names, parameter_groups
-from harness.training.schedules import build_schedule, rate_factor
+from harness.training.schedules import rate_factor
 from harness.training.stacking import GivenDropout
 from harness.training.weight_watch import WeightWatch, directions, hidden_weights, turns
 
@@ -228,7 +228,7 @@ def test_the_schedule_of_old_still_works_and_says_what_takes_its_place():
     optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=2.0)
 
     with pytest.warns(DeprecationWarning, match="Descent"):
-        schedule = build_schedule(optimizer, 4, "cosine")
+        schedule = ImageRecipe(schedule="cosine").build_schedule(optimizer, 4)
     optimizer.step()
     schedule.step()
 
