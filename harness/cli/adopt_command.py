@@ -42,9 +42,9 @@ def command(suite: str, sample: int, seed: int | None, results: Path, store: str
 
     Exit code: 0 adopted, or nothing was stale; 1 a trial came out differently and nothing was adopted; 2 invalid input.
     """
+    from harness.sampling import draw_sample, largest_unseen
     from harness.store import open_store
     from harness.suite import Overrides
-    from harness.trust import draw_sample, largest_unseen
 
     session = Session.open(plugins, results, store)
     loaded = session.suite(suite, Overrides())
