@@ -302,7 +302,7 @@ def test_disjoint_runs_are_one_message(bench, toy, ran):
         ('{"format": 3}', "copy.jsonl:10: a record of format 3; this version of weighbridge reads format 2"),
         ('{"format": 1}', "`bench rekey` brings those of format 1 over"),
     ],
-    ids=["corrupted", "newer"],
+    ids=["corrupted", "newer", "older"],
 )
 def test_a_corrupted_export_and_one_of_a_newer_version_are_one_message_with_the_line(bench, ran, line, message):
     copy = copy_export(bench)
