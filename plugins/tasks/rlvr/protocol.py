@@ -388,9 +388,8 @@ class RlvrProtocol:
             raise ValueError(f"the environment has no mixture '{self.mixture}'; it has {', '.join(mixtures)}")
         base, policy = (_loaded(data.environment, run) for _ in range(2))
         base_responses = np.load(run.artifact / "responses.npy")
-        run.artifact = None
         iterations = run.budget.require("steps")
-        learner = Learner(policy, base.requires_grad_(False), self, iterations, run, data.environment, privileges)
+        learner = Learner(policy, base.requires_grad_(False), self, iterations, run.for_method(), data.environment, privileges)
         stream = run.rng("prompts")
         levels, shares = list(mixtures[self.mixture]), np.array(list(mixtures[self.mixture].values()))
         entropies = np.zeros((2, iterations))
