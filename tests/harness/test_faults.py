@@ -270,8 +270,8 @@ def test_reports_that_cannot_be_written_are_refused_before_anything_starts(bench
 def test_an_address_where_nobody_answers_is_refused_quickly(bench, toy):
     suite = bench.suite(SUITE % (1, "[constant]", 30))
 
-    done = bench("run", suite, "--plugin", toy, "--address", "127.0.0.1:1", timeout=30)
-    both = bench("run", suite, "--plugin", toy, "--address", "127.0.0.1:1", "--workers", 2)
+    done = bench.process("run", suite, "--plugin", toy, "--address", "127.0.0.1:1", timeout=30)
+    both = bench.process("run", suite, "--plugin", toy, "--address", "127.0.0.1:1", "--workers", 2)
 
     assert (done.returncode, both.returncode) == (2, 2)
     assert "nobody answers" in done.stderr
