@@ -19,12 +19,12 @@ from numpy.typing import NDArray
 from tabulate import tabulate
 
 from harness.environment import machine_facts
-from harness.leaderboard import build_leaderboard
+from harness.leaderboard_computation import build_leaderboard
 from harness.plan import Plan, Planned
 from harness.records import Costs, Limits, Part, Record, Resources, Trial, trial_id, trial_key
 from harness.specs import Dataset, Method, Metric, Task
 from harness.stats import RESAMPLES, SEED, best_set, mean_intervals
-from harness.suite import DatasetCell, MethodCell, Suite
+from harness.suite import Column, Row, Suite
 
 SEEDS = (3, 5, 10, 20)
 METHODS = (2, 3, 5, 10, 20)
@@ -114,8 +114,8 @@ def large_board() -> tuple[Plan, dict[str, Record]]:
         path=Path("large.yaml"),
         summary="",
         task=Task("toy", "m:T", "", (), ("accuracy",), ("steps",)),
-        datasets=tuple(DatasetCell(f"d{i}", part[f"d{i}"], part["toy"], Dataset(f"d{i}", "toy", "m:D", "")) for i in range(datasets)),
-        methods=tuple(MethodCell(f"m{i}", part[f"m{i}"], Method(f"m{i}", "toy", "m:M", "")) for i in range(methods)),
+        datasets=tuple(Column(f"d{i}", part[f"d{i}"], part["toy"], Dataset(f"d{i}", "toy", "m:D", "")) for i in range(datasets)),
+        methods=tuple(Row(f"m{i}", part[f"m{i}"], Method(f"m{i}", "toy", "m:M", "")) for i in range(methods)),
         baseline="m0",
         seeds=tuple(range(seeds)),
         budget={"steps": 1},

@@ -20,12 +20,12 @@ import click
 from tabulate import tabulate
 
 from harness.environment import machine_facts
-from harness.leaderboard import build_leaderboard
+from harness.leaderboard_computation import build_leaderboard
 from harness.plan import Plan, Planned
 from harness.records import Costs, Limits, Part, Record, Resources, Trial, trial_id, trial_key
 from harness.report.page import Evidence, to_page
 from harness.specs import Dataset, Method, Metric, Task
-from harness.suite import DatasetCell, MethodCell, Suite
+from harness.suite import Column, Row, Suite
 
 METHODS, DATASETS, SEEDS = 20, 10, 50
 METRICS = ("accuracy", "macro_f1", "nll", "ece")
@@ -43,7 +43,7 @@ def make_suite() -> Suite:
         summary="Synthetic records",
         task=Task("synthetic", "m:T", "", (), METRICS, ("epochs",)),
         datasets=tuple(
-            DatasetCell(
+            Column(
                 f"data set {number}",
                 Part(f"data_{number}", "m:D", {"rate": number / 10}, "c"),
                 Part("synthetic", "m:T", {"lr": 0.1}, "c"),
@@ -52,7 +52,7 @@ def make_suite() -> Suite:
             for number in range(DATASETS)
         ),
         methods=tuple(
-            MethodCell(
+            Row(
                 f"method_{number}",
                 Part(f"method_{number}", "m:M", {"strength": number}, "c"),
                 Method(f"method_{number}", "synthetic", "m:M", ""),

@@ -28,7 +28,7 @@ import harness.testing
 from harness.cli.main import COMMANDS, EXIT_CODES, cli
 from harness.registry import Registry, load_registry
 from harness.specs import Dataset, Method, Metric, Paper, Search, Task, load_entry
-from harness.suite import json_schema
+from harness.suite_file import json_schema
 from harness.testing.kit import MODULES, all_checks
 
 __all__ = ["ENVIRONMENT", "Option", "Parameter", "commands", "mend_links", "pages", "parameters", "suite_keys", "write"]
@@ -70,12 +70,14 @@ TOOLKIT = {
     "harness.training.calibration": ("How far confidence is from accuracy", ""),
     "harness.training.seeding": ("Initial weights from a generator", ""),
     "plugins.tasks.noisy_labels.recipe": ("Model and optimiser of the task `noisy_labels`, as the suite sets them", ""),
-    "plugins.tasks.noisy_labels.loop": ("The loop over epochs of the task `noisy_labels`", ""),
+    "plugins.tasks.noisy_labels.loop": ("Training by epochs in the task `noisy_labels`", ""),
     "harness.training.label_noise": ("Wrong labels", ""),
     "harness.training.sampling": ("Samplers", ""),
     "harness.training.networks": ("Networks for pictures and vectors", ""),
     "harness.training.image_recipe": ("The recipe of picture classifiers", ""),
-    "harness.training.fitting": ("The loop over epochs and batches of a picture classifier", ""),
+    "harness.training.supervised": ("Training by epochs, step by step", ""),
+    "harness.training.descent": ("Steps down losses", ""),
+    "harness.training.fitting": ("Training of picture classifiers by a loss", ""),
     "harness.training.augmentation": ("Shifts, crops and flips", ""),
     "harness.training.schedules": ("Learning rates over a trial", ""),
     "harness.training.seeds_at_once": ("Several seeds as one program", ""),

@@ -160,7 +160,7 @@ def claim_inputs(plan: Plan, board_inputs: str) -> str:
 
     Args:
         plan: The suite's trials.
-        board_inputs: Hash of the cells, the records and the code that judges, see :func:`harness.leaderboard.leaderboard_inputs`.
+        board_inputs: Hash of columns and rows, the records and the code that judges, see :func:`harness.leaderboard_computation.leaderboard_inputs`.
     """
     claims = [{**asdict(claim), "comparisons": list(map(str, claim.comparisons))} for claim in plan.suite.claims]
 
@@ -194,7 +194,7 @@ Place = tuple[str, str, int]  # labels of data set and method, and the seed
 
 
 def _judged(claim: Claim, plan: Plan, by_place: Mapping[Place, Record | None]) -> JudgedClaim:
-    present = {cell.label for cell in plan.suite.datasets}
+    present = {column.label for column in plan.suite.datasets}
     datasets = tuple(label for label in claim.datasets if label in present)
     findings = () if claim.unasked else tuple(_finding(comparison, claim, datasets, plan, by_place) for comparison in claim.comparisons)
     verdicts = {finding.verdict for finding in findings}

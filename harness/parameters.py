@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypedDict, get_args
 
 from harness.errors import BenchError, PluginError, nearest
-from harness.records import Part, canonical_json, digest
+from harness.records import Measure, Part, canonical_json, digest
 from harness.search import draw, search_spaces
 from harness.specs import load_entry
 
@@ -21,9 +21,9 @@ if TYPE_CHECKING:
     from pydantic import TypeAdapter
 
     from harness.fingerprint import CodeIndex
-    from harness.specs import Dataset, Method, Task
+    from harness.specs import Dataset, Method, Metric, Task
 
-__all__ = ["ParameterError", "ParameterMemo", "Resolved", "TuningFacts", "build", "describe", "make_part", "resolve"]
+__all__ = ["ParameterError", "ParameterMemo", "Resolved", "TuningFacts", "build", "describe", "make_measure", "make_part", "resolve"]
 
 
 class ParameterError(BenchError):
@@ -185,6 +185,11 @@ def make_part(
     parameters, at_default = memo.resolve(spec, given, code.code_hash(spec.entry), extra, distribution)
 
     return Part(spec.name, spec.entry, parameters, code.code_hash(spec.entry, with_fields=False), content, privileges, at_default)
+
+
+def make_measure(metric: Metric, code: CodeIndex) -> Measure:
+    """Return a metric as a trial asks for it."""
+    return Measure(metric.name, metric.entry, code.code_hash(metric.entry), metric.bounds)
 
 
 def _is_finite(value: object) -> bool:

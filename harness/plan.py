@@ -7,21 +7,19 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from harness.artifacts import contents_of
-from harness.parameters import make_part
+from harness.parameters import make_measure, make_part
 from harness.records import (
-    Measure,
     Record,
     Resources,
     SeedsAtOnce,
     Trial,
     artifact_of,
     cell_of,
-    changed_defaults,
-    seeds_at_once_change,
     trial_id,
     trial_key,
 )
 from harness.suite import Configuration
+from harness.trust import code_changes
 
 if TYPE_CHECKING:
     from harness.fingerprint import CodeIndex
@@ -29,7 +27,7 @@ if TYPE_CHECKING:
     from harness.registry import Registry
     from harness.specs import Method, Metric, Task
     from harness.store import Store
-    from harness.suite import DatasetCell, MethodCell, Suite
+    from harness.suite import Column, Row, Suite
 
 __all__ = ["Plan", "Planned", "changed_parts", "make_plan", "mean_seconds", "plan_tuning", "trial_of"]
 
@@ -181,7 +179,7 @@ def _common(suite: Suite, metrics: Iterable[Metric], code: CodeIndex, paths: Ite
         method=suite.methods[0].method,
         budget=suite.budget,
         seed=0,
-        metrics=tuple(Measure(metric.name, metric.entry, code.code_hash(metric.entry), metric.bounds) for metric in metrics),
+        metrics=tuple(make_measure(metric, code) for metric in metrics),
         limits=suite.limits,
         resources=suite.resources,
         paths=tuple(paths),
@@ -192,7 +190,7 @@ def _seeds_at_once(method: Method, code: CodeIndex) -> SeedsAtOnce | None:
     return SeedsAtOnce(method.seeds_at_once, code.code_hash(method.seeds_at_once)) if method.seeds_at_once else None
 
 
-def _planned(task: Task, column: DatasetCell, row: MethodCell, trial: Trial, code: CodeIndex) -> Planned:
+def _planned(task: Task, column: Column, row: Row, trial: Trial, code: CodeIndex) -> Planned:
     trial = _with_unread(trial, code)
 
     return Planned(column.label, row.label, _with_artifact(task, trial), trial_key(trial), trial_id(trial))
@@ -287,7 +285,7 @@ def trial_of(
         method=make_part(method, question["method"]["parameters"], code, memo, method.privileges),
         budget=question["budget"],
         seed=question["seed"],
-        metrics=tuple(Measure(metric.name, metric.entry, code.code_hash(metric.entry), metric.bounds) for metric in measured),
+        metrics=tuple(make_measure(metric, code) for metric in measured),
         resources=resources or Resources(),
         paths=tuple(registry.paths),
         scored_on=question.get("scored_on", "test"),
@@ -309,27 +307,18 @@ def mean_seconds(records: Iterable[Record]) -> dict[str, float]:
 
 def changed_parts(old: Record, trial: Trial, store: Store | None, code: CodeIndex) -> list[str]:
     """Say in one line each what differs between the circumstances of a record and of the trial today; empty if nothing does."""
-    lines = []
+    parts = {"task": trial.task, "dataset": trial.dataset, "method": trial.method}
+    today = {part.code: part.entry for part in parts.values()}
+
+    def modules_of(code_hash: str) -> Mapping[str, str] | None:
+        if code_hash in today:
+            return code.closure(today[code_hash]).parts
+        return None if store is None else store.code_modules(code_hash)
+
     now = trial.circumstances()
-    lines += [f"{kind} '{question['name']}': {text}" for kind, question, text in changed_defaults(old.question, old.circumstances, now)]
-    for part in (trial.task, trial.dataset, trial.method):
-        kind = "task" if part is trial.task else "dataset" if part is trial.dataset else "method"
-        before = old.circumstances.get(f"{kind}_code")
-        if before == part.code:
-            continue
-        modules = None if store is None else store.code_modules(str(before))
-        today = code.closure(part.entry).parts
-        if modules is None:
-            lines.append(f"{kind} '{part.name}': its code was {before}, is {part.code}")
-            continue
-        lines += [f"{kind} '{part.name}': {name} changed" for name in today if name in modules and modules[name] != today[name]]
-        lines += [f"{kind} '{part.name}': {name} is new" for name in today if name not in modules]
-        lines += [f"{kind} '{part.name}': {name} is gone" for name in modules if name not in today]
+    changes = code_changes(old.question, old.circumstances, now, modules_of)
+    lines = [f"{change.kind} '{parts[change.kind].name}': {text}" for change in changes for text in change.texts]
     if old.circumstances.get("dataset_content") != now["dataset_content"]:
         lines.append(f"dataset '{trial.dataset.name}': the bytes of its raw data changed")
-    if list(old.circumstances.get("method_privileges", [])) != now["method_privileges"]:
-        lines.append(f"method '{trial.method.name}': its privileges changed")
-    if old.circumstances.get("seeds_at_once") != now.get("seeds_at_once"):
-        lines.append(f"method '{trial.method.name}': {seeds_at_once_change(old.circumstances, now)}")
 
     return lines

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import typing
-import warnings
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from harness.specs import Search
-
-if TYPE_CHECKING:
-    from optuna.distributions import BaseDistribution
 
 __all__ = ["Tuned", "draw", "search_spaces"]
 
@@ -64,32 +61,41 @@ def draw(spaces: Mapping[str, Space], count: int) -> list[dict[str, Any]]:
     """
     Draw configurations that spread over the spaces, the same ones at each call.
 
-    They are the points of a Sobol sequence that is not scrambled, so that neither a seed nor a version of a library decides what a suite asks; where there
-    are choices, these are drawn from a fixed seed. Values are rounded to three digits.
+    They are the points of a Sobol sequence that is not scrambled, one coordinate a field in the order of names, so that neither a seed nor a version of a
+    library decides what a suite asks. Values are rounded to three digits.
 
     Args:
         spaces: By field.
         count: How many.
     """
-    import optuna
+    from scipy.stats.qmc import Sobol
 
-    distributions = {name: _distribution(space) for name, space in sorted(spaces.items())}
-    inside = {name: distribution.to_external_repr(_first(distribution)) for name, distribution in distributions.items()}
-    verbosity = optuna.logging.get_verbosity()
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-            sampler = optuna.samplers.QMCSampler(
-                scramble=False, warn_independent_sampling=False, independent_sampler=optuna.samplers.RandomSampler(seed=0)
-            )
-            study = optuna.create_study(sampler=sampler)
-            study.add_trial(optuna.trial.create_trial(params=inside, distributions=distributions, value=0.0))  # tells it the space
-            drawn = [study.ask(distributions).params for _ in range(count)]
-    finally:
-        optuna.logging.set_verbosity(verbosity)
+    names = sorted(spaces)
+    # As many points as the sequence's balance asks for; the first ones are the same however many follow.
+    points = Sobol(len(names), scramble=False).random_base2(max(count - 1, 0).bit_length())[:count]
 
-    return [{name: _rounded(value, spaces[name]) for name, value in sorted(configuration.items())} for configuration in drawn]
+    return [{name: _value(spaces[name], place) for name, place in zip(names, point, strict=True)} for point in points.tolist()]
+
+
+def _value(space: Space, place: float) -> Any:  # Any: whatever the choices hold
+    """Return the value of a space at a place in [0, 1); the end of a range that is not of whole numbers is never reached before rounding."""
+    if space["choices"]:
+        return space["choices"][int(place * len(space["choices"]))]
+    low, high, log = space["low"], space["high"], space["log"]
+    if space["whole"]:
+        low, high = int(low), int(high)
+        drawn = _between(low - 0.5, high + 0.5, log, place)  # every number as likely as any other, those at the ends too
+        return min(max(round(drawn) if log else math.floor(drawn + 0.5), low), high)
+    drawn = min(max(_between(low, high, log, place), low), math.nextafter(high, -math.inf))
+
+    return min(max(float(f"{drawn:.3g}"), low), high)
+
+
+def _between(low: float, high: float, log: bool, place: float) -> float:
+    if log:
+        return math.exp(_between(math.log(low), math.log(high), False, place))
+
+    return low + place * (high - low)
 
 
 def _is_whole(hint: Any) -> bool:  # Any: a type, a union or an annotated one
@@ -98,25 +104,3 @@ def _is_whole(hint: Any) -> bool:  # Any: a type, a union or an annotated one
     kinds: Sequence[Any] = typing.get_args(inner) or (inner,)
 
     return int in kinds and float not in kinds
-
-
-def _distribution(space: Space) -> BaseDistribution:
-    from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
-
-    if space["choices"]:
-        return CategoricalDistribution(space["choices"])
-    if space["whole"]:
-        return IntDistribution(int(space["low"]), int(space["high"]), log=space["log"])
-
-    return FloatDistribution(space["low"], space["high"], log=space["log"])
-
-
-def _first(distribution: Any) -> float:  # Any: its bounds are on the subclasses alone
-    return float(getattr(distribution, "low", 0))
-
-
-def _rounded(value: Any, space: Space) -> Any:  # Any: whatever the choices hold
-    if space["choices"] or not isinstance(value, float):
-        return value
-
-    return min(max(float(f"{value:.3g}"), space["low"]), space["high"])

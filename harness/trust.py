@@ -1,11 +1,10 @@
-"""What two records of one trial have in common, what two sets of records say of each other, and what a sample proves: pure functions."""
+"""What two records of one trial have in common, why they differ, and what two sets of records say of each other: pure functions."""
 
 from __future__ import annotations
 
 import itertools
 import json
 import math
-import random
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -21,18 +20,17 @@ __all__ = [
     "Difference",
     "MetricChange",
     "Pair",
+    "PartChange",
     "Reason",
     "SetComparison",
     "Side",
     "Threshold",
+    "code_changes",
     "compare_records",
     "compare_sets",
-    "detection_probability",
-    "draw_sample",
     "explain",
     "figures_that_differ",
     "is_consistent",
-    "largest_unseen",
     "why_disjoint",
 ]
 
@@ -90,6 +88,14 @@ class Reason:
 
     kind: Kind
     text: str
+
+
+@dataclass(frozen=True)
+class PartChange:
+    """What changed of a trial's task, data set or method (``kind``) that decides its answer, one thing a text."""
+
+    kind: str
+    texts: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -278,7 +284,12 @@ def explain(
         facts_after: Likewise.
         modules_of: Gives what a code hash stands for, or ``None``.
     """
-    reasons = list(_code_reasons(before, after, modules_of))
+    changes = code_changes(before.question, before.circumstances, after.circumstances, modules_of)
+    reasons = [Reason("code", f"{change.kind}: {', '.join(change.texts)}") for change in changes]
+    both = before.metric_code.keys() & after.metric_code.keys()
+    changed = sorted(name for name in both if before.metric_code[name] != after.metric_code[name])
+    if changed:
+        reasons.append(Reason("code", f"metrics: {', '.join(changed)}"))
     if before.circumstances.get("dataset_content") != after.circumstances.get("dataset_content"):
         reasons.append(Reason("data", "the bytes of the raw data changed"))
     if not facts_before or not facts_after:
@@ -312,28 +323,41 @@ def _mapping(value: object) -> Mapping[str, Any]:
     return value if isinstance(value, Mapping) else {}
 
 
-def _code_reasons(before: Record, after: Record, modules_of: ModulesOf) -> Iterator[Reason]:
-    for kind, _, text in changed_defaults(before.question, before.circumstances, after.circumstances):
-        yield Reason("code", f"{kind}: {text}")
-    for part in ("task", "dataset", "method"):
-        old, new = (str(record.circumstances.get(f"{part}_code")) for record in (before, after))
-        if old == new:
-            continue
-        modules = [modules_of(old), modules_of(new)]
-        changed = (
-            [name for name in _names(modules[0], modules[1]) if modules[0].get(name) != modules[1].get(name)]
-            if modules[0] is not None and modules[1] is not None
-            else []
-        )
-        yield Reason("code", f"{part}: {', '.join(changed)}" if changed else f"{part}: {old} -> {new}")
-    if list(before.circumstances.get("method_privileges", [])) != list(after.circumstances.get("method_privileges", [])):
-        yield Reason("code", "method: its privileges")
-    if before.circumstances.get("seeds_at_once") != after.circumstances.get("seeds_at_once"):
-        yield Reason("code", f"method: {seeds_at_once_change(before.circumstances, after.circumstances)}")
-    both = before.metric_code.keys() & after.metric_code.keys()
-    changed = sorted(name for name in both if before.metric_code[name] != after.metric_code[name])
-    if changed:
-        yield Reason("code", f"metrics: {', '.join(changed)}")
+def code_changes(
+    question: Mapping[str, Any], before: Mapping[str, Any], after: Mapping[str, Any], modules_of: ModulesOf = lambda code: None
+) -> list[PartChange]:
+    """
+    List what differs between two circumstances of one trial apart from its data: defaults, code, privileges, how its seeds ran.
+
+    Args:
+        question: Of the trial.
+        before: Circumstances.
+        after: Others.
+        modules_of: Gives what a code hash stands for, or ``None``.
+    """
+    changes = [PartChange(kind, (text,)) for kind, _, text in changed_defaults(question, before, after)]
+    for kind in ("task", "dataset", "method"):
+        old, new = (str(circumstances.get(f"{kind}_code")) for circumstances in (before, after))
+        if old != new:
+            changes.append(PartChange(kind, _changed_definitions(modules_of(old), modules_of(new)) or (f"its code was {old}, is {new}",)))
+    if list(before.get("method_privileges", [])) != list(after.get("method_privileges", [])):
+        changes.append(PartChange("method", ("its privileges changed",)))
+    if before.get("seeds_at_once") != after.get("seeds_at_once"):
+        changes.append(PartChange("method", (seeds_at_once_change(before, after),)))
+
+    return changes
+
+
+def _changed_definitions(before: Mapping[str, str] | None, after: Mapping[str, str] | None) -> tuple[str, ...]:
+    """Say of each definition and data file that differs between two closures what became of it; nothing where one is unknown."""
+    if before is None or after is None:
+        return ()
+
+    return (
+        *(f"{name} changed" for name in after if name in before and before[name] != after[name]),
+        *(f"{name} is new" for name in after if name not in before),
+        *(f"{name} is gone" for name in before if name not in after),
+    )
 
 
 def _harness_reasons(before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterator[Reason]:
@@ -498,45 +522,6 @@ def _place(entry: object, position: int) -> str:
             return ", ".join(words)
 
     return str(position)
-
-
-def draw_sample(names: Iterable[str], size: int, seed: int) -> list[str]:
-    """Draw ``size`` of the names without replacement (all, where there are fewer); their order does not matter."""
-    pool = sorted(set(names))
-
-    return random.Random(seed).sample(pool, min(size, len(pool)))
-
-
-def detection_probability(total: int, altered: int, sample: int) -> float:
-    """
-    Return the chance that a random sample holds at least one altered record: ``1 - C(N - m, k) / C(N, k)``.
-
-    Args:
-        total: Records, N.
-        altered: Those that were altered, m.
-        sample: Those that are drawn without replacement, k.
-
-    Raises:
-        ValueError: There are not so many records.
-    """
-    if not (0 <= altered <= total and 0 <= sample <= total):
-        raise ValueError(f"{altered} altered and {sample} drawn of {total}")
-
-    # One division of integers: a difference of logarithms would lose small chances.
-    return (math.comb(total, sample) - math.comb(total - altered, sample)) / math.comb(total, sample)
-
-
-def largest_unseen(total: int, sample: int, chance: float = 0.05) -> int:
-    """Return how many of ``total`` records may be altered at most while a sample misses all of them with at least this chance."""
-    low, high = 0, total
-    while low < high:
-        middle = (low + high + 1) // 2
-        if math.comb(total - middle, sample) / math.comb(total, sample) >= chance:
-            low = middle
-        else:
-            high = middle - 1
-
-    return low
 
 
 def _names(one: Iterable[str], other: Iterable[str]) -> list[str]:

@@ -5,12 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 from harness.claims import ClaimBoard, Finding, JudgedClaim
-from harness.leaderboard import build_leaderboard
+from harness.leaderboard_computation import build_leaderboard
 from harness.plan import Plan, Planned
 from harness.records import Costs, Limits, Part, Record, Resources, Trial, trial_id, trial_key
 from harness.report.page import Evidence
 from harness.specs import Dataset, Method, Metric, Task
-from harness.suite import DatasetCell, MethodCell, Suite
+from harness.suite import Column, Row, Suite
 
 HOSTILE = '<img src=x onerror="window.hacked=1"></script><script>window.hacked=1</script>\'$x{{7*7}}'
 METHODS = ("base", "better", HOSTILE)
@@ -25,11 +25,11 @@ def make_plan(methods=METHODS, datasets=DATASETS, seeds=SEEDS) -> Plan:
         summary=f"A summary {HOSTILE}",
         task=Task("toy", "m:T", "", (), ("accuracy",), ("steps",)),
         datasets=tuple(
-            DatasetCell(name, Part(name, "m:D", {"note": HOSTILE}, "code"), Part("toy", "m:T", {}, "code"), Dataset(name, "toy", "m:D", ""))
+            Column(name, Part(name, "m:D", {"note": HOSTILE}, "code"), Part("toy", "m:T", {}, "code"), Dataset(name, "toy", "m:D", ""))
             for name in datasets
         ),
         methods=tuple(
-            MethodCell(
+            Row(
                 name,
                 Part(name, "m:M", {"comment": HOSTILE}, "code"),
                 Method(name, "toy", "m:M", "", privileges=("noise_rate",) if name == "better" else ()),

@@ -20,6 +20,7 @@ import os
 import re
 import subprocess
 import sys
+import tomllib
 import venv
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -404,6 +405,13 @@ def test_every_conformance_check_says_why_and_how_to_mend(pages):
 
     assert len(checks) > 20
     assert lacking == []
+
+
+def test_every_extra_is_in_the_table_beside_the_installation():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    page = (DOCS / "tutorials" / "first_leaderboard.md").read_text(encoding="utf-8")
+
+    assert set(re.findall(r"^\| `(\w+)` \|", page, re.MULTILINE)) == set(project["optional-dependencies"]) - {"docs", "test"}
 
 
 def test_a_link_out_of_the_pages_becomes_the_path_of_a_file(reference):

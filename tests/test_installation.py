@@ -47,6 +47,18 @@ def test_the_wheel_runs_a_bundled_suite_in_an_empty_folder(installation, empty_f
     assert {line["statuses"] for line in board(results)} == {"ok:1"}
 
 
+def test_what_only_some_plugins_need_is_not_part_of_the_plain_installation(installation, empty_folder):
+    show = "import importlib.metadata as metadata, json; print(json.dumps(metadata.requires('weighbridge')))"
+    needed = [
+        line for line in json.loads(installation.python("-c", show, folder=empty_folder, check=True).stdout) if "extra ==" not in line
+    ]
+
+    assert not [line for line in needed if line.startswith(("optuna", "rdata", "lightgbm", "transformers", "mlflow"))]
+    assert [line for line in needed if line.startswith(("ray", "scipy", "torch"))]
+    if installation.full:
+        assert installation.python("-c", "import rdata").returncode == installation.python("-c", "import optuna").returncode == 1
+
+
 def test_a_third_partys_plugin_is_installed_compared_and_removed_again(installation, empty_folder):
     suite = empty_folder / "suite.yaml"
     suite.write_text((EXAMPLE / "suite.yaml").read_text(encoding="utf-8"), encoding="utf-8")

@@ -56,9 +56,9 @@ def command(
 
     Exit code: 0 adopted, or nothing was stale; 1 a trial came out differently and nothing was adopted; 2 invalid input.
     """
+    from harness.sampling import draw_sample, largest_unseen
     from harness.store import open_store
     from harness.suite import Overrides
-    from harness.trust import draw_sample, largest_unseen
 
     session = Session.open(plugins, results, store)
     loaded = session.suite(suite, Overrides())

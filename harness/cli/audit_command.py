@@ -50,8 +50,8 @@ def command(file: Path, sample: int, seed: int | None, chosen: tuple[str, ...], 
     Exit code: 0 all equal, 1 something differs, 2 not a valid bundle.
     """
     from harness.bundle import read_bundle
+    from harness.sampling import draw_sample
     from harness.store import parse_export
-    from harness.trust import draw_sample
 
     bundle = read_bundle(file)
     session = Session.open(plugins)
@@ -166,7 +166,8 @@ def _foreign(records: Sequence[Record], plan: Plan) -> int:
 def _leaderboard(bundle: Bundle, plan: Plan, records: Mapping[str, Record], environments: Mapping[str, Mapping[str, Any]]) -> int:
     """Recompute the leaderboard from the records, tell where the bundled one differs, and count."""
     from harness.environment import hardware_id
-    from harness.leaderboard import Leaderboard, build_leaderboard
+    from harness.leaderboard import Leaderboard
+    from harness.leaderboard_computation import build_leaderboard
     from harness.report.files import to_markdown
     from harness.trust import figures_that_differ
 
@@ -225,7 +226,7 @@ def _run_again(session: Session, item: Planned, record: Record, environments: Ma
 
 def _tell_proof(total: int, sample: int, unequal: int) -> None:
     """Say what a sample of this size finds, and what it leaves open."""
-    from harness.trust import detection_probability, largest_unseen
+    from harness.sampling import detection_probability, largest_unseen
 
     _say("What the sample proves")
     _say(

@@ -30,7 +30,7 @@ def command(suite: str, output: Path, results: Path, store: str | None, plugins:
     """
     from harness.bundle import pack_bundle
     from harness.environment import git_facts, hardware_id, machine_facts
-    from harness.leaderboard import build_leaderboard
+    from harness.leaderboard_computation import build_leaderboard
     from harness.report.files import to_json, to_markdown
     from harness.store import write_export
     from harness.suite import Overrides

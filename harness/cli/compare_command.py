@@ -142,7 +142,7 @@ def _read(path: Path) -> tuple[str, str]:
 
 def _name_of(suite: str) -> str:
     """Return the name of a suite that is given by name or path; it need not exist any more."""
-    from harness.suite import suite_name
+    from harness.suite_places import suite_name
 
     return suite_name(Path(suite)) if suite.endswith((".yaml", ".yml")) else suite
 

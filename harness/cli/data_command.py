@@ -181,7 +181,7 @@ def _of_suite(session: Session, suite: str) -> list[Stored]:
     """Return what the data sets of a suite are made of."""
     from harness.suite import Overrides
 
-    return [item for cell in session.suite(suite, Overrides()).datasets for item in cell.spec.parts]
+    return [item for column in session.suite(suite, Overrides()).datasets for item in column.spec.parts]
 
 
 def _is_here(item: Stored) -> bool:
@@ -238,7 +238,7 @@ def _suites_by_data(registry: Registry) -> dict[str, list[str]]:
     Only names are read: to validate a suite, its classes would have to be imported.
     """
     from harness.errors import PluginError, SuiteError
-    from harness.suite import suite_folders, suite_name
+    from harness.suite_places import suite_folders, suite_name
     from harness.yamlfile import read_yaml
 
     users: dict[str, set[str]] = {}

@@ -76,7 +76,8 @@ def command(
         write_export(export, exported.values(), session.environments(exported, database))
         click.echo(f"{len(exported)} records written to {export}")
     elif page:
-        from harness.report.page import Evidence, write_index, write_page
+        from harness.report.index import write_index
+        from harness.report.page import Evidence, write_page
 
         claims = session.claims(plan, records, folder) if loaded.claims else None
         prepare_folder(folder)

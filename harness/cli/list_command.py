@@ -83,7 +83,7 @@ def command(kind: str, name: str | None, task: str | None, with_paper: bool, as_
 
 def _suite_files() -> dict[str, tuple[Path, Mapping[str, Any] | str]]:
     """Return path and content of each suite by name, or what is wrong with it."""
-    from harness.suite import suite_folders
+    from harness.suite_places import suite_folders
     from harness.yamlfile import read_yaml
 
     found: dict[str, tuple[Path, Mapping[str, Any] | str]] = {}

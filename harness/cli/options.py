@@ -120,7 +120,8 @@ class Session:
 
     def suite(self, name: str, overrides: Overrides) -> Suite:
         """Load a suite by name or path."""
-        from harness.suite import find_suite, load_suite
+        from harness.suite_loading import load_suite
+        from harness.suite_places import find_suite
 
         return load_suite(find_suite(name), self.registry, self.code, self.memo, overrides)
 
@@ -262,10 +263,11 @@ class Session:
         """Return the leaderboard, from its JSON file where that was computed from the same records by the same code."""
         from harness.environment import hardware_id
         from harness.errors import StoreError
-        from harness.leaderboard import Leaderboard, build_leaderboard, leaderboard_inputs
+        from harness.leaderboard import Leaderboard
+        from harness.leaderboard_computation import build_leaderboard, leaderboard_inputs
 
         hardware = {identifier: hardware_id(facts) for identifier, facts in self.environments(records, store).items()}
-        inputs = leaderboard_inputs(plan, records, hardware, self._code_of("leaderboard.py", "stats.py"))
+        inputs = leaderboard_inputs(plan, records, hardware, self._code_of("leaderboard.py", "leaderboard_computation.py", "stats.py"))
         path = folder / "leaderboard.json"
         try:
             known = Leaderboard.from_json(json.loads(path.read_text(encoding="utf-8")))
@@ -280,7 +282,7 @@ class Session:
         """Return the verdicts on the suite's claims, from their JSON file where they were computed from the same records by the same code."""
         from harness.claims import ClaimBoard, claim_inputs, verify_claims
         from harness.errors import StoreError
-        from harness.leaderboard import leaderboard_inputs
+        from harness.leaderboard_computation import leaderboard_inputs
 
         code = self._code_of("claims.py", "expressions.py", "stats.py")
         inputs = claim_inputs(plan, leaderboard_inputs(plan, records, {}, code))

@@ -62,7 +62,7 @@ def command(
     expected = [costs.get(cell_of(item.trial.question())) for item in plan.todo]
     seconds, unknown = sum(item for item in expected if item is not None), expected.count(None)
     shared = plan.shared
-    stored = {item.name: item for cell in loaded.datasets for item in cell.spec.parts}
+    stored = {item.name: item for column in loaded.datasets for item in column.spec.parts}
     cores = os.cpu_count() or 1
     hours = seconds / max(1, cores // max(1, round(loaded.resources.cpu))) / 3600
     facts: dict[str, Any] = {

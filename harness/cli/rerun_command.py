@@ -125,7 +125,8 @@ def repeat(
     """
     from harness.environment import git_facts, machine_facts
     from harness.executors.drive import obtain_parts
-    from harness.trial import execute, run_program
+    from harness.seeds_at_once import run_program
+    from harness.trial import execute
     from harness.trust import SEEDS_AT_ONCE_TOLERANCE, compare_records, explain
 
     obtain_parts([session.registry.dataset(trial.task.name, trial.dataset.name)], say)

@@ -83,7 +83,8 @@ def command(
     """
     from harness.report.claims import summary, write_claims
     from harness.report.files import prepare_folder, write_reports
-    from harness.report.page import Evidence, write_index, write_page
+    from harness.report.index import write_index
+    from harness.report.page import Evidence, write_page
     from harness.store import open_store, write_export
 
     console = make_console()

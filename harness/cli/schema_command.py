@@ -18,7 +18,7 @@ def command() -> int:
     bench schema > suite.schema.json
     # yaml-language-server: $schema=suite.schema.json    (first line of a suite)
     """
-    from harness.suite import json_schema
+    from harness.suite_file import json_schema
 
     click.echo(json.dumps(json_schema(), indent=1))
 

@@ -44,7 +44,7 @@ def command(trial: str, as_json: bool, results: Path, store: str | None) -> int:
     for kind in ("task", "dataset", "method"):
         part = question[kind]
         click.echo(
-            f"  {kind}: {part['name']}  {json.dumps({**part['parameters'], **record.circumstances.get('defaults', {}).get(kind, {})})}"
+            f"  {kind}: {part['name']}  {json.dumps({**part['parameters'], **record.circumstances.get('defaults', {}).get(kind, {})}, sort_keys=True)}"
         )
     scored = "; scored on validation data, for tuning" if question.get("scored_on") == "validation" else ""
     click.echo(f"  budget: {json.dumps(question['budget'])}, seed {question['seed']}{scored}")

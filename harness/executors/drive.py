@@ -118,7 +118,7 @@ def prepare_data(plan: Plan, say: Callable[[str], None]) -> None:
         DataError: A data set cannot be had.
     """
     needed = {item.trial.dataset.name for item in [*plan.todo, *plan.to_rescore]}
-    obtain_parts([cell.spec for cell in plan.suite.datasets if cell.dataset.name in needed], say)
+    obtain_parts([column.spec for column in plan.suite.datasets if column.dataset.name in needed], say)
 
 
 def obtain_parts(specs: Sequence[Dataset], say: Callable[[str], None]) -> None:

@@ -8,7 +8,8 @@ from typing import Any
 from harness.environment import environment_id, machine_facts
 from harness.executors.engine import Returned, Running
 from harness.records import Trial, is_one_program
-from harness.trial import build_shared, execute, execute_at_once
+from harness.seeds_at_once import execute_at_once
+from harness.trial import build_shared, execute
 
 __all__ = ["InlineEngine"]
 

@@ -18,7 +18,8 @@ from harness.environment import environment_id, machine_facts
 from harness.errors import BenchError
 from harness.executors.engine import Fault, Returned, Running
 from harness.records import Resources, Trial, is_one_program
-from harness.trial import Finished, build_shared, execute, execute_at_once
+from harness.seeds_at_once import execute_at_once
+from harness.trial import Finished, build_shared, execute
 
 __all__ = ["RayEngine"]
 

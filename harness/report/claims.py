@@ -21,7 +21,7 @@ STYLES = {"reproduced": "green", "contradicted": "red", "inconclusive": "yellow"
 MANY_SEEDS = 1000  # an estimate beyond is not worth its digits
 HEADERS = ("effect", "95 % interval", "has to exceed", "seeds", "would do")
 
-Row = tuple[str, str, tuple[str, ...], str]
+Line = tuple[str, str, tuple[str, ...], str]
 
 
 def write_claims(board: ClaimBoard, folder: Path, command: str) -> list[Path]:
@@ -68,8 +68,8 @@ def print_claims(board: ClaimBoard, console: Console) -> None:
         table.add_column(header, justify="right")
     table.add_column("data sets", overflow="fold")
     for claim in board.claims:
-        for title, verdict, cells, datasets in _rows(claim):
-            table.add_row(title, Text(verdict, style=STYLES[verdict]), *cells, datasets)
+        for title, verdict, texts, datasets in _lines(claim):
+            table.add_row(title, Text(verdict, style=STYLES[verdict]), *texts, datasets)
     console.print(table)
     for claim in board.claims:
         for line in _remarks(claim):
@@ -84,9 +84,9 @@ def to_markdown(board: ClaimBoard, command: str) -> str:
     from tabulate import tabulate
 
     lines = [
-        [escape(text) for text in (title, verdict, *cells, datasets)]
+        [escape(text) for text in (title, verdict, *texts, datasets)]
         for claim in board.claims
-        for title, verdict, cells, datasets in _rows(claim)
+        for title, verdict, texts, datasets in _lines(claim)
     ]
     headers = ["claim", "verdict", *HEADERS, "data sets"]
     parts = [
@@ -128,20 +128,20 @@ def sentence(finding: Finding) -> str:
     return f"{effect} {_interval(finding)}, which reaches over {needed}; {more}."
 
 
-def _rows(claim: JudgedClaim) -> list[Row]:
+def _lines(claim: JudgedClaim) -> list[Line]:
     """Return a row for each comparison, below one for the whole where there are several."""
     datasets = ", ".join(claim.datasets) or figures.NOTHING
     nothing = (figures.NOTHING,) * len(HEADERS)
     if not claim.findings:
         return [(claim.id, claim.verdict, nothing, datasets)]
     if len(claim.findings) == 1:
-        return [(claim.id, claim.verdict, _cells(claim.findings[0]), datasets)]
-    parts: list[Row] = [(f"  {finding.expect}", finding.verdict, _cells(finding), "") for finding in claim.findings]
+        return [(claim.id, claim.verdict, _texts(claim.findings[0]), datasets)]
+    parts: list[Line] = [(f"  {finding.expect}", finding.verdict, _texts(finding), "") for finding in claim.findings]
 
     return [(claim.id, claim.verdict, nothing, datasets), *parts]
 
 
-def _cells(finding: Finding) -> tuple[str, ...]:
+def _texts(finding: Finding) -> tuple[str, ...]:
     return (
         _effect(finding),
         _interval(finding),

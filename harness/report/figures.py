@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from harness.leaderboard import SIGNIFICANCE
 
 if TYPE_CHECKING:
-    from harness.leaderboard import Cell, Column, Leaderboard, MetricInfo, Row, Standing
+    from harness.leaderboard import Cell, ColumnInfo, Leaderboard, MetricInfo, RowSummary, Standing
     from harness.plan import Plan
     from harness.search import Tuned
 
@@ -79,11 +79,12 @@ def interval(low: float | None, high: float | None, unit: str, *, signed: bool =
 
 def difference(cell: Cell, unit: str) -> str:
     """Spell the difference to the baseline, with a star where it is significant."""
-    if cell.difference is None:
+    beside = cell.to_baseline
+    if beside.difference is None:
         return ""
-    star = "*" if cell.p is not None and cell.p < SIGNIFICANCE else ""
+    star = "*" if beside.p is not None and beside.p < SIGNIFICANCE else ""
 
-    return f"{number(cell.difference, unit, signed=True)}{star}"
+    return f"{number(beside.difference, unit, signed=True)}{star}"
 
 
 def p_value(value: float | None) -> str:
@@ -130,7 +131,7 @@ def count(number: int, word: str) -> str:
     return f"{number} {word}" if number == 1 else f"{number} {word}s"
 
 
-def by_rank(board: Leaderboard, metric: MetricInfo) -> list[Row]:
+def by_rank(board: Leaderboard, metric: MetricInfo) -> list[RowSummary]:
     """Return the methods by their mean rank, those without one last."""
     return sorted(board.rows, key=lambda row: (row.mean_ranks[metric.name] is None, row.mean_ranks[metric.name] or 0.0))
 
@@ -245,7 +246,7 @@ def legend(board: Leaderboard, metric: MetricInfo) -> str:
     )
 
 
-def resolution(board: Leaderboard, metric: MetricInfo, columns: Sequence[Column]) -> str:
+def resolution(board: Leaderboard, metric: MetricInfo, columns: Sequence[ColumnInfo]) -> str:
     """Say what differences the seeds of some columns can show; nothing where there is one seed."""
     of_label = {item.dataset: item for item in board.over_all(metric.name).resolution}
     parts = [

@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import io
 import json
-from dataclasses import asdict
 from pathlib import Path
 from tempfile import NamedTemporaryFile
 from typing import TYPE_CHECKING
@@ -79,7 +78,7 @@ def to_csv(board: Leaderboard) -> str:
     buffer = io.StringIO()
     writer: csv.DictWriter[str] | None = None
     for cell in board.cells:
-        content = asdict(cell)
+        content = cell.to_json()
         statuses = content.pop("statuses")
         line = {**content, "statuses": " ".join(f"{status}:{count}" for status, count in sorted(statuses.items()))}
         if writer is None:
@@ -167,14 +166,14 @@ def _together(board: Leaderboard, metric: MetricInfo) -> str:
 
 
 def _details_legend(board: Leaderboard) -> str:
-    mixed = any(cell.machines > 1 for cell in board.cells)
+    mixed = any(cell.costs.machines > 1 for cell in board.cells)
     machines = (
         " ‡: over trials on several kinds of hardware, or some alone and some at once, so that the seconds are no comparison."
         if mixed
         else ""
     )
 
-    shared = any(cell.seeds_at_once > 1 for cell in board.cells)
+    shared = any(cell.costs.seeds_at_once > 1 for cell in board.cells)
     at_once = " §: a share of a program that trained several seeds at once; memory is the program's." if shared else ""
 
     return (
@@ -192,9 +191,9 @@ def _details(board: Leaderboard, dataset: str) -> str:
         cells = {metric.name: board.cell(dataset, row.label, metric.name) for metric in board.metrics}
         cell = cells[main.name]
         interval = (
-            f"{figures.number(cell.difference, main.unit, signed=True)} "
-            f"{figures.interval(cell.difference_low, cell.difference_high, main.unit, signed=True)}".rstrip()
-            if cell.difference is not None
+            f"{figures.number(cell.to_baseline.difference, main.unit, signed=True)} "
+            f"{figures.interval(cell.to_baseline.difference_low, cell.to_baseline.difference_high, main.unit, signed=True)}".rstrip()
+            if cell.to_baseline.difference is not None
             else figures.NOTHING
         )
         rank = figures.NOTHING if cell.rank is None else f"{cell.rank:g}"
@@ -203,15 +202,17 @@ def _details(board: Leaderboard, dataset: str) -> str:
                 escape(row.label) + ("†" if row.privileges else ""),
                 *(figures.mean(cells[metric.name], metric.unit) for metric in board.metrics),
                 interval,
-                figures.p_value(cell.p),
-                figures.p_value(cell.wilcoxon_p),
-                figures.probability(cell.win_rate),
-                figures.probability(cell.improvement_probability),
+                figures.p_value(cell.to_baseline.p),
+                figures.p_value(cell.to_baseline.wilcoxon_p),
+                figures.probability(cell.to_baseline.win_rate),
+                figures.probability(cell.to_baseline.improvement_probability),
                 rank,
-                figures.seconds(cell.wall_seconds) + ("‡" if cell.machines > 1 else "") + ("§" if cell.seeds_at_once > 1 else ""),
-                figures.seconds(cell.cpu_seconds),
-                figures.megabytes(cell.peak_rss_bytes),
-                figures.ratio(cell.cost_ratio),
+                figures.seconds(cell.costs.wall_seconds)
+                + ("‡" if cell.costs.machines > 1 else "")
+                + ("§" if cell.costs.seeds_at_once > 1 else ""),
+                figures.seconds(cell.costs.cpu_seconds),
+                figures.megabytes(cell.costs.peak_rss_bytes),
+                figures.ratio(cell.costs.cost_ratio),
                 figures.coverage(cell.statuses.get("ok", 0), cell.total),
             ]
         )

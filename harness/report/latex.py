@@ -46,8 +46,8 @@ def to_latex(board: Leaderboard, command: str, metric: str | None = None) -> str
     return "\n".join([*lines, r"\end{table}"]) + "\n"
 
 
-def _row(cells: list[str]) -> str:
-    return " & ".join(cells) + r" \\"
+def _row(texts: list[str]) -> str:
+    return " & ".join(texts) + r" \\"
 
 
 def _cell(cell: Cell, metric: MetricInfo) -> str:

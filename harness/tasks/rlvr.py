@@ -2,25 +2,21 @@
 
 import warnings
 
+from plugins.tasks.rlvr.environment import Demonstrations, Environment, verified
 from plugins.tasks.rlvr.protocol import (
     DIVERSITY_SAMPLES,
     LAST_ITERATIONS,
     POLICY_FILE,
-    SAMPLE_BATCH,
-    Demonstrations,
-    Environment,
     Learner,
     Outcome,
     Pretraining,
     RlvrData,
     RlvrMethod,
     RlvrProtocol,
-    Rollouts,
     TestLevel,
-    Tokens,
     pretrain,
-    verified,
 )
+from plugins.tasks.rlvr.rollouts import SAMPLE_BATCH, Rollouts, Tokens
 
 __all__ = [
     "DIVERSITY_SAMPLES",

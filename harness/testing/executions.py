@@ -18,12 +18,14 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
+from harness.data import cache_home
 from harness.errors import BenchError, DataError
 from harness.fingerprint import CodeIndex
-from harness.parameters import resolve
+from harness.parameters import ParameterMemo, make_measure, make_part
 from harness.records import Limits, Measure, Part, Status, Trial, artifact_of, digest
+from harness.seeds_at_once import run_program
 from harness.testing.errors import CheckSkipped, CheckUnjudged, ConformanceError
-from harness.trial import Finished, execute, fault_record, run_program
+from harness.trial import Finished, execute, fault_record
 
 if TYPE_CHECKING:
     from multiprocessing.connection import Connection
@@ -92,6 +94,7 @@ class Executions:
         self._registry = registry
         self._tasks = frozenset(tasks)
         self._code = CodeIndex(registry.roots, registry.paths)
+        self._memo = ParameterMemo(cache_home() / "parameters")
         self._seconds = seconds
         self._known: dict[tuple[str, Place], Finished] = {}
         self._prepared: dict[str, str | None] = {}
@@ -167,9 +170,7 @@ class Executions:
             method=self.part(method),
             budget=dict.fromkeys(task.budget, budget),
             seed=seed,
-            metrics=()
-            if watched or alteration is not None
-            else tuple(Measure(spec.name, spec.entry, "", spec.bounds) for spec in measures),
+            metrics=() if watched or alteration is not None else tuple(make_measure(spec, self._code) for spec in measures),
         )
 
         return self._sharing(trial, task, dataset)
@@ -178,10 +179,8 @@ class Executions:
         """Let a trial share what all trials with its data and seed share; a stand-in for the task shares it with the task itself."""
         if not task.artifact:
             return trial
-        protocol = self.part(task)
-        # A part of a check has no hash of its code, and what is built outlives the check.
-        own = replace(protocol, code=self._code.code_hash(task.entry, with_fields=False))
-        known_by = replace(trial, task=own, dataset=replace(trial.dataset, code=self._code.code_hash(dataset.entry, with_fields=False)))
+        # What is built outlives the check, also where a stand-in takes the place of the data set: it is known by the data set's own code.
+        known_by = replace(trial, task=self.part(task), dataset=replace(trial.dataset, code=self.part(dataset).code))
         artifact = artifact_of(known_by, task.artifact, task.artifact_parameters)
         if trial.task.entry != task.entry:
             artifact = replace(artifact, parameters={**trial.task.parameters, "parameters": dict(artifact.parameters)})
@@ -190,9 +189,7 @@ class Executions:
 
     def part(self, spec: Method | Dataset | Task) -> Part:
         """Describe a method, data set or task with its default parameters."""
-        extra, distribution = getattr(spec, "extra", None), getattr(spec, "distribution", "weighbridge")
-
-        return Part(spec.name, spec.entry, resolve(spec, {}, extra, distribution).parameters, "", "", getattr(spec, "privileges", ()))
+        return make_part(spec, {}, self._code, self._memo, getattr(spec, "privileges", ()))
 
     def trial(
         self,
@@ -273,7 +270,7 @@ class Executions:
         measured = [metric.entry for task in tasks for metric in self._registry.metrics if metric.task == task.name]
         late = ["torch._dynamo"] if "torch" in sys.modules else []
 
-        imported = ["harness.trial", *(_module_of(entry) for entry in [*(task.entry for task in tasks), *measured]), *late]
+        imported = ["harness.seeds_at_once", *(_module_of(entry) for entry in [*(task.entry for task in tasks), *measured]), *late]
 
         return [*dict.fromkeys(imported), FROZEN]
 

@@ -7,10 +7,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+import numpy as np
 import torch
 from torch import nn
 
-__all__ = ["Classifier", "Fitted", "LabelledSet", "NetworkEnsemble"]
+__all__ = ["Classifier", "Fitted", "LabelledSet", "NetworkEnsemble", "labelled_set"]
 
 PREDICT_BATCH = 1024  # large enough that the overhead per batch vanishes, small enough for a few MB of activations
 
@@ -34,6 +35,11 @@ class LabelledSet:
     def to(self, device: str) -> LabelledSet:
         """Return the set on ``device``."""
         return LabelledSet(self.x.to(device), self.y.to(device))
+
+
+def labelled_set(x: np.ndarray, y: np.ndarray) -> LabelledSet:
+    """Return float32 samples and labels of any integer type as tensors."""
+    return LabelledSet(torch.from_numpy(np.ascontiguousarray(x)), torch.from_numpy(y.astype(np.int64)))
 
 
 class Classifier(Protocol):

@@ -13,7 +13,7 @@ from torch.optim.lr_scheduler import LambdaLR
 
 from harness.training.augmentation import Augmentation, augment
 from harness.training.networks import Activation, Network, cnn, mlp, resnet, timm_network, wide_resnet
-from harness.training.schedules import Schedule, build_schedule
+from harness.training.schedules import Schedule, build_schedule, rate_factor
 from harness.training.seeding import build_seeded
 
 __all__ = ["ImageRecipe"]
@@ -93,8 +93,12 @@ class ImageRecipe:
 
         return build_seeded(build, generator).to(device)
 
+    def rate(self, step: int, steps: int) -> float:
+        """Return what the learning rate is multiplied with where ``step`` of ``steps`` steps are done."""
+        return rate_factor(min(step / steps, 1.0), self.schedule, self.warmup)
+
     def build_schedule(self, optimizer: Optimizer, total_steps: int) -> LambdaLR:
-        """Build the learning-rate schedule over ``total_steps`` steps; call its ``step()`` behind each step of the optimiser."""
+        """Build the schedule as torch has it. Deprecated: :class:`harness.training.descent.Descent` over :meth:`rate` takes its place."""
         return build_schedule(optimizer, total_steps, self.schedule, self.warmup)
 
     def augment(self, x: Tensor, *generators: torch.Generator) -> Tensor:

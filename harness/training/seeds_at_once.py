@@ -9,7 +9,7 @@ sums in another order.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -18,19 +18,142 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from harness.errors import TrialDiverged
-from harness.training.fitting import PREDICT_BATCH, Batch, Loss, Trained, TrainingView, epoch_batches, labels_loss, steps_of_an_epoch
+from harness.training import supervised
+from harness.training.descent import Descent, Stepper
+from harness.training.fitting import Loss, Trained, TrainingView, labels_loss
 from harness.training.networks import Network, Output
 from harness.training.stacking import Stacked
+from harness.training.supervised import PREDICT_BATCH, Batch, TrainingRecipe, epoch_batches, steps_of_an_epoch
 from harness.training.weight_watch import directions, turns
 
 if TYPE_CHECKING:
     from harness.context import Run
 
-__all__ = ["fit_networks"]
+__all__ = ["TrainingAtOnce", "fit_networks"]
 
 PREFIX = "network."  # of the names of what :class:`_Outputs` holds
 
 OptimizerFactory = Callable[[Network, Mapping[str, Tensor]], Optimizer]
+
+
+class TrainingAtOnce:
+    """
+    Training of several seeds by epochs, as :class:`harness.training.supervised.Training` trains each of them: what it owns is owned for all.
+
+    Args:
+        optimizer: Over stacked parameters ``(S, ...)``; it has to treat each element, or each slice of the first axis, by itself.
+        data: The view of each seed; training sets of one size.
+        runs: The trial of each seed.
+
+    Raises:
+        ValueError: The training sets differ in size, or are smaller than one batch.
+    """
+
+    def __init__(self, optimizer: Stepper, data: Sequence[supervised.TrainingView[TrainingRecipe]], runs: Sequence[Run]) -> None:
+        self.recipe, self.runs, device = data[0].recipe, runs, runs[0].device
+        sets = [view.train.to(device) for view in data]
+        if len({len(part) for part in sets}) > 1:
+            raise ValueError(f"seeds that are trained at once need training sets of one size, got {[len(part) for part in sets]}")
+        self._n = len(sets[0])
+        self._epochs = runs[0].budget.require("epochs")
+        self._steps = self._epochs * steps_of_an_epoch(self._n, self.recipe.batch_size)
+        self._all_x, self._all_y = torch.cat([part.x for part in sets]), torch.cat([part.y for part in sets])
+        self._starts = self._n * torch.arange(len(sets), device=device)[:, None]
+        self._orders, self._draws = [run.torch_rng("batches") for run in runs], [run.torch_rng("augmentation") for run in runs]
+        self._descent = Descent(optimizer, lambda step: self.recipe.rate(step, self._steps))
+
+    def batches(self) -> Iterator[Batch]:
+        """
+        Yield batches whose tensors have the seeds in front: ``index`` and ``y`` ``(S, B)``, ``x`` ``(S, B, ...)``.
+
+        Raises:
+            TrialDiverged: The mean loss of an epoch is not finite for some seed.
+        """
+        size = self.recipe.batch_size
+        for epoch in range(self._epochs):
+            orders = (epoch_batches(self._n, size, order, run) for order, run in zip(self._orders, self.runs, strict=True))
+            for index in zip(*orders, strict=True):
+                place = torch.stack(index)
+                rows = (self._starts + place).flatten()
+                x = self.recipe.augment(self._all_x.index_select(0, rows), *self._draws)
+                y = self._all_y.index_select(0, rows).view(place.shape)
+                yield Batch(epoch, self._descent.done / self._steps, place, x.view(*place.shape, *x.shape[1:]), y)
+
+            means = self._descent.noted()["train_loss"].mean(dim=0).tolist()
+            if not all(math.isfinite(value) for value in means):
+                raise TrialDiverged(f"the mean training losses are {means} in epoch {epoch}")
+            for run, mean, figures in zip(self.runs, means, self.validate(), strict=True):
+                run.log(epoch, train_loss=mean, **figures)
+
+    def descend(self, losses: Tensor, passes: int = 1) -> None:
+        """
+        Take a step down the loss of each seed.
+
+        Args:
+            losses: ``(S,)``.
+            passes: How many times the batch of a seed went forward in this step.
+        """
+        self._descent.backward(losses.sum())  # the gradient of a seed's parameters is that of its own loss
+        self._descent.step()
+        self._descent.note(train_loss=losses)
+        for run in self.runs:
+            run.count(forward=passes * self.recipe.batch_size, backward=self.recipe.batch_size)
+
+    def validate(self) -> list[dict[str, float]]:
+        """Return what the curves of each seed show behind an epoch; called once for each."""
+        return [{} for _ in self.runs]
+
+
+class _Watched(TrainingAtOnce):
+    """As :class:`harness.training.fitting.WatchedTraining`."""
+
+    def __init__(
+        self, networks: Sequence[Network], stacked: Stacked, optimizer: Stepper, data: Sequence[TrainingView], runs: Sequence[Run]
+    ) -> None:
+        super().__init__(optimizer, data, runs)
+        self._stacked = stacked
+        self._valid_x, self._valid_y = (torch.stack([getattr(view.valid, name) for view in data]).to(runs[0].device) for name in ("x", "y"))
+        self._hidden = [
+            f"{PREFIX}stages.{name}.weight"
+            for name, module in networks[0].stages.named_modules()
+            if isinstance(module, nn.Linear | nn.Conv2d)
+        ]
+        self._pointing, self._turned = self._directions(), list[Tensor]()
+        self.norms, self.effective, self.accuracies = [_norms(stacked, self._hidden, len(runs))], list[list[float]](), list[list[float]]()
+
+    def descend(self, losses: Tensor, passes: int = 1) -> None:
+        super().descend(losses, passes)
+        before, self._pointing = self._pointing, self._directions()
+        self._turned.append(turns(before, self._pointing) if before else torch.zeros(len(self.runs)))
+
+    def validate(self) -> list[dict[str, float]]:
+        self.norms.append(_norms(self._stacked, self._hidden, len(self.runs)))
+        self.effective.append(torch.stack(self._turned).mean(dim=0).tolist())
+        self._turned = []
+        self.accuracies.append(_accuracies(self._stacked, self._valid_x, self._valid_y))
+
+        return [
+            {"valid_accuracy": accuracy, "weight_norm": norm, "effective_step": turned}
+            for accuracy, norm, turned in zip(self.accuracies[-1], self.norms[-1], self.effective[-1], strict=True)
+        ]
+
+    def trained(self, networks: Sequence[Network]) -> list[Trained]:
+        self._stacked.write_back()
+        samples = np.arange(1, self._epochs + 1) * (self._steps // self._epochs) * self.recipe.batch_size
+
+        return [
+            Trained(
+                network,
+                samples=samples,
+                valid_accuracy=np.array(self.accuracies)[:, s],
+                weight_norms=np.array(self.norms)[:, s],
+                effective_steps=np.array(self.effective)[:, s],
+            )
+            for s, network in enumerate(networks)
+        ]
+
+    def _directions(self) -> list[Tensor]:
+        return directions([self._stacked.parameters[name].detach() for name in self._hidden], seeds=True)
 
 
 def fit_networks(
@@ -56,74 +179,17 @@ def fit_networks(
         TrialDiverged: The mean loss of an epoch is not finite for some seed.
         ValueError: The training sets differ in size, or are smaller than one batch.
     """
-    recipe, epochs, device = data[0].recipe, runs[0].budget.require("epochs"), runs[0].device
-    sets = [view.train.to(device) for view in data]
-    if len({len(part) for part in sets}) > 1:
-        raise ValueError(f"seeds that are trained at once need training sets of one size, got {[len(part) for part in sets]}")
-    n, steps = len(sets[0]), steps_of_an_epoch(len(sets[0]), recipe.batch_size)
-    all_x, all_y = torch.cat([part.x for part in sets]), torch.cat([part.y for part in sets])
-    starts = n * torch.arange(len(sets))[:, None]
-    valid_x, valid_y = (torch.stack([getattr(view.valid, name) for view in data]).to(device) for name in ("x", "y"))
-    orders, draws = [run.torch_rng("batches") for run in runs], [run.torch_rng("augmentation") for run in runs]
     for network in networks:
         network.train()
     stacked = Stacked([_Outputs(network) for network in networks])
     stacked_teachers = None if teachers is None else Stacked([_Outputs(teacher) for teacher in teachers])
     optimizer = build_optimizer(networks[0], {name.removeprefix(PREFIX): value for name, value in stacked.parameters.items()})
-    hidden = [
-        f"{PREFIX}stages.{name}.weight" for name, module in networks[0].stages.named_modules() if isinstance(module, nn.Linear | nn.Conv2d)
-    ]
-    schedule = recipe.build_schedule(optimizer, epochs * steps)
-    pointing = directions([stacked.parameters[name].detach() for name in hidden], seeds=True)
-    norms, effective, accuracies = [_norms(stacked, hidden, len(runs))], [], []
-    for epoch in range(epochs):
-        turned, losses = [], []
-        indices = zip(*(epoch_batches(n, recipe.batch_size, order, run) for order, run in zip(orders, runs, strict=True)), strict=True)
-        for step, index in enumerate(indices):
-            place = torch.stack(index)
-            rows = (starts + place).flatten().to(device)
-            x = recipe.augment(all_x.index_select(0, rows), *draws)
-            x, y, place = x.view(*place.shape, *x.shape[1:]), all_y.index_select(0, rows).view(place.shape), place.to(device)
-            progress = (epoch * steps + step) / (epochs * steps)
-            taught = None if stacked_teachers is None else _all_outputs(stacked_teachers, x)
-            values = _losses(stacked, loss, epoch, progress, place, x, y, taught)
-            optimizer.zero_grad()
-            values.sum().backward()  # type: ignore[no-untyped-call]  # the gradient of a seed's parameters is that of its own loss
-            optimizer.step()
-            schedule.step()
-            for run in runs:
-                run.count(forward=recipe.batch_size * (1 if teachers is None else 2), backward=recipe.batch_size)
-            before, pointing = pointing, directions([stacked.parameters[name].detach() for name in hidden], seeds=True)
-            turned.append(turns(before, pointing) if pointing else torch.zeros(len(runs)))
-            losses.append(values.detach())
+    training = _Watched(networks, stacked, optimizer, data, runs)
+    for batch in training.batches():
+        taught = None if stacked_teachers is None else _all_outputs(stacked_teachers, batch.x)
+        training.descend(_losses(stacked, loss, batch, taught), passes=1 if teachers is None else 2)
 
-        mean_loss = torch.stack(losses).mean(dim=0).tolist()
-        if not all(math.isfinite(value) for value in mean_loss):
-            raise TrialDiverged(f"the mean training losses are {mean_loss} in epoch {epoch}")
-        norms.append(_norms(stacked, hidden, len(runs)))
-        effective.append(torch.stack(turned).mean(dim=0).tolist())
-        accuracies.append(_accuracies(stacked, valid_x, valid_y))
-        for s, run in enumerate(runs):
-            run.log(
-                epoch,
-                train_loss=mean_loss[s],
-                valid_accuracy=accuracies[-1][s],
-                weight_norm=norms[-1][s],
-                effective_step=effective[-1][s],
-            )
-
-    stacked.write_back()
-
-    return [
-        Trained(
-            network,
-            samples=np.arange(1, epochs + 1) * steps * recipe.batch_size,
-            valid_accuracy=np.array(accuracies)[:, s],
-            weight_norms=np.array(norms)[:, s],
-            effective_steps=np.array(effective)[:, s],
-        )
-        for s, network in enumerate(networks)
-    ]
+    return training.trained(networks)
 
 
 class _Outputs(nn.Module):
@@ -145,18 +211,16 @@ def _all_outputs(stacked: Stacked, x: Tensor) -> Output:
     return output
 
 
-def _losses(
-    stacked: Stacked, loss: Loss, epoch: int, progress: float, index: Tensor, x: Tensor, y: Tensor, taught: Output | None
-) -> Tensor:
+def _losses(stacked: Stacked, loss: Loss, batch: Batch, taught: Output | None) -> Tensor:
     """Return the loss of each seed, ``(S,)``."""
 
     def one(
         parameters: Mapping[str, Tensor], buffers: Mapping[str, Tensor], index: Tensor, x: Tensor, y: Tensor, taught: Output | None
     ) -> Tensor:
-        return loss(stacked.call(parameters, buffers, x), Batch(epoch, progress, index, x, y, taught))
+        return loss(stacked.call(parameters, buffers, x), Batch(batch.epoch, batch.progress, index, x, y, taught))
 
     values: Tensor = torch.vmap(one, in_dims=(0, 0, 0, 0, 0, None if taught is None else 0))(
-        stacked.parameters, stacked.buffers, index, x, y, taught
+        stacked.parameters, stacked.buffers, batch.index, batch.x, batch.y, taught
     )
 
     return values

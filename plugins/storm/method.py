@@ -17,7 +17,7 @@ from harness.training.classifier import Fitted, LabelledSet
 from plugins.storm.features import N_FEATURES, FeatureMemory, loss_features, pass_statistics
 from plugins.storm.rescaler import Rescaler, binarise, initial_rescaler, sample_weights
 from plugins.tasks.noisy_labels.fresh_adam import fresh_adam_update
-from plugins.tasks.noisy_labels.loop import Batch, Step, build_network, fit_epochs, sample_batch
+from plugins.tasks.noisy_labels.loop import Batch, Training, build_network, sample_batch
 
 if TYPE_CHECKING:
     from harness.context import Run
@@ -213,7 +213,7 @@ class Storm:
         recipe, size = data.recipe, data.recipe.batch_size
         network = build_network(data, run)
         parameters = list(network.parameters())
-        optimizer = recipe.build_optimizer(network)
+        training = Training([network], recipe.build_optimizer(network), data, run)
         heads = data.n_classes if self.class_separation else 1
         rescaler = initial_rescaler(heads, N_FEATURES[self.features], run.torch_rng("rescaler"), run.device)
         rescaler_optimizer = torch.optim.Adam(rescaler, lr=self.rescaler_learning_rate)
@@ -231,40 +231,36 @@ class Storm:
 
             return self.virtual_learning_rate * gradient
 
-        def step(batch: Batch) -> Step:
-            more = [passes.functional(sample_batch(train, size, rounds_rng, batch.epoch)) for _ in range(1, self.inner_rounds)]
-            meta = passes.functional(sample_batch(meta_set, size, meta_rng, batch.epoch), extra=self.rescale_meta_loss)
-            ahead = meta_step(
-                parameters,
-                rounds=[passes.ordinary(batch) if self.inner == "sign" else passes.functional(batch), *more],
-                meta=meta,
-                weigh=weigh(memory),
-                weigh_meta=weigh(meta_memory) if self.rescale_meta_loss else _all_ones,
-                update=update,
-                second_order=self.second_order,
-            )
-
-            for head, gradient in zip(rescaler, torch.autograd.grad(ahead.meta_loss, rescaler), strict=True):
-                head.grad = gradient
-            rescaler_optimizer.step()
-
-            if self.inner == "sign":
-                _assign(parameters, ahead.virtual)
-                loss = ahead.loss / size
-            else:
-                loss = (ahead.weights * cross_entropy(network(batch.x), batch.y, reduction="none")).mean()
-                optimizer.zero_grad()
-                loss.backward()
-                optimizer.step()
-            self._count_passes(run, size)
-
-            return Step(loss=loss, weights=ahead.weights)
-
-        def before_epoch(epoch: int) -> None:
+        for _, batches in training.epochs():
             memory.clear()
             meta_memory.clear()
+            for batch in batches:
+                more = [passes.functional(sample_batch(train, size, rounds_rng, batch.epoch)) for _ in range(1, self.inner_rounds)]
+                meta = passes.functional(sample_batch(meta_set, size, meta_rng, batch.epoch), extra=self.rescale_meta_loss)
+                ahead = meta_step(
+                    parameters,
+                    rounds=[passes.ordinary(batch) if self.inner == "sign" else passes.functional(batch), *more],
+                    meta=meta,
+                    weigh=weigh(memory),
+                    weigh_meta=weigh(meta_memory) if self.rescale_meta_loss else _all_ones,
+                    update=update,
+                    second_order=self.second_order,
+                )
 
-        return fit_epochs([network], data, run, step, before_epoch)
+                for head, gradient in zip(rescaler, torch.autograd.grad(ahead.meta_loss, rescaler), strict=True):
+                    head.grad = gradient
+                rescaler_optimizer.step()
+
+                self._count_passes(run, size)
+                training.trust(batch, ahead.weights)
+                if self.inner == "sign":
+                    _assign(parameters, ahead.virtual)
+                    training.note(ahead.loss / size)
+                else:
+                    losses = cross_entropy(training.logits(batch.x), batch.y, reduction="none")
+                    training.descend((ahead.weights * losses).mean())
+
+        return training.fitted()
 
     def meta_set(self, data: NoisyLabels) -> LabelledSet:
         """Return where the batches of the outer loss come from: the noisy training set itself."""
@@ -279,12 +275,11 @@ class Storm:
         return binarise(weights) if self.binary_weights else weights
 
     def _count_passes(self, run: Run, size: int) -> None:
-        """Meter a step: G passes and one backward a round, up to G for the outer loss, in second order a backward of it and one more a round, the real step."""
+        """Meter what comes before the real step: G passes and a backward a round, up to G for the outer loss, in second order its backward and one more a round."""
         outer = self.forward_passes if self.rescale_meta_loss else 1
-        real = 1 if self.inner == "sgd" else 0
         run.count(
-            forward=size * (self.inner_rounds * self.forward_passes + outer + real),
-            backward=size * (self.inner_rounds + (1 + self.inner_rounds if self.second_order else 0) + real),
+            forward=size * (self.inner_rounds * self.forward_passes + outer),
+            backward=size * (self.inner_rounds + (1 + self.inner_rounds if self.second_order else 0)),
         )
 
 

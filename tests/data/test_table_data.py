@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import gzip
 import json
+import sys
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -18,12 +20,14 @@ from hypothesis.extra.numpy import arrays as array_values
 from sklearn.linear_model import QuantileRegressor
 
 from harness import RawData, data
+from harness.errors import DataError
 from harness.specs import load_entry
 from plugins.data import tables
 from plugins.data.tables import keel, r_packages, rdatasets, uci
 from plugins.data.tables.columns import load_table, pack_table, unpack_table
 from plugins.data.tables.diabetes import DIABETES, read_scikit_learn, read_tab
 from plugins.data.tables.regmix import REGMIX, read_regmix
+from plugins.data.text.austen import AUSTEN
 
 SETS = {raw.name: raw for raw in tables.bench_raw_data()}
 FILES = data.cache_home() / "files"
@@ -284,6 +288,18 @@ def test_r_tables_are_read_without_r(tmp_path):
     table = unpack_table(r_packages.read_shuttle(tmp_path))
 
     pd.testing.assert_frame_equal(table, frame)
+
+
+@pytest.mark.parametrize("raw", [*r_packages.R_TABLES, AUSTEN], ids=lambda raw: raw.name)
+def test_data_of_an_r_package_names_the_extra_that_reads_it(tmp_path, monkeypatch, raw):
+    monkeypatch.setenv("BENCH_DATA_HOME", str(tmp_path))
+    monkeypatch.setitem(sys.modules, "rdata", None)  # as where it is not installed
+    for name in ("ticdata.rda", "Shuttle.rda", "emma.rda"):
+        (tmp_path / "files" / raw.name / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "files" / raw.name / name).touch()
+
+    with pytest.raises(DataError, match=r"needs the package 'rdata': pip install 'weighbridge\[r\]'"):
+        data.fetch(replace(raw, sources=raw.sources[:1]))
 
 
 def test_the_diabetes_table_is_the_same_from_its_authors_file_and_from_scikit_learn(tmp_path):

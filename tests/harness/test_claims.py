@@ -21,7 +21,7 @@ from harness.plan import Plan, Planned
 from harness.records import Limits, Part, Record, Resources, Trial, trial_id, trial_key
 from harness.report.claims import sentence, summary, to_json, to_markdown
 from harness.specs import Dataset, Method, Metric, Task
-from harness.suite import Claim, DatasetCell, MethodCell, Suite
+from harness.suite import Claim, Column, Row, Suite
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs/claims.md").read_text(encoding="utf-8")
@@ -51,8 +51,8 @@ def make_plan(*claims: Claim, seeds: int = 5) -> Plan:
         path=Path("suite.yaml"),
         summary="",
         task=Task("toy", "m:T", "", (), ("accuracy",), ("steps",)),
-        datasets=tuple(DatasetCell(name, part(name), part("toy"), Dataset(name, "toy", "m:D", "")) for name in ("easy", "hard")),
-        methods=tuple(MethodCell(name, part(name), Method(name, "toy", "m:M", "")) for name in ("base", "better", "alike")),
+        datasets=tuple(Column(name, part(name), part("toy"), Dataset(name, "toy", "m:D", "")) for name in ("easy", "hard")),
+        methods=tuple(Row(name, part(name), Method(name, "toy", "m:M", "")) for name in ("base", "better", "alike")),
         baseline="base",
         seeds=tuple(range(seeds)),
         budget={"steps": 3},

@@ -395,7 +395,7 @@ def test_an_altered_figure_is_found_as_often_as_the_audit_says(bench, toy, ran):
 
     codes = [bench("audit", "forged.zip", "--sample", "4", "--seed", seed, "--plugin", toy).returncode for seed in range(8)]
 
-    from harness.trust import draw_sample
+    from harness.sampling import draw_sample
 
     names = [record["trial"] for record in records_of(bench.folder / "results/suite/records.jsonl")]
     assert codes == [int(forged in draw_sample(names, 4, seed)) for seed in range(8)]

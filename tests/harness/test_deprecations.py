@@ -25,7 +25,7 @@ MOVED = {
     "harness.tasks.rare_events": ("plugins.tasks.rare_events.protocol",),
     "harness.tasks.rating_losses": ("plugins.tasks.debiased_recommendation.rating_losses",),
     "harness.tasks.rating_models": ("plugins.tasks.debiased_recommendation.rating_models",),
-    "harness.tasks.rlvr": ("plugins.tasks.rlvr.protocol",),
+    "harness.tasks.rlvr": ("plugins.tasks.rlvr.protocol", "plugins.tasks.rlvr.environment", "plugins.tasks.rlvr.rollouts"),
     "harness.tasks.rlvr_language_policy": ("plugins.tasks.rlvr.language_policy",),
     "harness.tasks.rlvr_losses": ("plugins.tasks.rlvr.losses",),
     "harness.tasks.rlvr_policy": ("plugins.tasks.rlvr.policy",),

@@ -271,7 +271,7 @@ def test_where_names_are_made_up_any_parameter_may_be_read(package, text):
 def test_installed_dependencies_and_the_core_are_not_followed():
     parts = closure_of("plugins.tasks.noisy_labels.baselines.gce:GCE", ["plugins"]).parts
 
-    assert "plugins.tasks.noisy_labels.loop:fit_epochs" in parts
+    assert "plugins.tasks.noisy_labels.loop:fit_by_loss" in parts
     assert all(name.startswith(("plugins", "harness.training", "harness.streams")) for name in parts)
 
 

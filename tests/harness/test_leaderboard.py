@@ -15,13 +15,14 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from harness.errors import StoreError
-from harness.leaderboard import Leaderboard, build_leaderboard, leaderboard_inputs
+from harness.leaderboard import Leaderboard
+from harness.leaderboard_computation import build_leaderboard, leaderboard_inputs
 from harness.plan import Plan, Planned
 from harness.records import Costs, Limits, Part, Record, Resources, Trial, trial_id, trial_key
 from harness.report.files import to_csv, to_json, to_markdown
 from harness.report.terminal import print_leaderboard
 from harness.specs import Dataset, Method, Metric, Task
-from harness.suite import DatasetCell, MethodCell, Suite
+from harness.suite import Column, Row, Suite
 
 SCORES = {
     ("base", "easy"): [0.80, 0.82, 0.81, 0.79, 0.83],
@@ -47,9 +48,9 @@ def make_plan(methods=("base", "better", "alike"), metrics=("accuracy", "nll"), 
         path=Path("suite.yaml"),
         summary="A | suite with <b>markup</b>\n\n# Injected",
         task=Task("toy", "m:T", "", (), ("accuracy",), ("steps",)),
-        datasets=tuple(DatasetCell(name, part(name), part("toy"), Dataset(name, "toy", "m:D", "")) for name in ("easy", "hard")),
+        datasets=tuple(Column(name, part(name), part("toy"), Dataset(name, "toy", "m:D", "")) for name in ("easy", "hard")),
         methods=tuple(
-            MethodCell(name, replace(part(name), privileges=("noise_rate",) if name == "alike" else ()), Method(name, "toy", "m:M", ""))
+            Row(name, replace(part(name), privileges=("noise_rate",) if name == "alike" else ()), Method(name, "toy", "m:M", ""))
             for name in methods
         ),
         baseline="base",
@@ -102,10 +103,10 @@ def test_a_cell_has_mean_interval_paired_difference_and_corrected_p():
 
     assert cell.mean == pytest.approx(0.908)
     assert cell.low < 0.908 < cell.high
-    assert cell.difference == pytest.approx(0.098)
-    assert 0 < cell.difference_low < 0.098 < cell.difference_high
-    assert cell.p < 0.001
-    assert board().cell("easy", "base", "accuracy").difference is None
+    assert cell.to_baseline.difference == pytest.approx(0.098)
+    assert 0 < cell.to_baseline.difference_low < 0.098 < cell.to_baseline.difference_high
+    assert cell.to_baseline.p < 0.001
+    assert board().cell("easy", "base", "accuracy").to_baseline.difference is None
 
 
 def test_the_best_set_holds_whoever_is_not_significantly_worse_than_the_top():
@@ -131,19 +132,19 @@ def test_a_lower_is_better_metric_ranks_the_other_way():
 def test_costs_are_compared_within_one_kind_of_machine():
     result = board()
 
-    assert result.cell("easy", "better", "accuracy").cost_ratio == pytest.approx(3.0)
+    assert result.cell("easy", "better", "accuracy").costs.cost_ratio == pytest.approx(3.0)
     records = {
         key: replace(record, environment="slow") if "better" in str(record.question) else record
         for key, record in make_records(make_plan()).items()
     }
-    assert board(records=records).cell("easy", "better", "accuracy").cost_ratio is None
+    assert board(records=records).cell("easy", "better", "accuracy").costs.cost_ratio is None
 
 
 def test_costs_of_one_or_two_seeds_are_not_compared():
     plan = make_plan()
     few = {key: record for key, record in make_records(plan).items() if record.question["seed"] < 2}
 
-    assert board(plan, few).cell("easy", "better", "accuracy").cost_ratio is None
+    assert board(plan, few).cell("easy", "better", "accuracy").costs.cost_ratio is None
 
 
 def test_with_one_seed_nobody_is_best():
@@ -184,9 +185,8 @@ def test_adding_a_constant_changes_no_rank_and_no_difference():
 
     for before, after in zip(board(plan).cells, board(plan, raised).cells, strict=True):
         assert before.rank == after.rank
-        assert (
-            before.difference == pytest.approx(after.difference, abs=1e-12) if before.difference is not None else after.difference is None
-        )
+        was, now = before.to_baseline.difference, after.to_baseline.difference
+        assert now is None if was is None else now == pytest.approx(was, abs=1e-12)
 
 
 def test_no_records_give_an_empty_table_and_not_an_error():
@@ -253,16 +253,21 @@ def full_board(plan=None) -> Leaderboard:
 def test_a_cell_says_how_often_the_method_wins_and_which_interval_it_has():
     cell = full_board().cell("hard", "alike", "nll")
 
-    assert cell.win_rate == 0.7  # three seeds won, one tied, one lost
-    assert cell.improvement_probability == pytest.approx(15.5 / 25)
+    assert cell.to_baseline.win_rate == 0.7  # three seeds won, one tied, one lost
+    assert cell.to_baseline.improvement_probability == pytest.approx(15.5 / 25)
     assert cell.interval == "t"
-    assert cell.wilcoxon_p == pytest.approx(0.375)  # 2 * 3 / 2^4; the other three have 0.0625
+    assert cell.to_baseline.wilcoxon_p == pytest.approx(0.375)  # 2 * 3 / 2^4; the other three have 0.0625
 
 
 def test_the_baseline_is_not_compared_with_itself():
     cell = board().cell("easy", "base", "accuracy")
 
-    assert (cell.win_rate, cell.improvement_probability, cell.wilcoxon_p, cell.detectable) == (None,) * 4
+    assert (
+        cell.to_baseline.win_rate,
+        cell.to_baseline.improvement_probability,
+        cell.to_baseline.wilcoxon_p,
+        cell.to_baseline.detectable,
+    ) == (None,) * 4
 
 
 def test_many_skewed_seeds_are_marked_as_bootstrapped():
@@ -352,8 +357,13 @@ def test_one_seed_shows_no_difference_and_no_interval_of_a_rank():
 def test_costs_are_medians_and_count_the_kinds_of_machine():
     cell = board().cell("easy", "better", "accuracy")
 
-    assert (cell.wall_seconds, cell.cpu_seconds, cell.peak_rss_bytes, cell.peak_gpu_bytes) == (3.0, 1.5, 1_000_000, None)
-    assert (cell.samples_forward, cell.samples_backward, cell.machines) == (30, 20, 2)
+    assert (cell.costs.wall_seconds, cell.costs.cpu_seconds, cell.costs.peak_rss_bytes, cell.costs.peak_gpu_bytes) == (
+        3.0,
+        1.5,
+        1_000_000,
+        None,
+    )
+    assert (cell.costs.samples_forward, cell.costs.samples_backward, cell.costs.machines) == (30, 20, 2)
     assert "3.00 s‡" in to_markdown(board(), "bench")
 
 
@@ -386,7 +396,11 @@ def test_order_and_a_constant_change_nothing_that_is_ranked(sixty_fourths, order
 
     for cell in before.cells:
         other = after.cell(cell.dataset, cell.method, cell.metric)
-        assert (other.rank, other.win_rate, other.improvement_probability) == (cell.rank, cell.win_rate, cell.improvement_probability)
+        assert (other.rank, other.to_baseline.win_rate, other.to_baseline.improvement_probability) == (
+            cell.rank,
+            cell.to_baseline.win_rate,
+            cell.to_baseline.improvement_probability,
+        )
     for one, other in zip(before.overall, after.overall, strict=True):
         assert set(one.winners) == set(other.winners)
         assert [(item.name, set(item.winners)) for item in one.left_out] == [(item.name, set(item.winners)) for item in other.left_out]

@@ -13,9 +13,10 @@ from harness import Budget, Method, Run
 from harness.outcomes import unpack_outcome
 from harness.records import Measure, Part, SeedsAtOnce, SharedArtifact, Trial
 from harness.registry import load_registry
+from harness.seeds_at_once import run_program
 from harness.testing import CheckSkipped
 from harness.testing.executions import Executions
-from harness.trial import execute, run_program
+from harness.trial import execute
 
 FOLDER = Path(__file__).parent
 WITH_ARTIFACT = [task for task in load_registry().tasks if task.artifact]

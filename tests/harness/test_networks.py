@@ -16,11 +16,12 @@ from torch.nn.utils import parametrize
 from harness import Budget, PluginError, Run, TrialDiverged
 from harness.training.augmentation import augment, flip, shift
 from harness.training.classifier import LabelledSet
+from harness.training.descent import Descent
 from harness.training.fitting import build_network, fit_network, labels_loss, predict_logits
 from harness.training.image_recipe import ImageRecipe
 from harness.training.networks import cnn, mlp, resnet, timm_network, wide_resnet
 from harness.training.parameter_groups import decayed_names, parameter_groups
-from harness.training.schedules import build_schedule, rate_factor
+from harness.training.schedules import rate_factor
 from harness.training.stacking import GivenDropout
 from harness.training.weight_watch import WeightWatch, directions, hidden_weights, turns
 
@@ -212,14 +213,26 @@ def test_the_factor_of_the_learning_rate(progress, schedule, warmup, expected):
 def test_the_schedule_sets_the_rate_of_each_step():
     weight = nn.Parameter(torch.zeros(1))
     optimizer = torch.optim.SGD([weight], lr=2.0)
-    schedule = build_schedule(optimizer, 4, "cosine")
+    descent = Descent(optimizer, lambda step: rate_factor(step / 4, "cosine"))
     rates = []
     for _ in range(5):
+        descent.step()
         rates.append(optimizer.param_groups[0]["lr"])
-        optimizer.step()
-        schedule.step()
 
     np.testing.assert_allclose(rates, [1 + math.cos(math.pi * step / 4) for step in range(5)], atol=1e-12)
+    descent.rest()
+    assert optimizer.param_groups[0]["lr"] == 2.0
+
+
+def test_the_schedule_of_old_still_works_and_says_what_takes_its_place():
+    optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=2.0)
+
+    with pytest.warns(DeprecationWarning, match="Descent"):
+        schedule = ImageRecipe(schedule="cosine").build_schedule(optimizer, 4)
+    optimizer.step()
+    schedule.step()
+
+    assert optimizer.param_groups[0]["lr"] == pytest.approx(1 + math.cos(math.pi / 4))
 
 
 # Augmentations

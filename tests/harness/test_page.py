@@ -20,9 +20,11 @@ from hypothesis import strategies as st
 from harness.cli.view_command import make_server, page_of
 from harness.errors import BenchError
 from harness.report.claims import to_json as claims_to_json
+from harness.report.curves import average_curve
 from harness.report.files import to_json
+from harness.report.index import write_index
 from harness.report.latex import escape, to_latex
-from harness.report.page import average_curve, to_page, write_index, write_page
+from harness.report.page import to_page, write_page
 from harness.report.plots import Point, close_groups, cost_scatter, learning_curves, pareto_front, style_of
 
 

@@ -16,7 +16,10 @@ from harness.errors import SuiteError
 from harness.fingerprint import CodeIndex
 from harness.parameters import ParameterMemo
 from harness.registry import load_registry
-from harness.suite import Overrides, find_suite, json_schema, load_suite, suite_name
+from harness.suite import Overrides
+from harness.suite_file import json_schema
+from harness.suite_loading import load_suite
+from harness.suite_places import find_suite, suite_name
 from harness.yamlfile import parse_scalar, read_yaml
 
 GOOD = """\

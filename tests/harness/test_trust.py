@@ -15,18 +15,16 @@ from scipy.stats import hypergeom
 from harness.bundle import FILES, pack_bundle, read_bundle
 from harness.errors import StoreError
 from harness.records import Record, digest
+from harness.sampling import detection_probability, draw_sample, largest_unseen
 from harness.store import parse_export
 from harness.trust import (
     Side,
     Threshold,
     compare_records,
     compare_sets,
-    detection_probability,
-    draw_sample,
     explain,
     figures_that_differ,
     is_consistent,
-    largest_unseen,
     why_disjoint,
 )
 
@@ -112,7 +110,7 @@ def test_a_metric_that_one_side_lacks_counts_only_when_it_is_asked_for():
 @pytest.mark.parametrize(
     ("other", "facts", "reason"),
     [
-        (make(code="c2"), FACTS, ("code", "method: c1 -> c2")),
+        (make(code="c2"), FACTS, ("code", "method: its code was c1, is c2")),
         (replace(make(), metric_code={"accuracy": "m2"}), FACTS, ("code", "metrics: accuracy")),
         (make(content="d2"), FACTS, ("data", "the bytes of the raw data changed")),
         (make(), FACTS | {"packages": {"numpy": "2.1"}}, ("environment", "numpy 2.0 -> 2.1")),
@@ -142,7 +140,7 @@ def test_code_is_named_by_its_modules_where_they_are_known():
 
     (reason,) = explain(make(code="c1"), make(code="c2"), FACTS, FACTS, modules.get)
 
-    assert reason.text == "method: b, c, d"
+    assert reason.text == "method: b changed, d is new, c is gone"
 
 
 # Sets

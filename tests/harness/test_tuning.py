@@ -17,7 +17,8 @@ from harness.plan import make_plan, plan_tuning
 from harness.records import Costs, Record
 from harness.registry import load_registry
 from harness.search import draw, search_spaces
-from harness.suite import TUNING_SEED, Overrides, load_suite
+from harness.suite import Overrides
+from harness.suite_loading import TUNING_SEED, load_suite
 from harness.tuning import UnfinishedTuning, choose
 
 TUNABLE = Path(__file__).parent / "tunable_plugin.py"
@@ -95,6 +96,15 @@ def test_more_draws_keep_those_that_fewer_gave():
     spaces = search_spaces(Fields)
 
     assert draw(spaces, 12)[:5] == draw(spaces, 5)
+
+
+def test_draws_are_those_that_the_records_of_tuned_suites_were_made_with():
+    """The vectors were recorded from optuna 5.0.0 (QMCSampler, Sobol, not scrambled): the spaces of all bundled methods, and 40 of every kind."""
+    vectors = json.loads((Path(__file__).parent / "search_vectors.json").read_text(encoding="utf-8"))
+
+    for vector in vectors:
+        drawn = draw(vector["spaces"], len(vector["drawn"]))
+        assert json.dumps(drawn) == json.dumps(vector["drawn"]), vector["spaces"]  # as text, so that 1, 1.0 and true differ
 
 
 # The plan

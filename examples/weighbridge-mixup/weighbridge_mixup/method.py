@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import torch
 from annotated_types import Gt
-from plugins.tasks.noisy_labels.loop import Batch, Step, build_network, fit_epochs
+from plugins.tasks.noisy_labels.loop import Training, build_network
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
@@ -66,20 +66,13 @@ class Mixup:
     def fit(self, data: NoisyLabels, run: Run) -> Fitted:
         """Train one network; a label is mixed with whatever comes along, so there are no sample weights."""
         network = build_network(data, run)
-        optimizer = data.recipe.build_optimizer(network)
+        training = Training([network], data.recipe.build_optimizer(network), data, run)
         weights = run.rng("mixup/lambda")
         pairs = run.torch_rng("mixup/pairs")
-
-        def step(batch: Batch) -> Step:
+        for batch in training.batches():
             weight = float(weights.beta(self.alpha, self.alpha))
             partner = torch.randperm(len(batch.y), generator=pairs).to(batch.y.device)
-            logits = network(mixed_samples(batch.x, partner, weight))
-            loss = mixed_cross_entropy(logits, batch.y, partner, weight).mean()
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
-            run.count(forward=len(batch.y), backward=len(batch.y))
+            logits = training.logits(mixed_samples(batch.x, partner, weight))
+            training.descend(mixed_cross_entropy(logits, batch.y, partner, weight).mean())
 
-            return Step(loss=loss)
-
-        return fit_epochs([network], data, run, step)
+        return training.fitted()

@@ -69,6 +69,7 @@ INSURANCE = RawData(
     size_bytes=2_440_132,
     sources=_sources("insurance", "kernlab", "0.9-32", "ticdata.rda"),
     commercial=False,
+    extra="r",
 )
 
 SHUTTLE = RawData(
@@ -79,6 +80,7 @@ SHUTTLE = RawData(
     citation="J. Catlett, Statlog (Shuttle), UCI, doi 10.24432/C5WS31, in: F. Leisch and E. Dimitriadou, mlbench, CRAN",
     size_bytes=4_234_734,
     sources=_sources("shuttle", "mlbench", "2.1-3", "Shuttle.rda"),
+    extra="r",
 )
 
 R_TABLES = (INSURANCE, SHUTTLE)

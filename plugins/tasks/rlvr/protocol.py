@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Protocol
 
 import numpy as np
 import torch
@@ -22,8 +22,10 @@ from torch import Tensor
 from torch.nn.functional import log_softmax
 
 from harness.errors import TrialDiverged
+from plugins.tasks.rlvr.environment import Demonstrations, Environment, verified
 from plugins.tasks.rlvr.losses import masked_mean
 from plugins.tasks.rlvr.policy import PolicySettings, TokenFacts, TokenPolicy, response_mask
+from plugins.tasks.rlvr.rollouts import Rollouts, Tokens, _sampled
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -44,58 +46,9 @@ __all__ = [
     "Tokens",
 ]
 
-SAMPLE_BATCH = 2048  # responses that are sampled at once: their cache is some 80 MB
 DIVERSITY_SAMPLES = 16
 POLICY_FILE = "policy.safetensors"
 LAST_ITERATIONS = 10  # whose rollouts give the entropy at the end
-
-
-class Demonstrations(NamedTuple):
-    """Prompts ``(n, prompt_length)`` with right responses ``(n, response_length)``, int64."""
-
-    prompts: Tensor
-    responses: Tensor
-
-
-class Environment(Protocol):
-    """Prompts, a verifier and a solver."""
-
-    @property
-    def policy_settings(self) -> PolicySettings:
-        """The policy that its tokens need."""
-
-    def build_policy(self) -> TokenPolicy:
-        """Build that policy, its weights drawn from the global generator of torch or pretrained."""
-
-    @property
-    def rewards(self) -> tuple[str, ...]:
-        """Names of the rewards that :meth:`score` gives; ``accuracy`` is one."""
-
-    @property
-    def mixtures(self) -> Mapping[str, Mapping[str, float]]:
-        """For each name of a training mixture, its levels with their shares."""
-
-    @property
-    def general(self) -> tuple[str, ...]:
-        """Names of the general skills, of which there are demonstrations to replay."""
-
-    def draw(self, level: str, n: int, rng: np.random.Generator) -> NDArray[np.int64]:
-        """Draw training prompts of a level: ``(n, prompt_length)``."""
-
-    def score(self, prompts: NDArray[np.int64], responses: NDArray[np.int64]) -> Mapping[str, NDArray[np.float64]]:
-        """Verify responses: each reward in [0, 1], ``(B,)``; ``length`` in tokens is there too."""
-
-    def answers(self, responses: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Return what responses answer, so that different answers can be counted: ``(B, a)``."""
-
-    def demonstrate(self, prompts: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Solve prompts: ``(B, response_length)``."""
-
-    def draw_general(self, skill: str, n: int, rng: np.random.Generator) -> NDArray[np.int64]:
-        """Draw training prompts of a general skill, over its levels."""
-
-    def pretraining(self, n: int, rng: np.random.Generator) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Draw what the base policy is trained on: prompts and responses."""
 
 
 @dataclass(frozen=True)
@@ -150,68 +103,6 @@ class RlvrData:
     questions: NDArray[np.int64]
     many_solutions: int = -1
     pretraining: Pretraining = Pretraining()
-
-
-@dataclass(frozen=True)
-class Rollouts:
-    """
-    Responses of the policy to prompts, verified.
-
-    Args:
-        prompts: ``(B, prompt_length)``, each repeated for its responses.
-        responses: ``(B, T)``, PAD behind the end.
-        mask: ``(B, T)``, 1 on the tokens of a response, its end included.
-        group: ``(B,)``, which responses answer one prompt.
-        rewards: By name, ``(B,)`` each.
-        lengths: ``(B,)``, tokens.
-        logp: ``(B, T)``, log-probabilities of the policy that drew them, by its training pass.
-        entropy: ``(B, T)``, of its distributions.
-    """
-
-    prompts: Tensor
-    responses: Tensor
-    mask: Tensor
-    group: Tensor
-    rewards: Mapping[str, Tensor]
-    lengths: Tensor
-    logp: Tensor
-    entropy: Tensor
-
-
-@dataclass(frozen=True)
-class Tokens:
-    """
-    A mini-batch of rollouts as its loss sees it, ``(B, T)`` each.
-
-    Args:
-        logp: Of the policy as it is now, with gradient.
-        entropy: Likewise.
-        logp_old: Of the policy that drew the tokens.
-        logp_base: Of the base policy; only where the method asked for it.
-        advantages: Of the tokens.
-        mask: 1 on the tokens of a response.
-        rewards: By name, ``(B,)`` each.
-    """
-
-    logp: Tensor
-    entropy: Tensor
-    logp_old: Tensor
-    logp_base: Tensor | None
-    advantages: Tensor
-    mask: Tensor
-    rewards: Mapping[str, Tensor]
-
-    def require_base(self) -> Tensor:
-        """
-        Return the log-probabilities of the base policy.
-
-        Raises:
-            ValueError: The method did not ask for them.
-        """
-        if self.logp_base is None:
-            raise ValueError("this loss needs the base policy: pass 'with_base=True' to 'update'")
-
-        return self.logp_base
 
 
 class RlvrMethod(Protocol):
@@ -497,9 +388,8 @@ class RlvrProtocol:
             raise ValueError(f"the environment has no mixture '{self.mixture}'; it has {', '.join(mixtures)}")
         base, policy = (_loaded(data.environment, run) for _ in range(2))
         base_responses = np.load(run.artifact / "responses.npy")
-        run.artifact = None
         iterations = run.budget.require("steps")
-        learner = Learner(policy, base.requires_grad_(False), self, iterations, run, data.environment, privileges)
+        learner = Learner(policy, base.requires_grad_(False), self, iterations, run.for_method(), data.environment, privileges)
         stream = run.rng("prompts")
         levels, shares = list(mixtures[self.mixture]), np.array(list(mixtures[self.mixture].values()))
         entropies = np.zeros((2, iterations))
@@ -600,33 +490,6 @@ def pretrain(settings: Pretraining, environment: Environment, run: Run) -> Token
     return policy
 
 
-def verified(environment: Environment, prompts: Tensor, responses: Tensor) -> tuple[dict[str, NDArray[np.float64]], int]:
-    """
-    Verify responses, and count those on which the verifier fails, which get 0 of everything.
-
-    Args:
-        environment: Whose verifier.
-        prompts: ``(B, prompt_length)``.
-        responses: ``(B, T)``.
-    """
-    asked, said = prompts.cpu().numpy(), responses.cpu().numpy()
-    try:
-        return dict(environment.score(asked, said)), 0
-    except Exception:  # an environment's code: which of the responses is it?
-        pass
-    scores: list[Mapping[str, NDArray[np.float64]] | None] = []
-    for i in range(len(asked)):
-        try:
-            scores.append(environment.score(asked[i : i + 1], said[i : i + 1]))
-        except Exception:  # as above
-            scores.append(None)
-    names = (*environment.rewards, "length")
-
-    return {name: np.array([0.0 if score is None else float(score[name][0]) for score in scores]) for name in names}, sum(
-        score is None for score in scores
-    )
-
-
 def _loaded(environment: Environment, run: Run) -> TokenPolicy:
     policy = environment.build_policy()
     file = run.artifact / POLICY_FILE  # type: ignore[operator]  # it was looked for before
@@ -634,10 +497,6 @@ def _loaded(environment: Environment, run: Run) -> TokenPolicy:
         policy.load_state_dict(load_file(file))
 
     return policy.to(run.device)
-
-
-def _sampled(policy: TokenPolicy, prompts: Tensor, per_prompt: int, generator: torch.Generator) -> Tensor:
-    return torch.cat([policy.sample(part, per_prompt, generator) for part in torch.split(prompts, max(1, SAMPLE_BATCH // per_prompt))])
 
 
 def _responses(policy: TokenPolicy, prompts: Tensor, per_prompt: int, generator: torch.Generator) -> NDArray[np.generic]:

@@ -24,10 +24,11 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from harness.errors import TrialDiverged
 from harness.training.classifier import LabelledSet
-from harness.training.fitting import predict_logits
+from harness.training.descent import Descent
 from harness.training.image_recipe import ImageRecipe
 from harness.training.networks import Network, Output
 from harness.training.parameter_groups import parameter_groups
+from harness.training.supervised import predict_logits
 from plugins.tasks.semi_supervised.views import Views
 
 if TYPE_CHECKING:
@@ -171,9 +172,7 @@ class Training:
             nesterov=settings.momentum > 0,
             fused=True,
         )
-        self._schedule = recipe.build_schedule(self._optimizer, self.steps)
-        self._step = 0
-        self._figures: dict[str, list[Tensor]] = {}
+        self._descent = Descent(self._optimizer, lambda step: recipe.rate(step, self.steps))
         self._guesses: list[Guesses] = []
         self._closing = _closing_steps(self.steps)
 
@@ -182,7 +181,6 @@ class Training:
         module = module.to(self._run.device)
         for group in parameter_groups(module, _settings(self._data).weight_decay):
             self._optimizer.add_param_group(group)
-        self._schedule = self._data.recipe.build_schedule(self._optimizer, self.steps)
 
         return module
 
@@ -267,18 +265,14 @@ class Training:
         Raises:
             TrialDiverged: The mean loss, or the mean of a figure, is not finite.
         """
-        self._optimizer.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
-        self._optimizer.step()
-        self._schedule.step()
+        self._descent.backward(loss)
+        self._descent.step()
         self._average.update_parameters(self.network)
         self._run.count(backward=samples)
-        if guesses is not None and self._step >= self.steps - REMEMBERED:
+        if guesses is not None and self._descent.done > self.steps - REMEMBERED:
             self._guesses.append(guesses)
-        for name, value in {"train_loss": loss, **figures}.items():
-            self._figures.setdefault(name, []).append(value.detach())
-        self._step += 1
-        if self._step in self._closing:
+        self._descent.note(**{"train_loss": loss, **figures})
+        if self._descent.done in self._closing:
             self._close_point()
 
     def fitted(self) -> SemiSupervisedFit:
@@ -286,14 +280,14 @@ class Training:
         return SemiSupervisedFit(self.average, self.network, _joined(self._guesses) if self._guesses else None)
 
     def _close_point(self) -> None:
-        means = {name: float(torch.stack(values).double().mean()) for name, values in self._figures.items()}
-        self._figures = {}
+        step = self._descent.done
+        means = {name: float(values.double().mean()) for name, values in self._descent.noted().items()}
         for name, value in means.items():
             if not math.isfinite(value):
-                raise TrialDiverged(f"the mean of {name} is {value} before step {self._step}")
+                raise TrialDiverged(f"the mean of {name} is {value} before step {step}")
         valid = self._data.valid
         hits = predict_logits(self.average, valid.x).argmax(dim=1) == valid.y.cpu()
-        self._run.log(self._step, **means, valid_accuracy=float(hits.double().mean()))
+        self._run.log(step, **means, valid_accuracy=float(hits.double().mean()))
 
 
 @contextmanager

@@ -337,7 +337,7 @@ def noisy_digits(rate, seed=0, n_train=1200):
 def passes_of(recipe, input_dropout=0.1):
     data = recipe.view(noisy_digits(rate=0.0, n_train=64), ())
     network = build_network(data, Run(0, Budget(epochs=1)))
-    batch = Batch(epoch=0, index=torch.arange(32), x=data.train.x[:32], y=data.train.y[:32])
+    batch = Batch(epoch=0, progress=0.0, index=torch.arange(32), x=data.train.x[:32], y=data.train.y[:32])
 
     return network, ForwardPasses(network, 3, input_dropout, torch.Generator().manual_seed(0)), batch
 

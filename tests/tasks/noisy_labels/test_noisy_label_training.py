@@ -13,7 +13,7 @@ from harness import Budget, Run, TrialDiverged
 from harness.training.classifier import LabelledSet, NetworkEnsemble
 from harness.training.seeding import build_seeded
 from plugins.tasks.noisy_labels.fresh_adam import FreshAdam, fresh_adam_update
-from plugins.tasks.noisy_labels.loop import Step, build_network, fit_by_loss, fit_epochs, sample_batch
+from plugins.tasks.noisy_labels.loop import Step, Training, build_network, fit_by_loss, fit_epochs, sample_batch
 from plugins.tasks.noisy_labels.recipe import Recipe
 
 
@@ -47,6 +47,20 @@ def idle(batch):
     return Step(loss=torch.tensor(0.5))
 
 
+def fit(networks, data, run, step, before_epoch=lambda epoch: None):
+    """Train by epochs; ``step`` gives the loss of a batch, and moves what it wants to."""
+    training = Training(networks, data.recipe.build_optimizer(*networks), data, run)
+    for epoch, batches in training.epochs():
+        before_epoch(epoch)
+        for batch in batches:
+            report = step(batch)
+            if report.weights is not None:
+                training.trust(batch, report.weights)
+            training.note(report.loss)
+
+    return training.fitted()
+
+
 def plain(logits, batch):
     return cross_entropy(logits, batch.y), None
 
@@ -61,7 +75,7 @@ def test_the_last_incomplete_batch_is_dropped(data):
         sizes.append(len(batch.y))
         return idle(batch)
 
-    fit_epochs([build_network(data, run_for(3))], data, run_for(3), step)
+    fit([build_network(data, run_for(3))], data, run_for(3), step)
 
     assert sizes == [4] * 6  # 10 samples are two batches of 4 an epoch
 
@@ -73,7 +87,7 @@ def test_a_batch_holds_the_samples_of_its_index(data):
         batches.append(batch)
         return idle(batch)
 
-    fit_epochs([build_network(data, run_for(2))], data, run_for(2), step)
+    fit([build_network(data, run_for(2))], data, run_for(2), step)
 
     assert [batch.epoch for batch in batches] == [0, 0, 1, 1]
     for batch in batches:
@@ -97,8 +111,8 @@ def test_the_order_of_the_batches_does_not_depend_on_the_method(data):
         runs["noisy"].torch_rng("batches").manual_seed(1)
         return idle(batch)
 
-    fit_epochs([build_network(data, runs["quiet"])], data, runs["quiet"], quiet)
-    fit_epochs([build_network(data, runs["noisy"])], data, runs["noisy"], noisy)
+    fit([build_network(data, runs["quiet"])], data, runs["quiet"], quiet)
+    fit([build_network(data, runs["noisy"])], data, runs["noisy"], noisy)
 
     assert torch.equal(torch.stack(seen["quiet"]), torch.stack(seen["noisy"]))
     assert runs["quiet"].witnesses["batches"] == runs["noisy"].witnesses["batches"]
@@ -108,7 +122,7 @@ def test_another_seed_gives_another_order(data):
     runs = [run_for(1, seed) for seed in (0, 1)]
 
     for run in runs:
-        fit_epochs([build_network(data, run)], data, run, idle)
+        fit([build_network(data, run)], data, run, idle)
 
     assert runs[0].witnesses != runs[1].witnesses
 
@@ -132,7 +146,7 @@ def test_the_best_epoch_is_the_earliest_of_the_highest_score(data):
     network = Constant()
     plan = [1, 2, 0, 1]
 
-    fitted = fit_epochs([network], View(data.train, valid), run_for(4), idle, before_epoch=lambda epoch: network.say(plan[epoch]))
+    fitted = fit([network], View(data.train, valid), run_for(4), idle, before_epoch=lambda epoch: network.say(plan[epoch]))
 
     assert fitted.best.predict_proba(valid.x).argmax(dim=1).tolist() == [2] * 5
     assert fitted.last.predict_proba(valid.x).argmax(dim=1).tolist() == [1] * 5
@@ -145,7 +159,7 @@ def test_each_epoch_is_prepared_before_its_first_batch(data):
         events.append(("step", batch.epoch))
         return idle(batch)
 
-    fit_epochs([build_network(data, run_for(2))], data, run_for(2), step, before_epoch=lambda epoch: events.append(("before", epoch)))
+    fit([build_network(data, run_for(2))], data, run_for(2), step, before_epoch=lambda epoch: events.append(("before", epoch)))
 
     assert events == [("before", 0), ("step", 0), ("step", 0), ("before", 1), ("step", 1), ("step", 1)]
 
@@ -158,7 +172,7 @@ def test_a_step_meets_the_networks_in_training_mode(data):
         modes.extend(network.training for network in networks)
         return idle(batch)
 
-    fit_epochs(networks, data, run_for(2), step)
+    fit(networks, data, run_for(2), step)
 
     assert all(modes)
 
@@ -167,27 +181,27 @@ def test_a_loss_that_is_not_finite_ends_the_trial(data):
     losses = iter([0.5, 0.5, float("nan"), 0.5])
 
     with pytest.raises(TrialDiverged, match="epoch 1"):
-        fit_epochs([build_network(data, run_for(3))], data, run_for(3), lambda batch: Step(loss=torch.tensor(next(losses))))
+        fit([build_network(data, run_for(3))], data, run_for(3), lambda batch: Step(loss=torch.tensor(next(losses))))
 
 
 def test_a_training_set_smaller_than_a_batch_is_refused(data):
     small = View(labelled(3), data.valid)
 
     with pytest.raises(ValueError, match="3 samples, fewer than one batch of 4"):
-        fit_epochs([build_network(small, run_for(1))], small, run_for(1), idle)
+        fit([build_network(small, run_for(1))], small, run_for(1), idle)
 
 
 def test_a_budget_without_epochs_is_refused(data):
     run = Run(seed=0, budget=Budget(steps=5))
 
     with pytest.raises(ValueError, match="epochs"):
-        fit_epochs([build_network(data, run)], data, run, idle)
+        fit([build_network(data, run)], data, run, idle)
 
 
 def test_the_curves_hold_the_mean_loss_and_the_validation_score(data):
     run, losses = run_for(2), iter([1.0, 2.0, 3.0, 5.0])
 
-    fitted = fit_epochs([build_network(data, run)], data, run, lambda batch: Step(loss=torch.tensor(next(losses))))
+    fitted = fit([build_network(data, run)], data, run, lambda batch: Step(loss=torch.tensor(next(losses))))
 
     right = (fitted.last.predict_proba(data.valid.x).argmax(dim=1) == data.valid.y).double().mean().item()
     assert run.curves == {"train_loss": [(0, 1.5), (1, 4.0)], "valid_accuracy": [(0, right), (1, right)]}
@@ -198,7 +212,7 @@ def test_the_f1_score_is_that_of_scikit_learn(seed):
     data = View(labelled(10, n_classes=2), labelled(30, seed=seed, n_classes=2), 2, Recipe(batch_size=4, select_by="f1"))
     run = run_for(1, seed)
 
-    fitted = fit_epochs([build_network(data, run)], data, run, idle)
+    fitted = fit([build_network(data, run)], data, run, idle)
 
     predicted = fitted.last.predict_proba(data.valid.x).argmax(dim=1)
     assert run.curves["valid_f1"][0][1] == pytest.approx(f1_score(data.valid.y, predicted), rel=1e-6)
@@ -210,9 +224,21 @@ def test_the_f1_score_without_any_positive_is_zero(data):
     negatives = View(data.train, LabelledSet(torch.zeros(4, 5), torch.zeros(4, dtype=torch.int64)), 3, Recipe(batch_size=4, select_by="f1"))
     run = run_for(1)
 
-    fit_epochs([network], negatives, run, idle)
+    fit([network], negatives, run, idle)
 
     assert run.curves["valid_f1"] == [(0, 0.0)]
+
+
+def test_the_loop_of_old_still_works_and_says_what_takes_its_place(data):
+    epochs = []
+
+    with pytest.warns(DeprecationWarning, match="Training.batches"):
+        fitted = fit_epochs(
+            [build_network(data, run_for(2))], data, run_for(2), lambda batch: Step(torch.tensor(0.5), torch.ones(4)), epochs.append
+        )
+
+    assert epochs == [0, 1]
+    assert fitted.sample_weights.tolist() == [1.0] * 10
 
 
 # Sample weights
@@ -226,7 +252,7 @@ def test_the_newest_weight_of_a_sample_stands_at_its_position(data):
         expected.update(zip(batch.index.tolist(), weights.tolist(), strict=True))
         return Step(loss=torch.tensor(0.0), weights=weights)
 
-    fitted = fit_epochs([build_network(data, run_for(20))], data, run_for(20), step)
+    fitted = fit([build_network(data, run_for(20))], data, run_for(20), step)
 
     assert fitted.sample_weights.tolist() == [expected[i] for i in range(10)]
 
@@ -238,7 +264,7 @@ def test_a_sample_that_was_never_weighted_gets_the_mean_weight(data):
         seen.extend(batch.index.tolist())
         return Step(loss=torch.tensor(0.0), weights=batch.index.float())
 
-    fitted = fit_epochs([build_network(data, run_for(1))], data, run_for(1), step)
+    fitted = fit([build_network(data, run_for(1))], data, run_for(1), step)
 
     unseen = [i for i in range(10) if i not in seen]
     assert len(unseen) == 2
@@ -246,7 +272,7 @@ def test_a_sample_that_was_never_weighted_gets_the_mean_weight(data):
 
 
 def test_a_method_without_weights_returns_none(data):
-    assert fit_epochs([build_network(data, run_for(1))], data, run_for(1), idle).sample_weights is None
+    assert fit([build_network(data, run_for(1))], data, run_for(1), idle).sample_weights is None
 
 
 # Training by a loss

@@ -9,9 +9,10 @@ import torch
 from harness import Budget, Run, TrialDiverged
 from plugins.tasks.rlvr import micro_rlvr as micro
 from plugins.tasks.rlvr.datasets.micro import MIXTURES, MicroEnvironment, MicroRlvrSketch
+from plugins.tasks.rlvr.environment import verified
 from plugins.tasks.rlvr.losses import aggregate, group_advantages, unclipped_loss
 from plugins.tasks.rlvr.policy import Policy, response_mask
-from plugins.tasks.rlvr.protocol import Learner, RlvrProtocol, pretrain, verified
+from plugins.tasks.rlvr.protocol import Learner, RlvrProtocol, pretrain
 
 SETTINGS = MicroEnvironment.policy_settings
 

@@ -14,7 +14,8 @@ from semi_supervised_samples import blobs
 from torch import nn
 
 from harness import Budget, Run
-from harness.training.schedules import build_schedule
+from harness.training.descent import Descent
+from harness.training.schedules import rate_factor
 from plugins.tasks.semi_supervised.alignment import NoAlignment, QueueAlignment, RunningMeanAlignment, aligned, build_alignment
 from plugins.tasks.semi_supervised.baselines.fixmatch import FixMatch, FixMatchDA
 from plugins.tasks.semi_supervised.baselines.flexmatch import FlexMatch, LearningStatus, class_thresholds, learning_status
@@ -111,12 +112,11 @@ def test_the_learning_rate_falls_as_the_reference_has_it():
     case = CASES["lr_cosine"]
     inputs = case["inputs"]
     optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=inputs["base_lr"])
-    schedule = build_schedule(optimizer, inputs["total_steps"], "partial_cosine")
+    descent = Descent(optimizer, lambda step: rate_factor(step / inputs["total_steps"], "partial_cosine"))
     rates = []
     for _ in range(inputs["total_steps"] + 1):
+        descent.step()
         rates.append(optimizer.param_groups[0]["lr"])
-        optimizer.step()
-        schedule.step()
 
     close([rates[step] for step in inputs["steps"]], case["outputs"]["lr"], case["rtol"])
 

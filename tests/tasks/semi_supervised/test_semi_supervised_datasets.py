@@ -84,7 +84,7 @@ def test_the_labelled_samples_are_among_the_unlabelled_ones_with_the_same_labels
 
 
 def test_more_digits_than_there_are_cannot_be_asked_for():
-    with pytest.raises(ValueError, match=r"n_train \+ n_valid \+ n_test is 1,997, there are 1,797 digits"):
+    with pytest.raises(ValueError, match=r"n_train \+ n_valid \+ n_test is 1,997, there are 1,797 samples"):
         Digits(n_train=1400)
 
 
@@ -145,7 +145,7 @@ def test_texts_are_vectors_of_length_one_whose_views_leave_words_out():
 
 
 def test_more_pictures_than_there_are_cannot_be_asked_for():
-    with pytest.raises(ValueError, match=r"n_train \+ n_valid is 60,001, there are 60,000 pictures"):
+    with pytest.raises(ValueError, match=r"n_train \+ n_valid is 60,001, there are 60,000 samples"):
         FashionMnist(n_train=59_501)
 
 

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy, one_hot
 
-from plugins.tasks.noisy_labels.loop import Batch, Step, build_network, fit_epochs, sample_batch
+from plugins.tasks.noisy_labels.loop import Training, build_network, sample_batch
 
 if TYPE_CHECKING:
     from harness import Run
@@ -68,11 +68,10 @@ class AGRA:
         """Train one network; the weight of a sample is 1 where it was kept in the last epoch, else 0."""
         network = build_network(data, run)
         body, classifier = network[:-1], network[-1]
-        optimizer = data.recipe.build_optimizer(network)
+        training = Training([network], data.recipe.build_optimizer(network), data, run)
         train = data.train.to(run.device)
         draws = run.torch_rng("comparison")
-
-        def step(batch: Batch) -> Step:
+        for batch in training.batches():
             other = sample_batch(train, len(batch.y), draws, batch.epoch)
             features = body(batch.x)
             logits = classifier(features)
@@ -82,12 +81,8 @@ class AGRA:
                 kept = (gradient_similarity(features, logits, batch.y, direction) >= 0).to(logits.dtype)
 
             losses = cross_entropy(logits, batch.y, reduction="none")
-            loss = (kept * losses).sum() / kept.sum().clamp(min=1)
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
-            run.count(forward=2 * len(batch.y), backward=len(batch.y))
+            run.count(forward=2 * len(batch.y))
+            training.trust(batch, kept)
+            training.descend((kept * losses).sum() / kept.sum().clamp(min=1))
 
-            return Step(loss=loss, weights=kept)
-
-        return fit_epochs([network], data, run, step)
+        return training.fitted()

@@ -12,7 +12,7 @@ from torch.nn.functional import cross_entropy
 
 from harness import Search
 from plugins.tasks.noisy_labels.baselines.selection import forget_rates, smallest
-from plugins.tasks.noisy_labels.loop import Batch, Step, build_network, fit_epochs
+from plugins.tasks.noisy_labels.loop import Training, build_network
 
 if TYPE_CHECKING:
     from harness import Run
@@ -71,23 +71,15 @@ class CoTeaching:
         """Train both networks; the weight of a sample is the share of the two that picked it in the last epoch: 0, 0.5 or 1."""
         rates = forget_rates(data, run.budget.require("epochs"), self.forget_rate, self.ramp_fraction)
         networks = [build_network(data, run), build_network(data, run, stream="init_2")]
-        optimizers = [data.recipe.build_optimizer(network) for network in networks]
-
-        def step(batch: Batch) -> Step:
-            losses_1, losses_2 = (cross_entropy(network(batch.x), batch.y, reduction="none") for network in networks)
+        training = Training(networks, data.recipe.build_optimizer(*networks), data, run)
+        for batch in training.batches():
+            losses_1, losses_2 = (cross_entropy(training.logits(batch.x, network), batch.y, reduction="none") for network in networks)
             taught = exchange(losses_1, losses_2, rates[batch.epoch])
             loss = taught.loss_1 + taught.loss_2  # the networks share no parameters, so one backward pass serves both
-            for optimizer in optimizers:
-                optimizer.zero_grad()
-            loss.backward()
-            for optimizer in optimizers:
-                optimizer.step()
-            run.count(forward=2 * len(batch.y), backward=2 * len(batch.y))
-
             votes = torch.zeros_like(losses_1)
             votes[taught.picked_by_1] += 0.5
             votes[taught.picked_by_2] += 0.5
+            training.trust(batch, votes)
+            training.descend(loss, samples=2 * len(batch.y), train_loss=loss / 2)
 
-            return Step(loss=loss / 2, weights=votes)
-
-        return fit_epochs(networks, data, run, step)
+        return training.fitted()

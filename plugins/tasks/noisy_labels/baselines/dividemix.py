@@ -21,7 +21,7 @@ from torch.nn.functional import cross_entropy, one_hot
 
 from harness import Search
 from harness.training.classifier import LabelledSet, NetworkEnsemble
-from plugins.tasks.noisy_labels.loop import Batch, Step, build_network, fit_epochs
+from plugins.tasks.noisy_labels.loop import Batch, Training, build_network
 
 if TYPE_CHECKING:
     from harness import Run
@@ -195,22 +195,11 @@ class DivideMix:
         epochs = run.budget.require("epochs")
         warm_up, ramp = round(self.warm_up_fraction * epochs), max(1, round(self.ramp_fraction * epochs))
         networks = [build_network(data, run), build_network(data, run, stream="init_2")]
-        optimizers = [data.recipe.build_optimizer(network) for network in networks]
+        training = Training(networks, data.recipe.build_optimizer(*networks), data, run)
         train = data.train.to(run.device)
         jitter = self.jitter * train.x.std()
         mix_rng, jitter_rng = run.rng("mix"), run.torch_rng("jitter")
         trust = torch.ones(2, len(train), device=run.device)  # row k: the division that network k is trained on
-
-        def divide(epoch: int) -> None:
-            if epoch >= warm_up:
-                for k in range(2):
-                    trust[k] = _trust(networks[1 - k], train)
-                run.count(forward=2 * len(train))
-
-        def warm_up_losses(batch: Batch) -> list[Tensor]:
-            run.count(forward=2 * len(batch.y), backward=2 * len(batch.y))
-
-            return [cross_entropy(network(batch.x), batch.y) for network in networks]
 
         def semi_supervised_losses(batch: Batch) -> list[Tensor]:
             shape = (2, *batch.x.shape)
@@ -230,22 +219,26 @@ class DivideMix:
                 mixed = mixed_rows(rows, partner, max(share, 1 - share))
                 parts = mixed_losses(network(mixed.x), mixed.targets, mixed.n_labelled)
                 losses.append(parts.supervised + weight * parts.unsupervised + parts.penalty)
-            run.count(forward=8 * len(batch.y), backward=4 * len(batch.y))
+            run.count(forward=8 * len(batch.y))
 
             return losses
 
-        def step(batch: Batch) -> Step:
-            loss_1, loss_2 = warm_up_losses(batch) if batch.epoch < warm_up else semi_supervised_losses(batch)
-            loss = loss_1 + loss_2  # the networks share no parameters, so one backward pass serves both
-            for optimizer in optimizers:
-                optimizer.zero_grad()
-            loss.backward()
-            for optimizer in optimizers:
-                optimizer.step()
+        for epoch, batches in training.epochs():
+            is_warm = epoch >= warm_up
+            if is_warm:
+                for k in range(2):
+                    trust[k] = _trust(networks[1 - k], train)
+                run.count(forward=2 * len(train))
+            for batch in batches:
+                if is_warm:
+                    loss_1, loss_2 = semi_supervised_losses(batch)
+                else:
+                    loss_1, loss_2 = (cross_entropy(training.logits(batch.x, network), batch.y) for network in networks)
+                loss = loss_1 + loss_2  # the networks share no parameters, so one backward pass serves both
+                training.trust(batch, trust[:, batch.index].mean(dim=0))
+                training.descend(loss, samples=(4 if is_warm else 2) * len(batch.y), train_loss=loss / 2)
 
-            return Step(loss=loss / 2, weights=trust[:, batch.index].mean(dim=0))
-
-        return fit_epochs(networks, data, run, step, before_epoch=divide)
+        return training.fitted()
 
 
 def _trust(network: nn.Module, train: LabelledSet) -> Tensor:

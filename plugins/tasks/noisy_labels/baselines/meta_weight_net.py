@@ -18,7 +18,7 @@ from torch.nn.functional import cross_entropy
 
 from harness import Search
 from harness.training.seeding import build_seeded
-from plugins.tasks.noisy_labels.loop import Batch, Step, build_network, fit_epochs, sample_batch
+from plugins.tasks.noisy_labels.loop import Training, build_network, sample_batch
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -92,7 +92,7 @@ class MetaWeightNet:
             raise ValueError("meta_weight_net learns its weights from clean samples: declare the privilege 'clean_validation'")
 
         network = build_network(data, run)
-        optimizer = data.recipe.build_optimizer(network)
+        training = Training([network], data.recipe.build_optimizer(network), data, run)
         parameters = dict(network.named_parameters())
         weight_net = build_seeded(lambda: WeightNet(self.hidden), run.torch_rng("weight_net")).to(run.device)
         meta_optimizer = torch.optim.Adam(
@@ -100,8 +100,7 @@ class MetaWeightNet:
         )
         trusted = data.trusted.to(run.device)
         draws = run.torch_rng("meta")
-
-        def step(batch: Batch) -> Step:
+        for batch in training.batches():
             clean = sample_batch(trusted, len(batch.y), draws, batch.epoch)
             losses = cross_entropy(network(batch.x), batch.y, reduction="none")
             virtual = virtual_step(losses, weight_net(losses), parameters, self.virtual_learning_rate)
@@ -112,12 +111,9 @@ class MetaWeightNet:
 
             with torch.no_grad():
                 weights = weight_net(losses)
-            loss = (weights * losses).mean()  # the forward pass of the virtual step: the network has not changed since
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
-            run.count(forward=2 * len(batch.y), backward=4 * len(batch.y))
+            run.count(forward=2 * len(batch.y))
+            training.trust(batch, weights)
+            # The forward pass of the virtual step: the network has not changed since.
+            training.descend((weights * losses).mean(), samples=4 * len(batch.y))
 
-            return Step(loss=loss, weights=weights)
-
-        return fit_epochs([network], data, run, step)
+        return training.fitted()

@@ -15,19 +15,17 @@ from sklearn.metrics import accuracy_score, f1_score
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from harness import TrialDiverged
 from harness.training.classifier import Fitted, LabelledSet, NetworkEnsemble
+from harness.training.seeds_at_once import TrainingAtOnce
 from harness.training.stacking import GivenDropout, Stacked
 from plugins.tasks.noisy_labels.baselines.gce import GCE, generalised_cross_entropy
 from plugins.tasks.noisy_labels.baselines.label_smoothing import LabelSmoothing, smoothed_cross_entropy
-from plugins.tasks.noisy_labels.fresh_adam import FreshAdam
 from plugins.tasks.noisy_labels.loop import build_network
 
 if TYPE_CHECKING:
     from harness import Run
     from plugins.tasks.noisy_labels.baselines.cross_entropy import CrossEntropy
     from plugins.tasks.noisy_labels.protocol import NoisyLabels
-    from plugins.tasks.noisy_labels.recipe import Recipe
 
 __all__ = ["fit_cross_entropy", "fit_gce", "fit_label_smoothing"]
 
@@ -67,65 +65,54 @@ def fit_gce(method: GCE, views: Sequence[NoisyLabels], runs: Sequence[Run]) -> l
     return _fit(views, runs, loss, weighted=True)
 
 
+class _AtOnce(TrainingAtOnce):
+    """Keeps each seed at its best validation score, as :class:`plugins.tasks.noisy_labels.loop.Training` does."""
+
+    def __init__(self, networks: Sequence[nn.Module], stacked: Stacked, views: Sequence[NoisyLabels], runs: Sequence[Run]) -> None:
+        super().__init__(views[0].recipe.optimizer_over(stacked.parameters.values()), views, runs)
+        self._stacked, self._views, self._select_by = stacked, views, views[0].recipe.select_by
+        self.last = [NetworkEnsemble([network]) for network in networks]
+        self.best, self._best_scores = list(self.last), [-math.inf] * len(runs)
+
+    def validate(self) -> list[dict[str, float]]:
+        """Score each seed."""
+        self._stacked.write_back()
+        scores = [_score(ensemble, view.valid, self._select_by) for ensemble, view in zip(self.last, self._views, strict=True)]
+        for s, score in enumerate(scores):
+            if score > self._best_scores[s]:
+                self.best[s], self._best_scores[s] = self.last[s].snapshot(), score
+
+        return [{f"valid_{self._select_by}": score} for score in scores]
+
+
 def _fit(views: Sequence[NoisyLabels], runs: Sequence[Run], loss: LossOf, weighted: bool) -> list[Fitted]:
     """Train one network a seed and keep each after the last epoch and at its best validation score."""
-    recipe, epochs, device = views[0].recipe, runs[0].budget.require("epochs"), runs[0].device
+    recipe, device = views[0].recipe, runs[0].device
     if device != "cpu" and recipe.dropout > 0:
         raise ValueError("the masks of dropout are drawn on the device there: the seeds would not train as they do one by one")
-    n, size = len(views[0].train), recipe.batch_size
-    if n < size:
-        raise ValueError(f"the training set has {n} samples, fewer than one batch of {size}")
-    all_x = torch.stack([view.train.x for view in views]).to(device)
-    all_y = torch.stack([view.train.y for view in views]).to(device)
-    networks = [_without_own_dropout(build_network(view, run).train(), size) for view, run in zip(views, runs, strict=True)]
+    networks = [_without_own_dropout(build_network(view, run).train(), recipe.batch_size) for view, run in zip(views, runs, strict=True)]
     stacked = Stacked(networks)
     masks = {f"{name}.mask": module for name, module in networks[0].named_modules() if isinstance(module, GivenDropout)}
-    optimizer = _optimizer(recipe, stacked.parameters)
-    orders, droppers = [run.torch_rng("batches") for run in runs], [run.torch_rng("global") for run in runs]
+    droppers = [run.torch_rng("global") for run in runs]
     seeds = torch.arange(len(runs), device=device)[:, None]
-    weights = torch.full((len(runs), n), math.nan, device=device)
-    ensembles = [NetworkEnsemble([network]) for network in networks]
-    best, best_scores = list(ensembles), [-math.inf] * len(runs)
+    weights = torch.full((len(runs), len(views[0].train)), math.nan, device=device)
+    training = _AtOnce(networks, stacked, views, runs)
 
     def one(parameters: Mapping[str, Tensor], buffers: Mapping[str, Tensor], x: Tensor, y: Tensor) -> Losses:
         return loss(stacked.call(parameters, buffers, x), y)
 
-    for epoch in range(epochs):
-        for network in networks:
-            network.train()
-        permutations = [torch.randperm(n, generator=order) for order in orders]
-        for run, permutation in zip(runs, permutations, strict=True):
-            run.witness("batches", permutation.numpy())
-        losses = []
-        for place in torch.stack(permutations).to(device).split(size, dim=1):
-            if place.shape[1] < size:
-                continue
-            for name, module in masks.items():
-                stacked.buffers[name] = torch.stack([module.draw(dropper) for dropper in droppers])
-            value = torch.vmap(one)(stacked.parameters, stacked.buffers, all_x[seeds, place], all_y[seeds, place])
-            optimizer.zero_grad()
-            value.mean.sum().backward()  # the gradient of a seed's parameters is that of its own loss
-            optimizer.step()
-            for run in runs:
-                run.count(forward=size, backward=size)
-            weights[seeds, place] = value.weights
-            losses.append(value.mean.detach())
-
-        means = torch.stack(losses).mean(dim=0).tolist()
-        if not all(math.isfinite(mean) for mean in means):
-            raise TrialDiverged(f"the mean training losses are {means} in epoch {epoch}")
-        stacked.write_back()
-        for s, (run, ensemble, view) in enumerate(zip(runs, ensembles, views, strict=True)):
-            score = _score(ensemble, view.valid, recipe.select_by)
-            run.log(epoch, **{"train_loss": means[s], f"valid_{recipe.select_by}": score})
-            if score > best_scores[s]:
-                best[s], best_scores[s] = ensemble.snapshot(), score
+    for batch in training.batches():
+        for name, module in masks.items():
+            stacked.buffers[name] = torch.stack([module.draw(dropper) for dropper in droppers])
+        value = torch.vmap(one)(stacked.parameters, stacked.buffers, batch.x, batch.y)
+        training.descend(value.mean)
+        weights[seeds, batch.index] = value.weights
 
     filled = torch.where(weights.isnan(), weights.nanmean(dim=1, keepdim=True), weights)
 
     return [
         Fitted(last=last, best=chosen, sample_weights=trust if weighted else None)
-        for last, chosen, trust in zip(ensembles, best, filled, strict=True)
+        for last, chosen, trust in zip(training.last, training.best, filled, strict=True)
     ]
 
 
@@ -137,16 +124,6 @@ def _without_own_dropout(network: nn.Sequential, batch_size: int) -> nn.Sequenti
     ]
 
     return nn.Sequential(*layers).train()
-
-
-def _optimizer(recipe: Recipe, parameters: Mapping[str, Tensor]) -> torch.optim.Optimizer:
-    """Build the recipe's optimiser, which treats each element by itself, over stacked parameters."""
-    if recipe.optimizer == "adam":
-        return torch.optim.Adam(parameters.values(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay, fused=True)
-    if recipe.optimizer == "sgd":
-        return torch.optim.SGD(parameters.values(), lr=recipe.learning_rate, momentum=recipe.momentum, weight_decay=recipe.weight_decay)
-
-    return FreshAdam(parameters.values(), lr=recipe.learning_rate)
 
 
 def _score(ensemble: NetworkEnsemble, valid: LabelledSet, select_by: str) -> float:

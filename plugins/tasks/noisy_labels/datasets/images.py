@@ -14,19 +14,25 @@ from typing import Annotated, ClassVar, Literal
 import numpy as np
 from annotated_types import Ge
 
-from harness import RawData, Run
+from harness import Run
 from harness.data import load
 from harness.training.classifier import LabelledSet
 from harness.training.label_noise import NoiseKind
-from harness.training.parts import Part, Split, check_sizes, random_split
-from harness.training.sampling import long_tail_subset, stratified_subset
-from plugins.data.images.animals import ANIMALS
-from plugins.data.images.cifar10 import CIFAR10
+from harness.training.parts import Part, Split
+from harness.training.sampling import long_tail_subset
 from plugins.data.images.cifar10n import CIFAR10N
-from plugins.data.images.digits import DIGITS
-from plugins.data.images.fashion_mnist import FASHION_MNIST
-from plugins.data.images.mnist import MNIST
-from plugins.data.images.optdigits import OPTDIGITS
+from plugins.data.images.sets import (
+    ANIMALS,
+    CIFAR10,
+    DIGITS,
+    FASHION_MNIST,
+    MNIST,
+    OPTDIGITS,
+    PictureSet,
+    draw_split,
+    scaled_parts,
+    shuffled_split,
+)
 from plugins.tasks.noisy_labels.datasets.noise import NoiseSettings, Size, label_tensor, noisy_dataset
 from plugins.tasks.noisy_labels.protocol import NoisyDataset
 
@@ -58,7 +64,36 @@ HUMAN_LABELS = {  # our words and the publisher's
 
 
 @dataclass
-class Digits(NoiseSettings):
+class PlainPictures(NoiseSettings):
+    """
+    A set of the table, divided at random as all tasks on pictures divide it.
+
+    Args:
+        n_train: Training samples.
+        n_valid: Validation samples; with the training samples as many as the published training set has, at most.
+        n_test: Test samples, as many as the published test set has, at most.
+    """
+
+    pictures: ClassVar[PictureSet]
+
+    n_train: Size = 4000
+    n_valid: Size = 1000
+    n_test: Size = 2000
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.pictures.check(self.n_train, self.n_valid, self.n_test)
+
+    def load(self, run: Run) -> NoisyDataset:
+        """Split, scale and corrupt."""
+        published = self.pictures.read()
+        split = shuffled_split(published, self.n_train, self.n_valid, self.n_test, run)
+
+        return noisy_dataset(self, scaled_parts(published, split, self.pictures.brightest), run)
+
+
+@dataclass
+class Digits(PlainPictures):
     """
     The digits of scikit-learn, ``(1, 8, 8)`` in [0, 1], split at random.
 
@@ -69,26 +104,15 @@ class Digits(NoiseSettings):
     """
 
     n_classes: ClassVar[int] = 10
+    pictures: ClassVar[PictureSet] = DIGITS
 
     n_train: Size = 1200
     n_valid: Size = 200
     n_test: Size = 397
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check_sizes("n_train + n_valid + n_test", self.n_train + self.n_valid + self.n_test, 1797)
-
-    def load(self, run: Run) -> NoisyDataset:
-        """Split, scale and corrupt."""
-        arrays = load(DIGITS)
-        split = random_split(run, len(arrays["y"]), self.n_train, self.n_valid, self.n_test)
-        x = (arrays["x"] / np.float32(16))[:, None]
-
-        return noisy_dataset(self, [Part(x[rows], arrays["y"][rows]) for rows in split], run)
-
 
 @dataclass
-class FashionMnist(NoiseSettings):
+class FashionMnist(PlainPictures):
     """
     Fashion-MNIST, ``(1, 28, 28)`` in [0, 1]: training and validation set from its training set, test set from its test set, at random.
 
@@ -99,53 +123,38 @@ class FashionMnist(NoiseSettings):
     """
 
     n_classes: ClassVar[int] = 10
-    raw: ClassVar[RawData] = FASHION_MNIST
-
-    n_train: Size = 4000
-    n_valid: Size = 1000
-    n_test: Size = 2000
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check_sizes("n_train + n_valid", self.n_train + self.n_valid, 60_000)
-        check_sizes("n_test", self.n_test, 10_000)
-
-    def load(self, run: Run) -> NoisyDataset:
-        """Split, scale and corrupt."""
-        arrays = load(self.raw)
-        rng = run.rng("split")
-        fitted = rng.permutation(len(arrays["train_y"]))[: self.n_train + self.n_valid]
-        split = Split(fitted[: self.n_train], fitted[self.n_train :], rng.permutation(len(arrays["test_y"]))[: self.n_test])
-        run.witness("split", np.concatenate(split))
-        parts = [
-            Part((arrays[f"{source}_x"][rows] / np.float32(255))[:, None], arrays[f"{source}_y"][rows])
-            for source, rows in zip(("train", "train", "test"), split, strict=True)
-        ]
-
-        return noisy_dataset(self, parts, run)
+    pictures: ClassVar[PictureSet] = FASHION_MNIST
 
 
 @dataclass
 class Mnist(FashionMnist):
     """MNIST, in all else as :class:`FashionMnist`."""
 
-    raw: ClassVar[RawData] = MNIST
+    pictures: ClassVar[PictureSet] = MNIST
 
 
 @dataclass
-class PictureSettings(NoiseSettings):
+class TailedPictures(NoiseSettings):
     """
-    What the picture sets of this module have in common.
+    A set of the table whose parts may have the class shares of the whole, and whose training set may have a long tail.
 
     Args:
         stratified: Whether each part has the class shares of the whole up to rounding, or those that a plain draw gives.
         imbalance: The long tail of the training set (see :mod:`harness.training.sampling`); it makes the training set smaller than ``n_train``.
         imbalance_ratio: Largest class to smallest, above 1; 1 without a long tail.
+        n_train: Training samples, before a long tail is cut.
+        n_valid: Validation samples; with the training samples as many as the published training set has, at most.
+        n_test: Test samples, as many as the published test set has, at most.
     """
+
+    pictures: ClassVar[PictureSet]
 
     stratified: bool = False
     imbalance: Imbalance = "none"
     imbalance_ratio: Annotated[float, Ge(1)] = 1.0
+    n_train: Size = 4000
+    n_valid: Size = 1000
+    n_test: Size = 2000
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -155,45 +164,19 @@ class PictureSettings(NoiseSettings):
             )
         if self.imbalance != "none" and self.imbalance_ratio == 1:
             raise ValueError(f"imbalance '{self.imbalance}' has imbalance_ratio 1, which is none; give a ratio above 1")
-
-
-@dataclass
-class CanonicalPictures(PictureSettings):
-    """
-    A set that is published in two parts: training and validation set come from the first, the test set from the second.
-
-    Args:
-        n_train: Training samples, before a long tail is cut.
-        n_valid: Validation samples; with the training samples as many as the published training set has, at most.
-        n_test: Test samples, 10,000 at most.
-    """
-
-    raw: ClassVar[RawData]
-    n_published_train: ClassVar[int]
-
-    n_train: Size = 4000
-    n_valid: Size = 1000
-    n_test: Size = 2000
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check_sizes("n_train + n_valid", self.n_train + self.n_valid, self.n_published_train)
-        check_sizes("n_test", self.n_test, 10_000)
+        self.pictures.check(self.n_train, self.n_valid, self.n_test)
 
     def load(self, run: Run) -> NoisyDataset:
         """Split, cut the long tail, scale and corrupt."""
-        arrays = load(self.raw)
+        published = self.pictures.read()
         rng = run.rng("split")
-        train, valid = _draw_parts(arrays["train_y"], [self.n_train, self.n_valid], self.stratified, rng)
-        (test,) = _draw_parts(arrays["test_y"], [self.n_test], self.stratified, rng)
-        split = Split(_cut(self, arrays["train_y"], train, rng), valid, test)
+        split = draw_split(published, self.n_train, self.n_valid, self.n_test, rng, self.stratified)
+        if self.imbalance != "none":
+            y = published[0].y[split.train]
+            split = split._replace(train=split.train[long_tail_subset(y, self.imbalance_ratio, self.imbalance, rng)])
         run.witness("split", np.concatenate(split))
-        parts = [
-            Part(_scaled(arrays[f"{source}_x"][rows]), arrays[f"{source}_y"][rows])
-            for source, rows in zip(("train", "train", "test"), split, strict=True)
-        ]
 
-        return self.corrupted(parts, split, run)
+        return self.corrupted(scaled_parts(published, split, self.pictures.brightest), split, run)
 
     def corrupted(self, parts: list[Part], split: Split, run: Run) -> NoisyDataset:
         """Corrupt the labels of the parts; ``split`` says where their samples stand in the published set."""
@@ -201,7 +184,7 @@ class CanonicalPictures(PictureSettings):
 
 
 @dataclass
-class Cifar10(CanonicalPictures):
+class Cifar10(TailedPictures):
     """
     CIFAR-10, ``(3, 32, 32)`` in [0, 1].
 
@@ -211,8 +194,7 @@ class Cifar10(CanonicalPictures):
     """
 
     n_classes: ClassVar[int] = 10
-    raw: ClassVar[RawData] = CIFAR10
-    n_published_train: ClassVar[int] = 50_000
+    pictures: ClassVar[PictureSet] = CIFAR10
 
     noise: NoiseKind | Literal["asymmetric"] = "none"
 
@@ -265,12 +247,11 @@ class Cifar10n(Cifar10):
 
 
 @dataclass
-class FashionMnistLongTail(CanonicalPictures):
+class FashionMnistLongTail(TailedPictures):
     """Fashion-MNIST with a long tail, ``(1, 28, 28)`` in [0, 1]."""
 
     n_classes: ClassVar[int] = 10
-    raw: ClassVar[RawData] = FASHION_MNIST
-    n_published_train: ClassVar[int] = 60_000
+    pictures: ClassVar[PictureSet] = FASHION_MNIST
 
     stratified: bool = True
     imbalance: Imbalance = "exponential"
@@ -281,38 +262,11 @@ class FashionMnistLongTail(CanonicalPictures):
 class MnistLongTail(FashionMnistLongTail):
     """MNIST with a long tail, in all else as :class:`FashionMnistLongTail`."""
 
-    raw: ClassVar[RawData] = MNIST
+    pictures: ClassVar[PictureSet] = MNIST
 
 
 @dataclass
-class PooledPictures(PictureSettings):
-    """A set that is published in one part, from which all three come."""
-
-    raw: ClassVar[RawData]
-    n_published: ClassVar[int]
-    brightest: ClassVar[int] = 255
-
-    n_train: Size = 4000
-    n_valid: Size = 1000
-    n_test: Size = 2000
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check_sizes("n_train + n_valid + n_test", self.n_train + self.n_valid + self.n_test, self.n_published)
-
-    def load(self, run: Run) -> NoisyDataset:
-        """Split, cut the long tail, scale and corrupt."""
-        arrays = load(self.raw)
-        rng = run.rng("split")
-        train, valid, test = _draw_parts(arrays["y"], [self.n_train, self.n_valid, self.n_test], self.stratified, rng)
-        split = Split(_cut(self, arrays["y"], train, rng), valid, test)
-        run.witness("split", np.concatenate(split))
-
-        return noisy_dataset(self, [Part(_scaled(arrays["x"][rows], self.brightest), arrays["y"][rows]) for rows in split], run)
-
-
-@dataclass
-class Optdigits(PooledPictures):
+class Optdigits(TailedPictures):
     """
     The complete handwritten digits of 8x8 pixels, ``(1, 8, 8)`` in [0, 1], split at random.
 
@@ -323,9 +277,7 @@ class Optdigits(PooledPictures):
     """
 
     n_classes: ClassVar[int] = 10
-    raw: ClassVar[RawData] = OPTDIGITS
-    n_published: ClassVar[int] = 5620
-    brightest: ClassVar[int] = 16
+    pictures: ClassVar[PictureSet] = OPTDIGITS
 
     n_train: Size = 3000
     n_valid: Size = 620
@@ -333,7 +285,7 @@ class Optdigits(PooledPictures):
 
 
 @dataclass
-class Animals(PooledPictures):
+class Animals(TailedPictures):
     """
     Silhouettes of animals, ``(1, 28, 28)`` in [0, 1], split at random. 284 of the pictures repeat another, so a few stand in two parts.
 
@@ -344,8 +296,7 @@ class Animals(PooledPictures):
     """
 
     n_classes: ClassVar[int] = 10
-    raw: ClassVar[RawData] = ANIMALS
-    n_published: ClassVar[int] = 10_000
+    pictures: ClassVar[PictureSet] = ANIMALS
 
 
 def asymmetric_labels(y: np.ndarray, rate: float, rng: np.random.Generator) -> np.ndarray:
@@ -361,30 +312,3 @@ def asymmetric_labels(y: np.ndarray, rate: float, rng: np.random.Generator) -> n
         ``(N,)`` int64.
     """
     return np.where(rng.random(len(y)) < rate, MISTAKEN_FOR[y], y).astype(np.int64)
-
-
-def _draw_parts(y: np.ndarray, sizes: list[int], stratified: bool, rng: np.random.Generator) -> list[np.ndarray]:
-    """Draw disjoint sets of positions, one after the other from those that are left."""
-    left = np.arange(len(y))
-    parts = []
-    for size in sizes:
-        drawn = stratified_subset(y[left], size, rng) if stratified else rng.permutation(len(left))[:size]
-        parts.append(left[drawn])
-        left = np.delete(left, drawn)
-
-    return parts
-
-
-def _cut(settings: PictureSettings, y: np.ndarray, rows: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Leave a long tail of ``rows``, positions in ``y``, where the settings want one."""
-    if settings.imbalance == "none":
-        return rows
-
-    return rows[long_tail_subset(y[rows], settings.imbalance_ratio, settings.imbalance, rng)]
-
-
-def _scaled(pictures: np.ndarray, brightest: int = 255) -> np.ndarray:
-    """Bring ``(N, height, width)`` or ``(N, height, width, 3)`` to ``(N, channels, height, width)`` float32 in [0, 1]."""
-    x = pictures / np.float32(brightest)
-
-    return x[:, None] if x.ndim == 3 else x.transpose(0, 3, 1, 2)

@@ -14,7 +14,7 @@ import torch
 from annotated_types import Ge, Lt
 
 from harness import Run
-from harness.training.classifier import LabelledSet
+from harness.training.classifier import labelled_set
 from harness.training.label_noise import NoiseKind, check_noise, corrupt, draw_projections
 from harness.training.parts import Part
 from plugins.tasks.noisy_labels.protocol import NoisyDataset
@@ -57,19 +57,15 @@ def noisy_dataset(settings: NoiseSettings, parts: list[Part], run: Run) -> Noisy
         return corrupt(part.y, settings.noise, settings.rate, settings.n_classes, run.rng(stream), part.x.reshape(len(part.y), n_inputs), W)
 
     return NoisyDataset(
-        train=_labelled(train.x, noisy(train, "noise")),
+        train=labelled_set(train.x, noisy(train, "noise")),
         train_clean_y=label_tensor(train.y),
-        valid=_labelled(valid.x, noisy(valid, "noise/validation") if settings.validation == "noisy" else valid.y),
+        valid=labelled_set(valid.x, noisy(valid, "noise/validation") if settings.validation == "noisy" else valid.y),
         valid_clean_y=label_tensor(valid.y),
-        test=_labelled(test.x, test.y),
+        test=labelled_set(test.x, test.y),
         n_classes=settings.n_classes,
         # "uniform" draws the right class too, so fewer labels are wrong than its rate says
         noise_rate=settings.rate * (1 - 1 / settings.n_classes) if settings.noise == "uniform" else settings.rate,
     )
-
-
-def _labelled(x: np.ndarray, y: np.ndarray) -> LabelledSet:
-    return LabelledSet(torch.from_numpy(np.ascontiguousarray(x)), label_tensor(y))
 
 
 def label_tensor(y: np.ndarray) -> torch.Tensor:

@@ -4,19 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numpy as np
-
 from harness import Run
-from harness.data import load
+from harness.training.parts import Part
 from plugins.data.images.digit_pairs import N_PAIR_CLASSES, digit_pairs
-from plugins.data.images.digits import DIGITS
-from plugins.tasks.semi_supervised.datasets.labels import LabelSettings, Part, Size, semi_supervised_dataset
+from plugins.data.images.sets import DIGITS, scaled_parts, shuffled_split
+from plugins.tasks.semi_supervised.datasets.labels import LabelSettings, Size, semi_supervised_dataset
 from plugins.tasks.semi_supervised.protocol import SemiSupervisedDataset
 from plugins.tasks.semi_supervised.views import DigitViews
 
 __all__ = ["DigitPairs", "Digits"]
-
-N_PUBLISHED = 1797
 
 
 @dataclass
@@ -35,9 +31,7 @@ class Digits(LabelSettings):
     n_test: Size = 397
 
     def __post_init__(self) -> None:
-        wanted = self.n_train + self.n_valid + self.n_test
-        if wanted > N_PUBLISHED:
-            raise ValueError(f"n_train + n_valid + n_test is {wanted:,}, there are {N_PUBLISHED:,} digits")
+        DIGITS.check(self.n_train, self.n_valid, self.n_test)
 
     def load(self, run: Run) -> SemiSupervisedDataset:
         """Split, scale and hide labels."""
@@ -45,12 +39,9 @@ class Digits(LabelSettings):
 
     def parts(self, run: Run) -> list[Part]:
         """Return training, validation and test digits with their labels."""
-        arrays = load(DIGITS)
-        order = run.rng("split").permutation(N_PUBLISHED)[: self.n_train + self.n_valid + self.n_test]
-        run.witness("split", order)
-        x = (arrays["x"] / np.float32(16))[:, None]
+        published = DIGITS.read()
 
-        return [Part(x[rows], arrays["y"][rows]) for rows in np.split(order, [self.n_train, self.n_train + self.n_valid])]
+        return scaled_parts(published, shuffled_split(published, self.n_train, self.n_valid, self.n_test, run), DIGITS.brightest)
 
 
 @dataclass

@@ -3,33 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, NamedTuple
+from typing import Annotated
 
 import numpy as np
 import torch
 from annotated_types import Ge
 
 from harness import Run
-from harness.training.classifier import LabelledSet
+from harness.training.classifier import labelled_set
+from harness.training.parts import Part
 from plugins.tasks.semi_supervised.protocol import SemiSupervisedDataset
 from plugins.tasks.semi_supervised.views import Views
 
-__all__ = ["LabelSettings", "Part", "Size", "draw_labelled", "semi_supervised_dataset"]
+__all__ = ["LabelSettings", "Size", "draw_labelled", "semi_supervised_dataset"]
 
 Size = Annotated[int, Ge(1)]
-
-
-class Part(NamedTuple):
-    """
-    Inputs and true labels.
-
-    Args:
-        x: ``(N, ...)`` float32.
-        y: ``(N,)``, any integer type.
-    """
-
-    x: np.ndarray
-    y: np.ndarray
 
 
 @dataclass
@@ -94,8 +82,3 @@ def semi_supervised_dataset(settings: LabelSettings, parts: list[Part], n_classe
         n_classes=n_classes,
         views=views,
     )
-
-
-def labelled_set(x: np.ndarray, y: np.ndarray) -> LabelledSet:
-    """Return arrays as tensors of the types that methods expect."""
-    return LabelledSet(torch.from_numpy(np.ascontiguousarray(x)), torch.from_numpy(y.astype(np.int64)))

@@ -16,9 +16,11 @@ import torch
 
 from harness import DataError, Run
 from harness.data import cache_home
+from harness.training.parts import Part
 from plugins.data.images.cifar100 import load_cifar100
-from plugins.tasks.semi_supervised.datasets.labels import Part, Size
-from plugins.tasks.semi_supervised.datasets.pictures import CanonicalPictures, scaled
+from plugins.data.images.sets import CIFAR100, STL10, SVHN, PictureSet, published_parts, scaled
+from plugins.tasks.semi_supervised.datasets.labels import Size
+from plugins.tasks.semi_supervised.datasets.pictures import CanonicalPictures
 from plugins.tasks.semi_supervised.protocol import SemiSupervisedDataset
 
 __all__ = ["Cifar100", "Stl10", "Svhn"]
@@ -46,14 +48,11 @@ class SuppliedPictures(CanonicalPictures):
 class Cifar100(SuppliedPictures):
     """CIFAR-100, ``(3, 32, 32)`` in [0, 1], from the files ``train`` and ``test`` of the publisher's "python version"."""
 
-    n_classes: ClassVar[int] = 100
-    n_published: ClassVar[tuple[int, int]] = (50_000, 10_000)
+    pictures: ClassVar[PictureSet] = CIFAR100
 
     def published(self, run: Run) -> list[Part]:
         """Read both pickles (:func:`plugins.data.images.cifar100.load_cifar100`)."""
-        arrays = load_cifar100(run, self.digest)
-
-        return [Part(arrays[f"{part}_x"], arrays[f"{part}_y"]) for part in ("train", "test")]
+        return published_parts(load_cifar100(run, self.digest))
 
 
 @dataclass
@@ -64,7 +63,7 @@ class Svhn(SuppliedPictures):
     As unlabelled data the papers take both; their labelled samples come from the first alone, ours from both.
     """
 
-    n_published: ClassVar[tuple[int, int]] = (604_388, 26_032)
+    pictures: ClassVar[PictureSet] = SVHN
 
     def published(self, run: Run) -> list[Part]:
         """
@@ -102,7 +101,7 @@ class Stl10(SuppliedPictures):
         n_unlabelled: Pictures without a label, 100,000 at most.
     """
 
-    n_published: ClassVar[tuple[int, int]] = (5_000, 8_000)
+    pictures: ClassVar[PictureSet] = STL10
 
     n_train: Size = 4500
     n_unlabelled: Size = 10_000

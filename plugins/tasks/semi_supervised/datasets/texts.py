@@ -8,7 +8,7 @@ from harness import Run
 from harness.data import load
 from harness.training.parts import check_sizes, random_split, tfidf_parts
 from plugins.data.text.wiki_topics import WIKI_TOPICS
-from plugins.tasks.semi_supervised.datasets.labels import LabelSettings, Part, Size, semi_supervised_dataset
+from plugins.tasks.semi_supervised.datasets.labels import LabelSettings, Size, semi_supervised_dataset
 from plugins.tasks.semi_supervised.protocol import SemiSupervisedDataset
 from plugins.tasks.semi_supervised.views import WordViews
 
@@ -43,6 +43,5 @@ class WikiTopics(LabelSettings):
         """Split, vectorise and hide labels."""
         arrays = load(WIKI_TOPICS)
         split = random_split(run, len(arrays["y"]), self.n_train, self.n_valid, self.n_test)
-        parts = [Part(*part) for part in tfidf_parts(arrays, split, self.n_features)]
 
-        return semi_supervised_dataset(self, parts, 11, WordViews(), run)
+        return semi_supervised_dataset(self, tfidf_parts(arrays, split, self.n_features), 11, WordViews(), run)

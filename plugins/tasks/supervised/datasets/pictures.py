@@ -8,12 +8,12 @@ from typing import Annotated, ClassVar
 import torch
 from annotated_types import Ge, Lt
 
-from harness import RawData, Run
+from harness import Run
 from harness.training.classifier import LabelledSet
 from harness.training.image_data import ImageData
 from harness.training.label_noise import corrupt
 from plugins.data.images import pictures
-from plugins.data.images.mnist import MNIST
+from plugins.data.images.sets import MNIST, PictureSet
 
 __all__ = ["Cifar10", "Cifar100", "Digits", "FashionMnist", "LabelNoise", "Mnist", "with_label_noise"]
 
@@ -87,7 +87,7 @@ class FashionMnist(pictures.FashionMnist):
 class Mnist(FashionMnist):
     """MNIST, in all else as :class:`FashionMnist`."""
 
-    raw: ClassVar[RawData] = MNIST
+    pictures: ClassVar[PictureSet] = MNIST
 
 
 @dataclass

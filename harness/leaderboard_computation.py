@@ -1,0 +1,417 @@
+"""The computation of a leaderboard: the records of a suite with their statistics."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from statistics import median
+from typing import TYPE_CHECKING
+
+from harness.errors import StoreError
+from harness.leaderboard import (
+    Cell,
+    CellCosts,
+    ColumnInfo,
+    Leaderboard,
+    LeftOut,
+    MetricInfo,
+    Overall,
+    Resolution,
+    RowSummary,
+    Standing,
+    ToBaseline,
+)
+from harness.records import digest
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from harness.plan import Plan
+    from harness.records import Costs, Record
+    from harness.specs import Metric
+    from harness.stats import Estimates
+    from harness.suite import Column, Row, Suite
+
+__all__ = ["build_leaderboard", "leaderboard_inputs"]
+
+MIN_FOR_COST = 3  # seeds: the first trial of a worker warms it up, and a median of fewer cannot hide it
+
+
+def leaderboard_inputs(plan: Plan, records: Mapping[str, Record], hardware: Mapping[str, str], code: str) -> str:
+    """
+    Hash what a leaderboard is computed from, without computing it: columns and rows, the records, and the code that computes.
+
+    Args:
+        plan: The suite's trials.
+        records: By key of the planned trial.
+        hardware: Hardware fingerprint by environment identifier.
+        code: Hash of the code that computes leaderboards.
+    """
+    suite = plan.suite
+    rows = [
+        [item.key, record.key, record.started, record.status, record.environment, sorted(record.metric_code.items())]
+        for item in plan.planned
+        if (record := records.get(item.key)) is not None
+    ]
+
+    return digest(
+        [
+            suite.name,
+            suite.summary,
+            suite.baseline,
+            list(suite.seeds),
+            suite.task.name,
+            [[metric.name, metric.summary, metric.direction, metric.unit, list(metric.bounds)] for metric in suite.metrics],
+            [[column.label, column.dataset.name] for column in suite.datasets],
+            [[row.label, list(row.method.privileges), list(row.given)] for row in suite.methods],
+            [asdict(item) for item in suite.tuned],
+            [[item.dataset, item.method, item.key] for item in plan.planned],
+            rows,
+            dict(hardware),
+            code,
+        ]
+    )
+
+
+def build_leaderboard(plan: Plan, records: Mapping[str, Record], hardware: Mapping[str, str], inputs: str) -> Leaderboard:
+    """
+    Compute a leaderboard.
+
+    Args:
+        plan: The suite's trials.
+        records: By key of the planned trial; a trial without one is missing.
+        hardware: Hardware fingerprint by environment identifier; costs are compared within one alone.
+        inputs: See :func:`leaderboard_inputs`.
+
+    Raises:
+        StoreError: The plan asks for a trial twice: copies of a record would count as seeds.
+    """
+    import numpy as np
+
+    from harness.stats import average_ranks, holm
+
+    suite = plan.suite
+    methods = [row.label for row in suite.methods]
+    seeds = {seed: position for position, seed in enumerate(suite.seeds)}
+    baseline = methods.index(suite.baseline)
+    tables = {column.label: _Table(column.label, len(methods), len(seeds)) for column in suite.datasets}
+    rows_of = {label: position for position, label in enumerate(methods)}
+    for item in plan.planned:
+        tables[item.dataset].put(rows_of[item.method], seeds[item.trial.seed], records.get(item.key), hardware)
+    costs = {label: [table.costs(row, baseline) for row in range(len(methods))] for label, table in tables.items()}
+
+    cells: list[Cell] = []
+    overall: list[Overall] = []
+    for metric in suite.metrics:
+        sign = 1.0 if metric.direction == "higher" else -1.0
+        columns = [_statistics(tables[column.label], metric.name, sign, baseline) for column in suite.datasets]
+        corrected, wilcoxon = (
+            iter(holm(np.concatenate([np.delete(p, baseline) for p in raw]) if raw else np.array([])).tolist())
+            for raw in ([column.differences.p for column in columns], [column.wilcoxon_p for column in columns])
+        )
+        for column, described in zip(columns, suite.datasets, strict=True):
+            means, differences = column.means, column.differences
+            ranks = average_ranks(np.where(column.complete, sign * means.mean, np.nan))
+            for row, label in enumerate(methods):
+                low = _number(means.low[row])
+                cells.append(
+                    Cell(
+                        dataset=described.label,
+                        method=label,
+                        metric=metric.name,
+                        n=int(means.n[row]),
+                        total=len(seeds),
+                        statuses=dict(tables[described.label].statuses[row]),
+                        mean=_number(means.mean[row]),
+                        low=low,
+                        high=_number(means.high[row]),
+                        interval=None if low is None else "bca" if means.bootstrapped[row] else "t",
+                        to_baseline=ToBaseline()
+                        if row == baseline
+                        else ToBaseline(
+                            difference=_number(differences.mean[row]),
+                            difference_low=_number(differences.low[row]),
+                            difference_high=_number(differences.high[row]),
+                            p=_number(next(corrected)),
+                            wilcoxon_p=_number(next(wilcoxon)),
+                            win_rate=_number(column.win_rate[row]),
+                            improvement_probability=_number(column.improvement_probability[row]),
+                            detectable=_number(column.detectable[row]),
+                        ),
+                        rank=_number(ranks[row]),
+                        best=bool(column.best[row]),
+                        costs=costs[described.label][row],
+                    )
+                )
+        overall.append(_overall(metric, sign, methods, suite.datasets, columns, baseline))
+
+    return Leaderboard(
+        suite=suite.name,
+        summary=suite.summary,
+        task=suite.task.name,
+        baseline=suite.baseline,
+        seeds=suite.seeds,
+        metrics=tuple(MetricInfo(metric.name, metric.summary, metric.direction, metric.unit) for metric in suite.metrics),
+        columns=tuple(ColumnInfo(column.label, column.dataset.name) for column in suite.datasets),
+        rows=tuple(_row_summaries(plan, cells, overall)),
+        cells=tuple(cells),
+        overall=tuple(overall),
+        pairing=_pairing(plan, records),
+        tuned=suite.tuned,
+        stale=sum(records[item.key].key != item.key for item in plan.planned if item.key in records),
+        inputs=inputs,
+    )
+
+
+class _Table:
+    """The records of one data set, one row a method, one column a seed."""
+
+    def __init__(self, label: str, n_methods: int, n_seeds: int) -> None:
+        self._label = label
+        self._figures: dict[str, NDArray[np.float64]] = {}
+        self._shape = (n_methods, n_seeds)
+        self._places: set[tuple[int, int]] = set()
+        self._costs: list[list[tuple[int, Costs, str]]] = [[] for _ in range(n_methods)]
+        self.statuses: list[Counter[str]] = [Counter() for _ in range(n_methods)]
+
+    def put(self, row: int, column: int, record: Record | None, hardware: Mapping[str, str]) -> None:
+        if (row, column) in self._places:
+            raise StoreError(f"a trial on {self._label} stands twice in the plan\n    name every seed, method and data set once")
+        self._places.add((row, column))
+        self.statuses[row]["missing" if record is None else record.status] += 1
+        if record is None:
+            return
+        for name, value in record.metrics.items():
+            if value is not None:
+                self.figures(name)[row, column] = value
+        if record.costs is not None and record.status == "ok":
+            manner = "seeds at once" if record.costs.seeds_at_once > 1 else "one by one"  # costs of the two are not compared
+            self._costs[row].append((column, record.costs, f"{hardware.get(record.environment, record.environment)}, {manner}"))
+
+    def figures(self, metric: str) -> NDArray[np.float64]:
+        import numpy as np
+
+        if metric not in self._figures:
+            self._figures[metric] = np.full(self._shape, np.nan)
+
+        return self._figures[metric]
+
+    def costs(self, row: int, baseline: int) -> CellCosts:
+        """Return what the trials of a cell used."""
+        own = [costs for _, costs, _ in self._costs[row]]
+
+        def middle(value: Callable[[Costs], float | None]) -> float | None:
+            figures = [figure for costs in own if (figure := value(costs)) is not None]
+
+            return float(median(figures)) if figures else None
+
+        return CellCosts(
+            wall_seconds=middle(lambda costs: costs.wall_seconds),
+            cpu_seconds=middle(lambda costs: costs.cpu_seconds),
+            peak_rss_bytes=middle(lambda costs: costs.peak_rss_bytes),
+            peak_gpu_bytes=middle(lambda costs: costs.peak_gpu_bytes),
+            samples_forward=middle(lambda costs: costs.samples_forward),
+            samples_backward=middle(lambda costs: costs.samples_backward),
+            machines=len({machine for _, _, machine in self._costs[row]}),
+            cost_ratio=self._cost_ratio(row, baseline),
+            seeds_at_once=max((costs.seeds_at_once for costs in own), default=1),
+        )
+
+    def _cost_ratio(self, row: int, baseline: int) -> float | None:
+        """Ratio of median times over the seeds that both finished on the same hardware; a median, since the first trial of a worker warms it up."""
+        reference = {(column, machine): costs.wall_seconds for column, costs, machine in self._costs[baseline]}
+        both = [
+            (costs.wall_seconds, reference[column, machine])
+            for column, costs, machine in self._costs[row]
+            if (column, machine) in reference
+        ]
+        if len(both) < MIN_FOR_COST:
+            return None
+        own, other = (median(seconds) for seconds in zip(*both, strict=True))
+
+        return own / other if other > 0 else None
+
+
+@dataclass(frozen=True)
+class _Statistics:
+    """The statistics of one metric on one data set, one entry a method; ``values`` is ``(M, S)``."""
+
+    values: NDArray[np.float64]
+    means: Estimates
+    complete: NDArray[np.bool_]
+    differences: Estimates
+    wilcoxon_p: NDArray[np.float64]
+    win_rate: NDArray[np.float64]
+    improvement_probability: NDArray[np.float64]
+    detectable: NDArray[np.float64]
+    best: NDArray[np.bool_]
+
+
+def _statistics(table: _Table, metric: str, sign: float, baseline: int) -> _Statistics:
+    import numpy as np
+
+    from harness.stats import (
+        best_set,
+        detectable_effect,
+        improvement_probability,
+        intervals,
+        paired_differences,
+        signed_rank_p,
+        win_rates,
+    )
+
+    values = table.figures(metric)
+    scores = sign * values
+    means = intervals(values)
+    differences = paired_differences(values, values[baseline])
+    effects = np.array([detectable_effect(n) for n in differences.n.tolist()])
+
+    return _Statistics(
+        values=values,
+        means=means,
+        complete=means.n == values.shape[1],
+        differences=differences,
+        wilcoxon_p=signed_rank_p(values - values[baseline]),
+        win_rate=win_rates(scores, scores[baseline]),
+        improvement_probability=improvement_probability(scores, scores[baseline]),
+        detectable=effects * differences.deviation,
+        best=best_set(scores),
+    )
+
+
+def _overall(
+    metric: Metric, sign: float, methods: Sequence[str], datasets: Sequence[Column], columns: Sequence[_Statistics], baseline: int
+) -> Overall:
+    import numpy as np
+
+    from harness.stats import average_ranks, critical_difference, friedman, interquartile_means, resampled_ranks
+
+    labels = [described.label for described in datasets]
+    resolution = tuple(_resolution(label, column, baseline) for label, column in zip(labels, columns, strict=True))
+    complete = np.flatnonzero(np.logical_and.reduce([column.complete for column in columns]))
+    if not len(complete):
+        return Overall(metric.name, (), (), None, None, (), resolution)
+    values = np.stack([column.values[complete] for column in columns])
+    means = np.stack([sign * column.means.mean[complete] for column in columns])
+    ranks = np.stack([average_ranks(row) for row in means])
+    names = [methods[row] for row in complete.tolist()]
+    mean_ranks = ranks.mean(axis=0)
+    resampled = resampled_ranks(sign * values) if values.shape[2] > 1 else None
+    middle = interquartile_means(values) if None not in metric.bounds else None
+
+    def winners(left: Sequence[str] = ()) -> tuple[str, ...]:
+        kept = ranks[[label not in left for label in labels]].mean(axis=0)
+
+        return tuple(name for name, rank in zip(names, kept, strict=True) if rank == kept.min())
+
+    return Overall(
+        metric=metric.name,
+        standings=tuple(
+            Standing(
+                method=name,
+                mean_rank=float(mean_ranks[place]),
+                rank_low=None if resampled is None else float(resampled.low[place]),
+                rank_high=None if resampled is None else float(resampled.high[place]),
+                best_probability=None if resampled is None else float(resampled.best[place]),
+                interquartile_mean=None if middle is None else float(middle.mean[place]),
+                interquartile_low=None if middle is None else _number(middle.low[place]),
+                interquartile_high=None if middle is None else _number(middle.high[place]),
+            )
+            for place, name in enumerate(names)
+        ),
+        winners=winners(),
+        friedman_p=_number(friedman(means)),
+        critical_difference=_number(critical_difference(len(names), len(labels))),
+        left_out=tuple(LeftOut(name, left, winners(left)) for name, left in _left_out(datasets)),
+        resolution=resolution,
+    )
+
+
+def _left_out(datasets: Sequence[Column]) -> list[tuple[str, tuple[str, ...]]]:
+    """Return what to leave out in turn: each column, then each data set that has several columns, which share their pictures or rows."""
+    labels = [described.label for described in datasets]
+    if len(labels) < 2:
+        return []
+    of_name: dict[str, list[str]] = {}
+    for described in datasets:
+        of_name.setdefault(described.dataset.name, []).append(described.label)
+    whole = [(name, tuple(own)) for name, own in of_name.items() if 1 < len(own) < len(labels)]
+
+    return [*((label, (label,)) for label in labels), *whole]
+
+
+def _resolution(label: str, column: _Statistics, baseline: int) -> Resolution:
+    from harness.stats import noise_floor, pairing_gain
+
+    floor, half = noise_floor(column.values[baseline])
+    detectable = [
+        value for value in column.detectable.tolist() if value > 0
+    ]  # 0: equal on every seed, as the baseline is to itself; NaN is not above 0
+
+    return Resolution(
+        dataset=label,
+        noise_floor=_number(floor),
+        half=half,
+        detectable=median(detectable) if detectable else None,
+        pairing_gain=_number(pairing_gain(column.values, column.values[baseline])),
+    )
+
+
+def _row_summaries(plan: Plan, cells: Sequence[Cell], overall: Sequence[Overall]) -> list[RowSummary]:
+    suite = plan.suite
+    main = suite.metrics[0].name
+    of_method: dict[str, list[Cell]] = {row.label: [] for row in suite.methods}
+    for cell in cells:
+        if cell.metric == main:
+            of_method[cell.method].append(cell)
+    ranks = {item.metric: {standing.method: standing.mean_rank for standing in item.standings} for item in overall}
+    summaries = []
+    for row in suite.methods:
+        own = of_method[row.label]
+        ratios = [ratio for cell in own if (ratio := cell.costs.cost_ratio) is not None]
+        summaries.append(
+            RowSummary(
+                label=row.label,
+                privileges=row.method.privileges,
+                hyperparameters=_origin(suite, row),
+                mean_ranks={metric: means.get(row.label) for metric, means in ranks.items()},
+                cost_ratio=sum(ratios) / len(ratios) if own and len(ratios) == len(own) else None,
+                ok=sum(cell.statuses.get("ok", 0) for cell in own),
+                total=sum(cell.total for cell in own),
+            )
+        )
+
+    return summaries
+
+
+def _origin(suite: Suite, row: Row) -> str:
+    """Say where the hyperparameters of a method come from."""
+    tuned = any(item.method == row.label and item.configs > 1 for item in suite.tuned)
+    origins = [word for word, holds in (("tuned", tuned), ("suite", bool(row.given))) if holds]
+
+    return ", ".join(origins) or "defaults"
+
+
+def _pairing(plan: Plan, records: Mapping[str, Record]) -> dict[str, tuple[int, int]]:
+    """Compare what the methods consumed, by name, data set and seed."""
+    seen: dict[tuple[str, str, int], list[str]] = {}
+    for item in plan.planned:
+        record = records.get(item.key)
+        for name, value in record.witnesses.items() if record is not None and record.status == "ok" else ():
+            seen.setdefault((name, item.dataset, item.trial.seed), []).append(value)
+    shared = {place: values for place, values in seen.items() if len(values) > 1}
+
+    return {
+        name: (
+            sum(len(set(values)) == 1 for place, values in shared.items() if place[0] == name),
+            sum(place[0] == name for place in shared),
+        )
+        for name in sorted({place[0] for place in shared})
+    }
+
+
+def _number(value: float) -> float | None:
+    """Return a Python float, or ``None`` for NaN: a figure that does not exist is null."""
+    return None if value != value else float(value)
