@@ -347,11 +347,11 @@ class _Reader:
         speller = _Speller(names, of_fields=True)
         text = speller.spell(body)
         for base in statement.bases:
-            module, rest = names.split(names.path(base))
+            module, rest = self._names.split(self._names.path(base))
             if module and rest:
                 speller.references.append(Reference(module, rest[0], "fields"))
-            elif isinstance(base, ast.Name) and base.id in names.defined:
-                speller.references.append(Reference(names.module, base.id, "fields"))
+            elif isinstance(base, ast.Name) and base.id in self._names.defined:
+                speller.references.append(Reference(self._names.module, base.id, "fields"))
 
         return speller.definition(f"{self._source.name}:{statement.name} (fields)", text)
 

@@ -202,10 +202,10 @@ class Workbench:
         return canonical_json([[code.code_hash(entry, with_fields=False) for entry in entries], unread])
 
     def reached(self, trial: Trial) -> dict[str, set[str]]:
-        """Return the names of definitions that the trial's key holds, by module."""
+        """Return the names of definitions that the trial's key holds, by module, and those that the types of its parameters, whose values it holds, need."""
         found: dict[str, set[str]] = {}
         for entry in (trial.task.entry, trial.dataset.entry, trial.method.entry):
-            for label in self.code.closure(entry).parts:
+            for label in self.code.closure(entry, with_fields=True).parts:
                 module, colon, names = label.partition(":")
                 if colon:
                     found.setdefault(module, set()).update(names.removesuffix(" (fields)").split())

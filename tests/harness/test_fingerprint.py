@@ -253,6 +253,19 @@ def test_the_fields_of_a_class_count_where_another_makes_one(package):
     assert CodeIndex(["doubling"]).code_hash(entry) != other
 
 
+def test_the_fields_of_a_base_count_where_another_makes_one(package):
+    (package / "base.py").write_text("from dataclasses import dataclass\n@dataclass\nclass Base:\n    rate: float = 0.1\n")
+    (package / "helper.py").write_text(
+        "from dataclasses import dataclass\nfrom doubling.base import Base\n@dataclass\nclass Made(Base):\n    more: int = 1\n"
+        "def double(x):\n    return Made().rate * x\n"
+    )
+    before = code_hash()
+
+    (package / "base.py").write_text((package / "base.py").read_text().replace("0.1", "0.2"))
+
+    assert code_hash() != before
+
+
 def test_a_parameter_is_read_where_its_name_appears(package):
     closure = closure_of()
 
