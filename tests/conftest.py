@@ -26,6 +26,10 @@ STARTS_PROCESSES = {"bench", "bench_in", "installation", "reader"}
 TOY = Path(__file__).parent / "harness" / "toy_plugin.py"
 
 
+# A trial in the process of a test leaves the last two behind: libraries that it imports later are to take as many threads as it has cores.
+KEPT_BACK = ("BENCH_PLUGINS", "COV_", "RAY_", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+
+
 @dataclass
 class Bench:
     """
@@ -80,7 +84,7 @@ def warm() -> Iterator[Warm]:
 @pytest.fixture(scope="session")
 def bench_in(warm: Warm) -> Callable[[Path], Bench]:
     def make(folder: Path) -> Bench:
-        variables = {name: value for name, value in os.environ.items() if not name.startswith(("BENCH_PLUGINS", "COV_", "RAY_"))}
+        variables = {name: value for name, value in os.environ.items() if not name.startswith(KEPT_BACK)}
         home = os.environ.get("BENCH_DATA_HOME", str(folder / "home"))
 
         return Bench(folder, variables | {"BENCH_DATA_HOME": home, "COLUMNS": "160"}, warm)
