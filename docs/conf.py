@@ -28,7 +28,7 @@ nitpick_ignore_regex = [
     (r"py:.*", r"(annotated_types|click|collections|np|numpy|nn|pathlib|pluggy|torch)\..*"),
     (
         r"py:class",
-        r"Array|ArrayLike|NDArray|Path|Reporter|FreshAdam|Tensor|Optimizer|AdamW|PreTrained(Model|TokenizerBase|TokenizerFast)|harness\.training\.seeding\.M|plugins\.tasks\.semi_supervised\.steps\.M|(dict|tuple)\[str",
+        r"Array|ArrayLike|NDArray|Path|Reporter|FreshAdam|Tensor|Optimizer|AdamW|PreTrained(Model|TokenizerBase|TokenizerFast)|harness\.training\.seeding\.M|harness\.training\.supervised\.R_co|contextlib\.AbstractContextManager|plugins\.tasks\.semi_supervised\.steps\.M|(dict|tuple)\[str",
     ),
     (r"py:class", r"Activation|Augmentation|Schedule|OptimizerFactory"),  # names for a few literals, which autodoc does not document
     (r"py:class", r"Ge|Gt|Le|Lt|MinLen|[\d.e-]+"),

@@ -131,7 +131,9 @@ def fit_epochs(
     before_epoch: Callable[[int], None] | None = None,
 ) -> Fitted:
     """
-    Call ``step`` for each batch; it owns every update and counts its own passes. Deprecated: write the loop over :meth:`Training.batches` instead.
+    Call ``step`` for each batch; it owns every update and counts its own passes.
+
+    Deprecated: write the loop over :meth:`harness.training.supervised.Training.batches` instead.
 
     Args:
         networks: What is validated and returned.
