@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from warm_bench import Warm
+from warm_bench import Warm, users_environment
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # tests run in parallel; read by numpy and torch when they are imported
 
@@ -24,10 +24,6 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 pytest_plugins = ["remember"]
 STARTS_PROCESSES = {"bench", "bench_in", "installation", "reader"}
 TOY = Path(__file__).parent / "harness" / "toy_plugin.py"
-
-
-# A trial in the process of a test leaves the last two behind: libraries that it imports later are to take as many threads as it has cores.
-KEPT_BACK = ("BENCH_PLUGINS", "COV_", "RAY_", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 
 @dataclass
@@ -84,10 +80,9 @@ def warm() -> Iterator[Warm]:
 @pytest.fixture(scope="session")
 def bench_in(warm: Warm) -> Callable[[Path], Bench]:
     def make(folder: Path) -> Bench:
-        variables = {name: value for name, value in os.environ.items() if not name.startswith(KEPT_BACK)}
         home = os.environ.get("BENCH_DATA_HOME", str(folder / "home"))
 
-        return Bench(folder, variables | {"BENCH_DATA_HOME": home, "COLUMNS": "160"}, warm)
+        return Bench(folder, users_environment() | {"BENCH_DATA_HOME": home, "COLUMNS": "160"}, warm)
 
     return make
 

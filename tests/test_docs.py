@@ -27,7 +27,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from warm_bench import Warm
+from warm_bench import Warm, users_environment
 
 import harness
 import harness.hookspecs
@@ -211,7 +211,7 @@ def reader(tmp_path: Path, request: pytest.FixtureRequest, warm: Warm) -> Reader
     script(tools / "python", f'exec {python} "$@"')
     folder = tmp_path / "folder"
     folder.mkdir()
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("BENCH_", "COV_", "RAY_", "PYTEST_"))}
+    kept = {name: value for name, value in users_environment().items() if not name.startswith("BENCH_")}
     home = os.environ.get("BENCH_DATA_HOME") if any(block.marker("needs data") is not None for block in blocks) else None
     variables = {
         "PATH": f"{tools}{os.pathsep}{os.environ['PATH']}",

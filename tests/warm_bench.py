@@ -45,6 +45,9 @@ NEEDS = {"numpy": (), "scipy": ("numpy",), "sklearn": ("scipy", "numpy"), "torch
 # The interpreter, OpenMP or a library reads these once, when it starts.
 READ_AT_START = ("PYTHON", "OMP_", "OPENBLAS_", "MKL_", "LD_", "COV_")
 BUT_NOT = ("PYTHONPATH", "PYTHONDONTWRITEBYTECODE", "PYTHONUNBUFFERED")
+# What is no user's: settings of the tests, and what a trial in the process of a test leaves behind (libraries that are imported later are to take as
+# many threads as it has cores).
+NOT_A_USERS = ("BENCH_PLUGINS", "COV_", "RAY_", "PYTEST_", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 REFUSED = 97  # the exit code of a call that needs a process of its own
 # What imports a framework at once, or does something.
 LEFT_OUT = (
@@ -57,6 +60,11 @@ LEFT_OUT = (
     "harness.stats",
     "harness.__main__",
 )
+
+
+def users_environment() -> dict[str, str]:
+    """Return the environment of this process as a user would have it."""
+    return {name: value for name, value in os.environ.items() if not name.startswith(NOT_A_USERS)}
 
 
 class Call:
@@ -292,7 +300,7 @@ class Warm:
 
     def __init__(self, folder: Path) -> None:
         self.address = folder / "bench.socket"
-        self._start = dict(os.environ)
+        self._start = users_environment()
         self._log = (folder / "log").open("w+")
         self._server = subprocess.Popen(
             [sys.executable, __file__, str(self.address)],

@@ -23,7 +23,7 @@ from harness.specs import load_entry
 from harness.training.corruptions import NAMES, corrupt_images
 from harness.training.sampling import long_tail_counts
 from plugins.data import images as image_plugin
-from plugins.data.images import animals, cifar10, cifar10n, frost_textures, optdigits
+from plugins.data.images import animals, cifar10, cifar10n, frost_textures, optdigits, sets
 from plugins.data.images.animals import ANIMALS
 from plugins.data.images.cifar10 import CIFAR10
 from plugins.data.images.cifar10n import CIFAR10N
@@ -313,10 +313,15 @@ def made_arrays(raw) -> dict[str, np.ndarray]:
 SIZES = {"n_train": 2000, "n_valid": 500, "n_test": 400}
 
 
+def load_made_arrays(monkeypatch) -> None:
+    for module in (sets, images):
+        monkeypatch.setattr(module, "load", made_arrays)
+
+
 @pytest.fixture
 def made(monkeypatch):
     """Give a function that loads a data set from made arrays."""
-    monkeypatch.setattr(images, "load", made_arrays)
+    load_made_arrays(monkeypatch)
 
     return lambda name, seed=0, **parameters: build(SPECS[name].entry, SIZES | parameters).load(Run(seed, Budget()))
 
@@ -337,7 +342,7 @@ def same(first: NoisyDataset, second: NoisyDataset, *parts: str) -> bool:
 
 @pytest.mark.parametrize("name", PICTURE_SETS)
 def test_each_spec_leads_to_a_class_with_valid_defaults(name):
-    resolved = resolve(SPECS[name], {})
+    resolved = resolve(SPECS[name], {}).parameters
 
     assert resolved["noise"] == "none"
     assert [raw.name for raw in SPECS[name].raw] == (["cifar10", "cifar10n"] if name == "cifar10n" else [name.removesuffix("_lt")])
@@ -399,7 +404,7 @@ def test_long_tailed_sets_have_a_tail_by_default(made):
 
 @pytest.mark.parametrize("name", ["cifar10", "optdigits"])
 def test_a_seed_decides_the_split_and_the_split_is_witnessed(monkeypatch, name):
-    monkeypatch.setattr(images, "load", made_arrays)
+    load_made_arrays(monkeypatch)
 
     def witness(seed: int, **parameters: object) -> str:
         run = Run(seed, Budget())

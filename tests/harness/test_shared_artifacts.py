@@ -145,7 +145,11 @@ def test_where_it_cannot_be_built_the_trials_behind_it_fail_with_the_cause(bench
 
 @pytest.mark.slow
 def test_a_build_beyond_the_limit_of_time_is_a_timeout_of_the_trials_behind_it(bench, run):
-    done = run(SUITE.replace("seeds: 3", "seeds: 1").replace("[0.0, 1.0]", "0.0") + "protocol: {way: sleeping}\nlimits: {seconds: 1}\n")
+    done = run(
+        SUITE.replace("seeds: 3", "seeds: 1").replace("[0.0, 1.0]", "0.0") + "protocol: {way: sleeping}\nlimits: {seconds: 1}\n",
+        "--executor",
+        "ray",
+    )
 
     assert done.returncode == 1
     assert {record["status"] for record in records(bench)} == {"timeout"}
@@ -154,7 +158,7 @@ def test_a_build_beyond_the_limit_of_time_is_a_timeout_of_the_trials_behind_it(b
 
 @pytest.mark.slow
 def test_a_build_that_takes_its_worker_with_it_is_tried_again_and_then_a_crash(bench, run):
-    done = run(SUITE.replace("seeds: 3", "seeds: 1").replace("[0.0, 1.0]", "0.0") + "protocol: {way: exiting}\n")
+    done = run(SUITE.replace("seeds: 3", "seeds: 1").replace("[0.0, 1.0]", "0.0") + "protocol: {way: exiting}\n", "--executor", "ray")
 
     assert done.returncode == 1
     assert len(built(bench)) == 3

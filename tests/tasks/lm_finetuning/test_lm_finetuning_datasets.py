@@ -25,7 +25,7 @@ SIZES = {"n_train": 60, "n_valid": 20, "n_test": 30, "n_general": 10}
 def load(name, parameters=None, seed=0):
     spec = SPECS[name]
 
-    return build(spec.entry, resolve(spec, SIZES | (parameters or {}))).load(Run(seed, Budget()))
+    return build(spec.entry, resolve(spec, SIZES | (parameters or {})).parameters).load(Run(seed, Budget()))
 
 
 def test_each_set_comes_with_a_small_base_and_with_smollm2():
