@@ -3,11 +3,11 @@
 import warnings
 
 from plugins.tasks.rlvr.environment import Demonstrations, Environment, verified
+from plugins.tasks.rlvr.learner import Learner
 from plugins.tasks.rlvr.protocol import (
     DIVERSITY_SAMPLES,
     LAST_ITERATIONS,
     POLICY_FILE,
-    Learner,
     Outcome,
     Pretraining,
     RlvrData,

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -15,7 +16,9 @@ from torch.nn.functional import cross_entropy
 from torch.optim import AdamW
 
 from harness.errors import TrialDiverged
+from harness.training.descent import Descent, Stepper
 from harness.training.language_model import IGNORED, logits_at, next_tokens, window_losses
+from harness.training.schedules import step_factor
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -63,18 +66,6 @@ class Sequences(NamedTuple):
         longest = int(lengths.max()) if len(rows) else 0
 
         return Sequences(self.tokens[rows, :longest], self.labels[rows, :longest], lengths)
-
-
-class Stepper(Protocol):
-    """What the loop needs of an optimiser."""
-
-    param_groups: list[dict[str, Any]]  # Any: an optimiser's settings
-
-    def step(self) -> Any:
-        """Update."""
-
-    def zero_grad(self) -> None:
-        """Forget the gradients."""
 
 
 @dataclass
@@ -162,30 +153,12 @@ def replace_layer(model: nn.Module, name: str, module: nn.Module) -> None:
 
 
 def rate_factor(step: int, steps: int, schedule: Schedule, warmup: float, final: float = 0.0) -> float:
-    """
-    Return what the highest learning rate is multiplied with in a step: a line up over the warm-up, then the schedule down towards ``final``.
+    """Return :func:`harness.training.schedules.step_factor`, which is its name now."""
+    warnings.warn(
+        "rate_factor of lm_fitting goes with version 0.3; take harness.training.schedules.step_factor", DeprecationWarning, stacklevel=2
+    )
 
-    No step has a factor of 0, unlike in :mod:`harness.training.schedules`: runs are short, and none of their steps is to be lost.
-
-    Args:
-        step: Counted from 0.
-        steps: All of them.
-        schedule: Of the steps behind the warm-up: half a cosine, a line, or constant.
-        warmup: Share of the steps, in [0, 1]; a part of a step counts as one.
-        final: The factor that the schedule tends to, in [0, 1]; a constant one has none.
-
-    >>> [rate_factor(step, 4, "linear", 0.25) for step in range(4)]
-    [1.0, 1.0, 0.6666666666666667, 0.33333333333333337]
-    """
-    rising = math.ceil(warmup * steps)
-    if step < rising:
-        return (step + 1) / rising
-    if schedule == "constant":
-        return 1.0
-    progress = (step - rising) / max(steps - rising, 1)  # a scheduler of torch asks for one step more than there are
-    left = 0.5 * (1 + math.cos(math.pi * progress)) if schedule == "cosine" else 1 - progress
-
-    return final + (1 - final) * left
+    return step_factor(step, steps, schedule, warmup, final)
 
 
 def state_bytes(optimizer: torch.optim.Optimizer) -> int:
@@ -224,7 +197,7 @@ def fit_language_model(
     if not any(parameter.requires_grad for parameter in model.parameters()):
         raise ValueError("no parameter of the model is trained: let those of the method require a gradient")
     steps = run.budget.require("steps")
-    highest = [group["lr"] for group in optimizer.param_groups]
+    descent = Descent(optimizer, lambda step: step_factor(step, steps, recipe.schedule, recipe.warmup))
     few = valid.take(torch.arange(min(VALID_EXAMPLES, len(valid.tokens))))
     points = {round(steps * (i + 1) / VALID_POINTS) for i in range(VALID_POINTS)}
     generator = run.torch_rng("batches")
@@ -236,23 +209,19 @@ def fit_language_model(
             order = torch.cat([order, torch.randperm(len(train.tokens), generator=generator)])
         rows, order = order[: recipe.batch_size], order[recipe.batch_size :]
         run.witness("batches", rows.numpy())
-        for group, rate in zip(optimizer.param_groups, highest, strict=True):
-            group["lr"] = rate * rate_factor(step, steps, recipe.schedule, recipe.warmup)
         loss = _response_loss(model, train.take(rows), run.device)
         losses[step] = float(loss.detach())
         if not math.isfinite(losses[step]):
             raise TrialDiverged(f"the training loss is {losses[step]} at step {step}")
-        optimizer.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
-        optimizer.step()
+        descent.backward(loss)
+        descent.step()
         run.count(forward=len(rows), backward=len(rows))
         done = step + 1
         if done % max(1, steps // CURVE_POINTS) == 0:
             run.log(done, train_loss=float(losses[step]))
         if done in points and len(few.tokens):
             run.log(done, valid_loss=float(window_losses(model, few.tokens, few.labels).mean()))
-    for group, rate in zip(optimizer.param_groups, highest, strict=True):
-        group["lr"] = rate
+    descent.rest()
     model.eval()
 
     return losses

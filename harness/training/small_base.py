@@ -10,8 +10,9 @@ import torch
 from annotated_types import Ge, Gt
 from torch import Tensor
 
+from harness.training.descent import Descent
 from harness.training.language_model import DecoderSettings, sample_losses
-from harness.training.lm_fitting import rate_factor
+from harness.training.schedules import step_factor
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -63,16 +64,14 @@ class SmallBase:
             log: Is told a step and its loss now and then.
         """
         optimizer = torch.optim.AdamW(model.parameters(), lr=self.learning_rate, betas=(0.9, 0.95), weight_decay=0.1)
-        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: rate_factor(step, self.steps, "cosine", warmup=0.05))
+        descent = Descent(optimizer, lambda step: step_factor(step, self.steps, "cosine", warmup=0.05))
         model.train()
         for step in range(self.steps):
             tokens = windows[torch.randint(len(windows), (self.batch_size,), generator=generator)].to(model.device)
             loss = sample_losses(model(input_ids=tokens).logits, tokens).mean.mean()
-            optimizer.zero_grad()
-            loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
+            descent.backward(loss)
             torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-            optimizer.step()
-            schedule.step()
+            descent.step()
             if log is not None and step % LOG_EVERY == 0:
                 log(step, float(loss.detach()))
         model.eval()  # type: ignore[no-untyped-call]  # transformers leaves it untyped

@@ -17,7 +17,8 @@ from torch import Tensor
 from plugins.tasks.rlvr.losses import aggregate, group_advantages, masked_mean, unclipped_loss
 
 if TYPE_CHECKING:
-    from plugins.tasks.rlvr.protocol import Learner, Rollouts, Tokens
+    from plugins.tasks.rlvr.learner import Learner
+    from plugins.tasks.rlvr.rollouts import Rollouts, Tokens
 
 __all__ = ["HardestBuffer", "ReLIFT", "are_hardest"]
 

@@ -18,7 +18,8 @@ from torch import Tensor
 from plugins.tasks.rlvr.losses import aggregate, clipped_loss, group_advantages, masked_mean
 
 if TYPE_CHECKING:
-    from plugins.tasks.rlvr.protocol import Learner, Tokens
+    from plugins.tasks.rlvr.learner import Learner
+    from plugins.tasks.rlvr.rollouts import Tokens
 
 __all__ = ["Steer", "entropy_change", "exponential_weights", "linear_weights"]
 

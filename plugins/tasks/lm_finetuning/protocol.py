@@ -233,7 +233,6 @@ class FinetuningProtocol(FinetuningRecipe):
             raise ValueError("the base is the artifact of this task, and this trial was given none")
         before = load_arrays(run.artifact / BEFORE_FILE)
         view = self.view(data, self._load_base(data, run))
-        run.artifact = None
         tuned = method.fit(view, run)
         after = self._judge(tuned.model.eval(), data)
         for name, values in after.items():

@@ -23,10 +23,11 @@ from torch import Tensor, nn
 
 from harness.errors import TrialDiverged
 from harness.specs import Search
+from harness.training.descent import Descent
 from harness.training.language_model import SampleLosses
-from harness.training.lm_fitting import rate_factor
 from harness.training.lm_scores import score_documents, wrap_tokenizer
 from harness.training.parameter_groups import parameter_groups
+from harness.training.schedules import step_factor
 
 if TYPE_CHECKING:
     from harness.context import Run
@@ -462,7 +463,7 @@ def train_steps(
     recipe, workload = data.recipe, data.workload
     shares = data.shares if shares is None else shares
     optimizer = recipe.build_optimizer(model)
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: rate_factor(step, steps, "cosine", recipe.warmup, recipe.final))
+    descent = Descent(optimizer, lambda step: step_factor(step, steps, "cosine", recipe.warmup, recipe.final))
     model.train()
     for step in range(steps):
         drawn = workload.batch(shares, recipe.batch_size, run.rng(f"batches/{step}"))
@@ -472,12 +473,10 @@ def train_steps(
         value = loss(losses)
         if not math.isfinite(float(value.detach())):
             raise TrialDiverged(f"the loss is {float(value.detach())} at step {step}")
-        optimizer.zero_grad()
-        value.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
+        descent.backward(value)
         if recipe.gradient_norm is not None:
             nn.utils.clip_grad_norm_(model.parameters(), recipe.gradient_norm)
-        optimizer.step()
-        schedule.step()
+        descent.step()
         run.count(forward=len(drawn.inputs), backward=len(drawn.inputs))
         yield step + 1
 

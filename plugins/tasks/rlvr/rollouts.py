@@ -10,7 +10,7 @@ from torch import Tensor
 
 from plugins.tasks.rlvr.policy import TokenPolicy
 
-__all__ = ["Rollouts", "Tokens"]
+__all__ = ["Rollouts", "Tokens", "sample_responses"]
 
 SAMPLE_BATCH = 2048  # responses that are sampled at once: their cache is some 80 MB
 
@@ -77,5 +77,6 @@ class Tokens:
         return self.logp_base
 
 
-def _sampled(policy: TokenPolicy, prompts: Tensor, per_prompt: int, generator: torch.Generator) -> Tensor:
+def sample_responses(policy: TokenPolicy, prompts: Tensor, per_prompt: int, generator: torch.Generator) -> Tensor:
+    """Return ``per_prompt`` responses to each prompt, ``(n * per_prompt, T)``, those to one prompt side by side."""
     return torch.cat([policy.sample(part, per_prompt, generator) for part in torch.split(prompts, max(1, SAMPLE_BATCH // per_prompt))])

@@ -13,7 +13,7 @@ from scipy.stats import spearmanr
 from plugins.steer.method import Steer, entropy_change, exponential_weights, linear_weights
 from plugins.tasks.rlvr.baselines.policy_gradient import clipped_token_mean
 from plugins.tasks.rlvr.losses import aggregate, clipped_loss, masked_mean
-from plugins.tasks.rlvr.protocol import Tokens
+from plugins.tasks.rlvr.rollouts import Tokens
 
 STEER = read_cases(Path(__file__).with_name("steer.json"))
 

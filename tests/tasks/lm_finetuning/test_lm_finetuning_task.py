@@ -21,10 +21,10 @@ from harness.training.lm_fitting import (
     encode,
     fit_language_model,
     join_sequences,
-    rate_factor,
     replace_layer,
     state_bytes,
 )
+from harness.training.schedules import step_factor
 from harness.training.small_base import SmallBase
 from harness.trial import execute
 from plugins.tasks.lm_finetuning import protocol as lm_finetuning
@@ -165,7 +165,7 @@ def test_a_tokenizer_without_an_end_is_refused(tmp_path):
 
 @pytest.mark.parametrize("schedule", ["cosine", "linear", "constant"])
 def test_the_rate_rises_then_falls_and_is_never_zero(schedule):
-    factors = [rate_factor(step, 100, schedule, 0.1) for step in range(100)]
+    factors = [step_factor(step, 100, schedule, 0.1) for step in range(100)]
 
     assert factors[:10] == pytest.approx([(i + 1) / 10 for i in range(10)])
     assert factors[10] == 1
@@ -176,7 +176,7 @@ def test_the_rate_rises_then_falls_and_is_never_zero(schedule):
 
 @pytest.mark.parametrize("schedule", ["cosine", "linear"])
 def test_the_rate_falls_towards_its_final_share(schedule):
-    factors = [rate_factor(step, 100, schedule, 0.1, final=0.2) for step in range(100)]
+    factors = [step_factor(step, 100, schedule, 0.1, final=0.2) for step in range(100)]
 
     assert factors[10] == 1
     assert factors[55] == pytest.approx(0.6)
@@ -185,17 +185,17 @@ def test_the_rate_falls_towards_its_final_share(schedule):
 
 @pytest.mark.parametrize("warmup", [0.0, 0.03, 1.0])
 def test_one_step_has_the_whole_rate(warmup):
-    assert rate_factor(0, 1, "cosine", warmup) == 1
+    assert step_factor(0, 1, "cosine", warmup) == 1
 
 
 def test_a_warm_up_may_last_to_the_end():
-    assert [rate_factor(step, 2, "cosine", 1.0) for step in range(2)] == [0.5, 1.0]
+    assert [step_factor(step, 2, "cosine", 1.0) for step in range(2)] == [0.5, 1.0]
 
 
 @pytest.mark.parametrize("steps", [1, 2, 10])
 @pytest.mark.parametrize("warmup", [0.0, 0.05, 1.0])
 def test_the_step_behind_the_last_has_a_rate_too_for_torch_asks_for_it(steps, warmup):
-    assert 0 <= rate_factor(steps, steps, "cosine", warmup) <= 1
+    assert 0 <= step_factor(steps, steps, "cosine", warmup) <= 1
 
 
 def test_the_first_loss_is_the_mean_over_the_response_tokens_of_the_batch():

@@ -19,9 +19,11 @@ from plugins.tasks.rlvr.baselines.policy_gradient import DAPO, GRPO, OPO, RLOO, 
 from plugins.tasks.rlvr.baselines.regularised import ClipCov, EntropyBonus, KlCov, KlPenalty, covariance_bounds
 from plugins.tasks.rlvr.baselines.supervised import SFT, FixedInterleaving, SFTThenRL, UniformReplay
 from plugins.tasks.rlvr.datasets.micro import MicroEnvironment
+from plugins.tasks.rlvr.learner import Learner
 from plugins.tasks.rlvr.losses import aggregate, group_advantages, masked_mean, unclipped_loss
 from plugins.tasks.rlvr.policy import Policy
-from plugins.tasks.rlvr.protocol import Learner, RlvrProtocol, Tokens
+from plugins.tasks.rlvr.protocol import RlvrProtocol
+from plugins.tasks.rlvr.rollouts import Tokens
 
 MARK = 3  # '#'
 SPECS = [spec for spec in load_registry().methods if spec.task == "rlvr"]

@@ -10,9 +10,10 @@ from harness import Budget, Run, TrialDiverged
 from plugins.tasks.rlvr import micro_rlvr as micro
 from plugins.tasks.rlvr.datasets.micro import MIXTURES, MicroEnvironment, MicroRlvrSketch
 from plugins.tasks.rlvr.environment import verified
+from plugins.tasks.rlvr.learner import Learner
 from plugins.tasks.rlvr.losses import aggregate, group_advantages, unclipped_loss
 from plugins.tasks.rlvr.policy import Policy, response_mask
-from plugins.tasks.rlvr.protocol import Learner, RlvrProtocol, pretrain
+from plugins.tasks.rlvr.protocol import RlvrProtocol, pretrain
 
 SETTINGS = MicroEnvironment.policy_settings
 

@@ -21,7 +21,8 @@ from plugins.tasks.rlvr.losses import (
 )
 
 if TYPE_CHECKING:
-    from plugins.tasks.rlvr.protocol import Learner, Tokens
+    from plugins.tasks.rlvr.learner import Learner
+    from plugins.tasks.rlvr.rollouts import Tokens
 
 __all__ = ["DAPO", "GRPO", "OPO", "RLOO", "DrGRPO", "Reinforce", "ReinforcePP", "clipped_token_mean"]
 

@@ -12,7 +12,7 @@ from plugins.tasks.rlvr.baselines.policy_gradient import clipped_token_mean
 from plugins.tasks.rlvr.losses import group_advantages
 
 if TYPE_CHECKING:
-    from plugins.tasks.rlvr.protocol import Learner
+    from plugins.tasks.rlvr.learner import Learner
 
 __all__ = ["SFT", "FixedInterleaving", "SFTThenRL", "UniformReplay"]
 
