@@ -201,7 +201,7 @@ class Costs:
     What a trial used.
 
     Args:
-        wall_seconds: From the loading of the data to the last metric.
+        wall_seconds: From the loading of the data to the outcome.
         cpu_seconds: User and system time of the process over the same span.
         peak_rss_bytes: Highest resident memory of the process during the trial.
         peak_gpu_bytes: Highest memory that torch allocated on the GPU; ``None`` without one.
@@ -241,6 +241,8 @@ class Record:
         adopted: For a record that was made by other code and taken under this key since a sample of its neighbours came out the same (``bench adopt``): its
             key ``from`` before, the names ``sample`` of the trials that ran again, and ``at_most``, the largest share of the records taken that may differ
             by chance at 95 %; and the commit ``against`` whose code the sample was compared with, where that was not the records themselves.
+        left: What the trial left otherwise in its process, which was ended then: threads, open files, handlers, patched functions.
+        looked: Where the method looked for what it must not see: raw data, stores and reports that it opened.
     """
 
     key: str
@@ -257,6 +259,8 @@ class Record:
     started: str = ""
     environment: str = ""
     adopted: Mapping[str, Any] | None = None
+    left: tuple[str, ...] = ()
+    looked: tuple[str, ...] = ()
 
     @property
     def result_digest(self) -> str:
@@ -272,10 +276,11 @@ class Record:
         )
 
     def to_json(self) -> dict[str, Any]:
-        """Return the record as JSON holds it; that a trial ran by itself, and that its record was not adopted, is not said."""
+        """Return the record as JSON holds it; what is true of nearly all (it ran by itself, was not adopted, left and looked at nothing) is not said."""
         content = asdict(self)
-        if self.adopted is None:
-            del content["adopted"]
+        for name in ("adopted", "left", "looked"):
+            if not content[name]:
+                del content[name]
         if self.costs is not None and self.costs.seeds_at_once == 1:
             del content["costs"]["seeds_at_once"]
 
@@ -298,7 +303,8 @@ class Record:
         try:
             costs = content.pop("costs")
             curves = {name: [(int(step), float(figure)) for step, figure in points] for name, points in content.pop("curves").items()}
-            record = cls(costs=None if costs is None else Costs(**costs), curves=curves, **content)
+            seen = {name: tuple(content.pop(name, ())) for name in ("left", "looked")}
+            record = cls(costs=None if costs is None else Costs(**costs), curves=curves, **content, **seen)
             _check(record)
         except (TypeError, KeyError, ValueError, AttributeError) as error:
             raise StoreError(f"not a record: {error}") from error
@@ -331,6 +337,8 @@ def _check(record: Record) -> None:
     for name, figure in record.metrics.items():
         if figure is not None and (type(figure) not in (int, float) or not math.isfinite(figure)):
             raise ValueError(f"its {name} is {figure!r}, not a finite number")
+    if not all(isinstance(text, str) for text in (*record.left, *record.looked)):
+        raise ValueError("what it left or looked at is not text")
     for field_name in ("metric_code", "witnesses"):
         if not all(isinstance(value, str) for value in getattr(record, field_name).values()):
             raise ValueError(f"its {field_name} are not all text")

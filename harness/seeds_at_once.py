@@ -12,46 +12,33 @@ from harness.meter import Meter
 from harness.outcomes import pack_outcome
 from harness.records import Trial
 from harness.specs import load_entry
-from harness.trial import Finished, device_of, execute, load, new_record, new_run, score, scored, shared_folder
+from harness.trial import Finished, Trained, device_of, finished, judge, load, new_run, shared_folder
 
-__all__ = ["execute_at_once", "run_program"]
+__all__ = ["execute_at_once", "train_at_once"]
 
 
-def execute_at_once(
-    trials: Sequence[Trial], report: Reporter | None = None, environment: str = "", begin: Callable[[], None] | None = None
-) -> list[Finished]:
+def execute_at_once(trials: Sequence[Trial]) -> list[Finished]:
     """
-    Run the seeds of one cell as one program and return their records.
-
-    Where the program fails, for whatever reason, the seeds run one by one, so that each has the record of its own fate.
-
-    Args:
-        trials: As in :func:`run_program`, as are the others.
-        report: See there.
-        environment: See there.
-        begin: See there.
-    """
-    try:
-        return run_program(trials, report, environment, begin)
-    except KeyboardInterrupt:
-        raise
-    except BaseException:  # foreign code; its error is in the record of the seed that raises it alone
-        return [execute(trial, report, environment, begin) for trial in trials]
-
-
-def run_program(
-    trials: Sequence[Trial], report: Reporter | None = None, environment: str = "", begin: Callable[[], None] | None = None
-) -> list[Finished]:
-    """
-    Run the seeds of one cell as one program (:attr:`harness.specs.Method.seeds_at_once`) and return their records; seconds are divided among them.
+    Run the seeds of one cell as one program in this process and return their records.
 
     Whatever the method's code raises passes through.
 
     Args:
         trials: Of one cell.
-        report: As in :func:`execute`, for the first seed.
-        environment: As in :func:`execute`.
-        begin: As in :func:`execute`.
+    """
+    return [finished(trial, trained, "", judge) for trial, trained in zip(trials, train_at_once(trials), strict=True)]
+
+
+def train_at_once(trials: Sequence[Trial], report: Reporter | None = None, begin: Callable[[], None] | None = None) -> list[Trained]:
+    """
+    Train the seeds of one cell as one program (:attr:`harness.specs.Method.seeds_at_once`); seconds are divided among them.
+
+    Whatever the method's code raises passes through.
+
+    Args:
+        trials: Of one cell.
+        report: As in :func:`harness.trial.train`, for the first seed.
+        begin: As in :func:`harness.trial.train`.
     """
     first, n = trials[0], len(trials)
     if first.seeds_at_once is None:
@@ -77,17 +64,21 @@ def run_program(
             loaded.protocol.confront(_Ready(result), one, run, first.method.privileges)
             for result, one, run in zip(fitted, data, runs, strict=True)
         ]
-        scores = [score(loaded.metrics, outcome, one) for outcome, one in zip(outcomes, data, strict=True)]
         costs = [meter.stop(run) for run in runs]
 
     wall, cpu = costs[-1].wall_seconds / n, costs[-1].cpu_seconds / n
-    finished = []
-    for trial, run, outcome, scores_of_one, cost in zip(trials, runs, outcomes, scores, costs, strict=True):
-        record = scored(new_record(trial, environment), trial, scores_of_one)
-        shared = replace(cost, wall_seconds=wall, cpu_seconds=cpu, seeds_at_once=n)
-        finished.append(Finished(replace(record, curves=run.curves, witnesses=run.witnesses, costs=shared), pack_outcome(outcome)))
 
-    return finished
+    return [
+        Trained(
+            pack_outcome(outcome),
+            "ok",
+            None,
+            run.curves,
+            run.witnesses,
+            replace(cost, wall_seconds=wall, cpu_seconds=cpu, seeds_at_once=n),
+        )
+        for run, outcome, cost in zip(runs, outcomes, costs, strict=True)
+    ]
 
 
 class _Seen(Exception):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import errno
 import functools
 import math
 import os
@@ -12,6 +13,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
+from types import TracebackType
 from typing import Any
 
 from harness.artifacts import Shared, obtain_shared
@@ -19,9 +21,9 @@ from harness.context import Budget, Reporter, Run
 from harness.errors import TrialDiverged, TrialUnsupported
 from harness.isolation import memory_limit, prepare_imports, process_state
 from harness.meter import Meter
-from harness.outcomes import pack_outcome, unpack_outcome
+from harness.outcomes import MAX_KEPT_BYTES, pack_outcome, unpack_outcome
 from harness.parameters import build
-from harness.records import Measure, Record, Status, Trial, trial_id, trial_key
+from harness.records import Costs, Measure, Record, Status, Trial, trial_id, trial_key
 from harness.specs import load_entry
 
 __all__ = [
@@ -29,10 +31,13 @@ __all__ = [
     "Loaded",
     "RunningTrial",
     "Scores",
+    "Trained",
     "build_shared",
     "device_of",
     "execute",
     "fault_record",
+    "finished",
+    "judge",
     "load",
     "new_record",
     "new_run",
@@ -40,7 +45,11 @@ __all__ = [
     "score",
     "scored",
     "shared_folder",
+    "train",
 ]
+
+
+MAX_ERROR = 20_000  # characters of a traceback that are kept; the middle of a longer one is left out
 
 
 @dataclass(frozen=True)
@@ -78,13 +87,10 @@ class Loaded:
     protocol: Any
     dataset: Any
     method: Any
-    metrics: Mapping[Measure, Callable[[Any, Any], float | None]]
 
     def data(self, trial: Trial, run: Run) -> Any:  # Any: the container of the task
         """Load the data; for a trial of tuning the validation data takes the place of the test data."""
-        data = self.dataset.load(run)
-
-        return self.protocol.for_tuning(data) if trial.scored_on == "validation" else data
+        return _data(self.protocol, self.dataset, trial, run)
 
     def method_in(self, run: Run) -> Any:  # Any: whatever class the entry of the method names
         """Return the method as the protocol is given it: where there is an artifact, it cannot be shown to it by oversight."""
@@ -102,10 +108,10 @@ class Scores:
 
 def execute(trial: Trial, report: Reporter | None = None, environment: str = "", begin: Callable[[], None] | None = None) -> Finished:
     """
-    Run one trial and return its record; the state of the process is as before afterwards.
+    Run one trial in this process, judge what came out of it here too, and return its record; the state of the process is as before afterwards.
 
-    Exceptions of the method, the data set, the task or a metric end in the record. Only the death of the process, ``KeyboardInterrupt`` and a limit of
-    time are the executor's to see.
+    A run does the two in processes apart (:mod:`harness.executors.fork_server`). Exceptions of the method, the data set, the task or a metric end in the
+    record. Only the death of the process, ``KeyboardInterrupt`` and a limit of time are the caller's to see.
 
     Args:
         trial: What to run.
@@ -113,7 +119,44 @@ def execute(trial: Trial, report: Reporter | None = None, environment: str = "",
         environment: Identifier of this process's environment facts.
         begin: Called when the trial's code is imported and its clock starts.
     """
-    record = new_record(trial, environment)
+    return finished(trial, train(trial, report, begin), environment, judge)
+
+
+@dataclass(frozen=True)
+class Trained:
+    """
+    What is there of a trial before it is judged.
+
+    Args:
+        outcome: The packed outcome, or ``None`` where there is none.
+        status: ``ok``, or what went wrong.
+        error: Traceback where something did.
+        curves: As in :class:`Record`.
+        witnesses: As in :class:`Record`.
+        costs: As in :class:`Record`.
+        left: As in :class:`Record`.
+        looked: As in :class:`Record`.
+    """
+
+    outcome: bytes | None
+    status: Status
+    error: str | None
+    curves: Mapping[str, list[tuple[int, float]]]
+    witnesses: Mapping[str, str]
+    costs: Costs | None
+    left: tuple[str, ...] = ()
+    looked: tuple[str, ...] = ()
+
+
+def train(trial: Trial, report: Reporter | None = None, begin: Callable[[], None] | None = None) -> Trained:
+    """
+    Let the protocol of a trial confront the method with the data, in this process, and return what came out, not judged yet.
+
+    Args:
+        trial: What to run.
+        report: As in :func:`execute`.
+        begin: As in :func:`execute`; once more where the clock starts anew.
+    """
     meter = Meter("cpu")
     run = Run(seed=trial.seed, budget=Budget(), report=report)
     try:
@@ -121,32 +164,62 @@ def execute(trial: Trial, report: Reporter | None = None, environment: str = "",
         loaded = load(trial)
         device = device_of(trial)
         folder = shared_folder(trial, loaded, device, report)
-        if begin is not None:
-            begin()
         had_torch = "torch" in sys.modules
         for _ in range(2):
+            if begin is not None:
+                begin()
             meter = Meter(device)
             run = new_run(trial, device, report, folder)
             with process_state(trial), memory_limit(trial):
                 meter.start()
                 data = loaded.data(trial, run)
                 outcome = loaded.protocol.confront(loaded.method_in(run), data, run, trial.method.privileges)
-                scores = score(loaded.metrics, outcome, data)
                 costs = meter.stop(run)
             if had_torch or "torch" not in sys.modules:
                 break
             had_torch = True  # the code imported torch on its way, before its generators were the trial's: once more, from a known state
+        packed = pack_outcome(outcome)
     except KeyboardInterrupt:
         raise
     except BaseException as error:  # foreign code: whatever it raises becomes the record's status and traceback
-        missing = dict.fromkeys(measure.name for measure in trial.metrics)
-        failed = replace(record, status=_status_of(error), metrics=missing, error=_traceback_of(error))
+        return Trained(None, _status_of(error), _traceback_of(error), run.curves, run.witnesses, meter.stop(run))
 
-        return Finished(replace(failed, curves=run.curves, witnesses=run.witnesses, costs=meter.stop(run)), None)
+    return Trained(packed, "ok", None, run.curves, run.witnesses, costs)
 
-    record = replace(scored(record, trial, scores), curves=run.curves, witnesses=run.witnesses, costs=costs)
 
-    return Finished(record, pack_outcome(outcome))
+def judge(trial: Trial, packed: bytes) -> Scores:
+    """Compute the metrics of a trial from its packed outcome and the data of its data set; nothing of the method is imported."""
+    try:
+        prepare_imports(trial)
+        protocol, metrics = build(trial.task.entry, trial.task.parameters), _metrics_of(trial)
+        with process_state(trial):
+            data = _data(protocol, build(trial.dataset.entry, trial.dataset.parameters), trial)
+            return score(metrics, unpack_outcome(protocol.outcome_type, packed), data)
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # foreign code, as in train
+        return Scores(dict.fromkeys(measure.name for measure in trial.metrics), _status_of(error), _traceback_of(error))
+
+
+def finished(trial: Trial, trained: Trained, environment: str, judge: Callable[[Trial, bytes], Scores]) -> Finished:
+    """Return the record of a trial with the figures that ``judge`` finds, and the outcome where it is small enough to keep."""
+    record = replace(
+        new_record(trial, environment),
+        status=trained.status,
+        error=trained.error,
+        metrics=dict.fromkeys(measure.name for measure in trial.metrics),
+        curves=trained.curves,
+        witnesses=trained.witnesses,
+        costs=trained.costs,
+        left=trained.left,
+        looked=trained.looked,
+    )
+    if trained.outcome is None:
+        return Finished(record, None)
+
+    return Finished(
+        scored(record, trial, judge(trial, trained.outcome)), trained.outcome if len(trained.outcome) <= MAX_KEPT_BYTES else None
+    )
 
 
 class _WithoutArtifact:
@@ -240,15 +313,7 @@ def _build_shared(trial: Trial, loaded: Loaded, device: str, report: Reporter | 
 
 def rescore(trial: Trial, record: Record, packed: bytes) -> Record:
     """Compute the metrics of ``trial`` anew from a kept outcome, without training; other figures of the record are kept."""
-    try:
-        loaded = load(trial)
-        with process_state(trial):
-            data = loaded.data(trial, Run(seed=trial.seed, budget=Budget(**trial.budget)))
-            scores = score(loaded.metrics, unpack_outcome(loaded.protocol.outcome_type, packed), data)
-    except Exception as error:  # foreign code, as in execute
-        scores = Scores(dict.fromkeys(measure.name for measure in trial.metrics), _status_of(error), _traceback_of(error))
-
-    return scored(record, trial, scores)
+    return scored(record, trial, judge(trial, packed))
 
 
 def new_record(trial: Trial, environment: str) -> Record:
@@ -288,21 +353,36 @@ def load(trial: Trial) -> Loaded:
         protocol=build(trial.task.entry, trial.task.parameters),
         dataset=build(trial.dataset.entry, trial.dataset.parameters),
         method=build(trial.method.entry, trial.method.parameters),
-        metrics={measure: load_entry(measure.entry) for measure in trial.metrics},
     )
 
 
+def _metrics_of(trial: Trial) -> dict[Measure, Callable[[Any, Any], float | None]]:
+    return {measure: load_entry(measure.entry) for measure in trial.metrics}
+
+
+def _data(protocol: Any, dataset: Any, trial: Trial, run: Run | None = None) -> Any:  # Any: the container of the task
+    data = dataset.load(run or Run(seed=trial.seed, budget=Budget(**trial.budget)))
+
+    return protocol.for_tuning(data) if trial.scored_on == "validation" else data
+
+
 def score(metrics: Mapping[Measure, Callable[[Any, Any], float | None]], outcome: Any, data: Any) -> Scores:
-    """Compute each metric; one that raises or is not finite leaves its figure missing and the others alone."""
+    """
+    Compute each metric; one that raises leaves its figure missing and the others alone.
+
+    A first metric that is not finite says that training has diverged; another that is not does not exist there, as the area under the curve of one class.
+    """
     figures: dict[str, float | None] = {}
     status: Status = "ok"
     error = None
-    for measure, function in metrics.items():
+    for position, (measure, function) in enumerate(metrics.items()):
         figures[measure.name] = None
         try:
             value = function(outcome, data)
             figure = None if value is None else float(value)
             if figure is not None and not math.isfinite(figure):
+                if position > 0:
+                    continue
                 raise TrialDiverged(f"the metric '{measure.name}' is {figure}")
             low, high = measure.bounds
             if figure is not None and ((low is not None and figure < low) or (high is not None and figure > high)):
@@ -341,10 +421,26 @@ def _status_of(error: BaseException) -> Status:
     torch = sys.modules.get("torch")
     if isinstance(error, MemoryError) or (torch is not None and isinstance(error, torch.OutOfMemoryError)):
         return "out_of_memory"
-    if isinstance(error, RuntimeError) and "DefaultCPUAllocator" in str(error):  # torch has no type of its own for it on the CPU
+    if isinstance(error, OSError) and error.errno == errno.ENOMEM:  # mmap, and a fork that would not fit
+        return "out_of_memory"
+    if isinstance(error, RuntimeError) and "DefaultCPUAllocator" in _text_of(error):  # torch has no type of its own for it on the CPU
         return "out_of_memory"
 
     return "failed"
+
+
+def _text_of(error: BaseException) -> str:
+    try:
+        return str(error)
+    except Exception:  # an exception of a plugin may be unable to say what it is
+        return ""
+
+
+def _formatted(error: BaseException, frames: TracebackType | None) -> str:
+    try:
+        return "".join(traceback.format_exception(type(error), error, frames))
+    except Exception as second:  # likewise
+        return "".join(traceback.format_tb(frames)) + f"{type(error).__name__}, which cannot be printed ({type(second).__name__})\n"
 
 
 def _traceback_of(error: BaseException) -> str:
@@ -352,8 +448,11 @@ def _traceback_of(error: BaseException) -> str:
     frames = error.__traceback__
     while frames is not None and frames.tb_frame.f_code.co_filename == __file__ and frames.tb_next is not None:
         frames = frames.tb_next
-    text = "".join(traceback.format_exception(type(error), error, frames))
+    text = _formatted(error, frames)
     for folder in sorted({str(Path(place).resolve()) for place in [*sys.path, sys.prefix] if place}, key=len, reverse=True):
         text = text.replace(folder + os.sep, "")
+
+    if len(text) > MAX_ERROR:
+        text = f"{text[: MAX_ERROR // 2]}\n... {len(text) - MAX_ERROR} characters left out ...\n{text[-MAX_ERROR // 2 :]}"
 
     return text.encode("utf-8", "backslashreplace").decode()

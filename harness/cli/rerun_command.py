@@ -125,7 +125,7 @@ def repeat(
     """
     from harness.environment import git_facts, machine_facts
     from harness.executors.drive import obtain_parts
-    from harness.seeds_at_once import run_program
+    from harness.seeds_at_once import execute_at_once
     from harness.trial import execute
     from harness.trust import SEEDS_AT_ONCE_TOLERANCE, compare_records, explain
 
@@ -133,7 +133,7 @@ def repeat(
     together = 1 if record.costs is None else record.costs.seeds_at_once
     with redirect_stdout(sys.stderr):
         if together > 1 and len(cell) == together:
-            again = run_program(cell)[[other.seed for other in cell].index(trial.seed)].record
+            again = execute_at_once(cell)[[other.seed for other in cell].index(trial.seed)].record
             tolerance = 0.0
         else:
             again = execute(trial).record

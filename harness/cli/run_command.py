@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 __all__ = ["command"]
 
+SHORT_RUN_SECONDS = 60.0  # on the cores of this machine: Ray needs some six to start and to end
+
 
 class StoppedError(StoreError):
     """The store failed while trials were running."""
@@ -39,10 +41,11 @@ class StoppedError(StoreError):
 @click.option("--address", envvar="RAY_ADDRESS", help="Join this Ray cluster instead of starting Ray here.")
 @click.option(
     "--executor",
-    type=click.Choice(["ray", "inline"]),
-    default="ray",
+    type=click.Choice(["auto", "local", "ray", "inline"]),
+    default="auto",
     show_default=True,
-    help="inline: in this process, for a debugger; no time limits.",
+    help="local: cores of this machine, at once; ray: what takes longer than a minute, GPUs, clusters; inline: one trial at a time that shares the terminal, "
+    "for a debugger, without a limit of time.",
 )
 @click.option("--trust-cache", is_flag=True, help="Accept records made by other code or data than today's.")
 @click.option("--retry", is_flag=True, help="Run again what ended without a result.")
@@ -95,23 +98,26 @@ def command(
     if workers is not None and address is not None:
         raise BenchError("--workers counts cores of this machine; with --address the cluster's are used")
     given = click.get_current_context().get_parameter_source
-    for name in ("workers", "address"):
-        if executor == "inline" and given(name) is click.core.ParameterSource.COMMANDLINE:  # an address in the environment asks for nothing
-            raise BenchError(
-                f"--{name} is Ray's, and --executor inline runs one trial after the other in this process: leave out one of them"
-            )
+    for name, others in (("workers", ("inline",)), ("address", ("inline", "local"))):
+        if executor in others and given(name) is click.core.ParameterSource.COMMANDLINE:  # an address in the environment asks for nothing
+            raise BenchError(f"--{name} is nothing to --executor {executor}: leave out one of them")
     database = open_store(session.store_url)
     folder = session.folder(loaded, overrides)
     prepare_folder(folder)
 
-    def build_engine(facts: Mapping[str, Any]) -> Engine:
-        if executor == "inline":
-            from harness.executors.inline import InlineEngine
+    guarded = (str(results), session.store_url) if "://" not in session.store_url else (str(results),)
 
-            return InlineEngine(facts)
+    def build_engine(facts: Mapping[str, Any], seconds: float) -> Engine:
+        is_short = loaded.resources.gpu == 0 and address is None and (quick or seconds < SHORT_RUN_SECONDS)
+        if executor in ("local", "inline") or (executor == "auto" and is_short):
+            from harness.executors.local import LocalEngine, count_slots
+
+            attached = executor == "inline"
+            slots = 1 if attached else count_slots(loaded.resources, workers or usable_cores())
+            return LocalEngine(slots, facts, guarded, attached)
         from harness.executors.ray import RayEngine
 
-        return RayEngine(loaded.resources, facts, workers, address)
+        return RayEngine(loaded.resources, facts, workers, address, guarded)
 
     def forget_failures(plan: Plan) -> Plan:
         failed = {key for key, record in plan.known.items() if record.status != "ok"}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, NamedTuple, Protocol
 
 from harness.records import Trial
 from harness.trial import Finished
@@ -18,12 +18,12 @@ class Fault:
     Why a chunk of trials brought no records.
 
     Args:
-        kind: ``died`` (the worker or its node is gone), ``out_of_memory`` (the engine killed the worker), ``cancelled`` (we did), ``error`` (the chunk
-            could not be sent, started or returned).
+        kind: ``died`` (what started the trial is gone), ``out_of_memory`` (the engine killed it), ``error`` (the chunk could not be sent, started or
+            returned).
         message: For the record.
     """
 
-    kind: Literal["died", "out_of_memory", "cancelled", "error"]
+    kind: Literal["died", "out_of_memory", "error"]
     message: str
 
 
@@ -36,7 +36,7 @@ class Returned:
         ticket: Of the chunk or the build.
         finished: The records of a chunk.
         facts: The environment that they were made in.
-        error: Traceback of a build that failed.
+        error: Of a build that failed: a status, and the traceback or cause behind it.
         fault: Why nothing came back.
     """
 
@@ -47,8 +47,7 @@ class Returned:
     fault: Fault | None = None
 
 
-@dataclass(frozen=True)
-class Running:
+class Running(NamedTuple):
     """
     A trial that a worker has in hand.
 
@@ -87,9 +86,6 @@ class Engine(Protocol):
 
     def running(self) -> list[Running]:
         """Return what is in hand now."""
-
-    def cancel(self, ticket: int) -> None:
-        """Kill the worker that has this chunk; it comes back with a fault."""
 
     def close(self) -> None:
         """Stop; what is in flight is lost."""

@@ -10,16 +10,15 @@ import signal
 import socket
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 from harness.environment import environment_id, machine_facts
 from harness.errors import BenchError
 from harness.executors.engine import Fault, Returned, Running
-from harness.records import Resources, Trial, is_one_program
-from harness.seeds_at_once import execute_at_once
-from harness.trial import Finished, build_shared, execute
+from harness.executors.fork_server import SILENT_SECONDS, ForkServer, News, Work
+from harness.records import Resources, Trial
+from harness.trial import Finished
 
 __all__ = ["RayEngine"]
 
@@ -37,7 +36,7 @@ RAY_SETTINGS = {
 
 
 class Monitor:
-    """The actor that workers tell what they have in hand, so that the driver can show it and enforce limits of time on any node."""
+    """The actor that workers tell what they have in hand, so that the driver can show it."""
 
     def __init__(self) -> None:
         self._running: dict[int, tuple[int, bool, float, int | None, dict[str, float]]] = {}
@@ -65,46 +64,70 @@ class Monitor:
         ]
 
 
-def run_chunk(ticket: int, trials: Sequence[Trial], monitor: Any, driver_facts: Mapping[str, Any]) -> tuple[list[Finished], dict[str, Any]]:
-    """Run a chunk in a worker and return its records and the worker's environment facts."""
+_servers: list[ForkServer] = []  # the one of this worker
+
+
+def run_chunk(
+    ticket: int, trials: Sequence[Trial], monitor: Any, driver_facts: Mapping[str, Any], guarded: tuple[str, ...]
+) -> tuple[list[Finished], dict[str, Any]]:
+    """Let the fork server of this worker run a chunk, and return its records and the worker's environment facts."""
     facts = {**machine_facts(), **driver_facts}
-    environment = environment_id(facts)
-    if is_one_program(trials):
-        finished = execute_at_once(
-            trials,
-            report=lambda step, figures: monitor.stepped.remote(ticket, step, dict(figures)),
-            environment=environment,
-            begin=partial(monitor.began.remote, ticket, 0, False),
-        )
-        monitor.ended.remote(ticket)
-        return finished, facts
-    finished = []
-    for index, trial in enumerate(trials):
-        monitor.began.remote(ticket, index, True)
-        finished.append(
-            execute(
-                trial,
-                report=lambda step, figures: monitor.stepped.remote(ticket, step, dict(figures)),
-                environment=environment,
-                begin=partial(monitor.began.remote, ticket, index, False),
-            )
-        )
+    finished: list[Finished] = []
+    for news in _worked(Work(trials, environment_id(facts), guarded=guarded)):
+        if news.kind == "finished":
+            finished.append(news.content)
+        else:
+            _tell(monitor, ticket, news)
     monitor.ended.remote(ticket)
 
     return finished, facts
 
 
 def run_build(ticket: int, trial: Trial, monitor: Any) -> str | None:
-    """Build in a worker what a trial shares with others, and return the traceback where that failed."""
-    monitor.began.remote(ticket, 0, True)
-    error = build_shared(
-        trial,
-        report=lambda step, figures: monitor.stepped.remote(ticket, step, dict(figures)),
-        begin=partial(monitor.began.remote, ticket, 0, False),
-    )
+    """Let the fork server of this worker build what a trial shares with others, and return the error where that failed."""
+    error = None
+    for news in _worked(Work([trial], builds=True)):
+        _tell(monitor, ticket, news)
+        error = news.content if news.kind == "done" else None
     monitor.ended.remote(ticket)
 
     return error
+
+
+def _tell(monitor: Any, ticket: int, news: News) -> None:
+    if news.kind in ("loading", "began"):
+        monitor.began.remote(ticket, news.index, news.kind == "loading")
+    elif news.kind == "stepped":
+        monitor.stepped.remote(ticket, news.content["step"], news.content["figures"])
+
+
+def _worked(work: Work) -> Iterator[News]:
+    """
+    Give what the fork server of this worker says of its work.
+
+    Raises:
+        ServerLost: It died, or somebody has stopped it.
+    """
+    if not _servers:
+        _servers.append(ForkServer.started(max(1, int(work.trials[0].resources.cpu))))
+    server = _servers[0]
+    try:
+        server.send(work)
+        while True:
+            if not server.connection.poll(SILENT_SECONDS):
+                raise EOFError
+            news = server.hear()
+            yield news
+            if news.kind == "done":
+                return
+    except (EOFError, OSError):
+        server.close()
+        _servers.clear()
+        raise ServerLost from None
+
+
+class ServerLost(Exception):
+    """The process that starts the trials of a worker is gone."""
 
 
 class RayEngine:
@@ -116,13 +139,19 @@ class RayEngine:
         driver_facts: Environment facts that only the driver knows.
         workers: CPU cores to use when Ray is started here; all by default.
         address: Of a running cluster; ``None`` starts Ray on this machine.
+        guarded: Files and folders that no method has business with.
 
     Raises:
         BenchError: The cluster cannot be joined, or no node of it can hold one trial.
     """
 
     def __init__(
-        self, resources: Resources, driver_facts: Mapping[str, Any], workers: int | None = None, address: str | None = None
+        self,
+        resources: Resources,
+        driver_facts: Mapping[str, Any],
+        workers: int | None = None,
+        address: str | None = None,
+        guarded: Sequence[str] = (),
     ) -> None:
         for name, value in RAY_SETTINGS.items():
             os.environ.setdefault(name, value)
@@ -134,6 +163,7 @@ class RayEngine:
         # A dead worker is a record here; Ray would print a paragraph about it, whatever `log_to_driver` says. Its own debugger uses this switch.
         self._ray._private.worker._worker_logs_enabled = False
         self._driver_facts = dict(driver_facts)
+        self._guarded = tuple(guarded)
         quiet: dict[str, Any] = {"logging_level": logging.CRITICAL, "log_to_driver": False}
         if address is None:
             cores = workers or os.cpu_count() or 1
@@ -182,7 +212,7 @@ class RayEngine:
 
     def submit(self, ticket: int, trials: Sequence[Trial]) -> None:
         """Send a chunk to a worker."""
-        reference = self._run_chunk.remote(ticket, list(trials), self._monitor, self._driver_facts)
+        reference = self._run_chunk.remote(ticket, list(trials), self._monitor, self._driver_facts, self._guarded)
         self._tickets[reference] = ticket
 
     def build(self, ticket: int, trial: Trial) -> None:
@@ -202,14 +232,13 @@ class RayEngine:
         ticket = self._tickets.pop(reference)
         try:
             came = self._ray.get(reference)
-        except errors.TaskCancelledError:
-            fault = Fault("cancelled", "cancelled")
         except errors.OutOfMemoryError as error:
             fault = Fault("out_of_memory", f"Ray killed the worker because its node ran out of memory: {error}")
         except (errors.WorkerCrashedError, errors.NodeDiedError, errors.RaySystemError) as error:
             fault = Fault("died", f"the worker process died: {type(error).__name__}")
         except errors.RayTaskError as error:
-            fault = Fault("error", str(error))
+            is_lost = isinstance(error.cause, ServerLost)
+            fault = Fault("died", "the process that started the trial died") if is_lost else Fault("error", str(error))
         except errors.RayError as error:
             fault = Fault("died", f"the engine lost the trial: {type(error).__name__}: {error}")
         else:
@@ -224,12 +253,6 @@ class RayEngine:
             return [Running(*item) for item in self._ray.get(self._monitor.snapshot.remote(), timeout=MONITOR_SECONDS)]
         except self._ray.exceptions.RayError:  # the monitor died or is slow: nothing can be said now, and the trials go on
             return []
-
-    def cancel(self, ticket: int) -> None:
-        """Kill the worker that has this chunk."""
-        for reference, known in self._tickets.items():
-            if known == ticket:
-                self._ray.cancel(reference, force=True)
 
     def close(self) -> None:
         """Leave the cluster; a Ray that was started here ends with everything in flight."""

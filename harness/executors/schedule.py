@@ -1,8 +1,8 @@
 """
-The scheduling that every engine shares: chunks, back-pressure, limits of time, retries.
+The scheduling that every engine shares: chunks, back-pressure, retries.
 
 At most ``engine.slots`` chunks are in flight, so a queue of any length costs the driver no more than its list. Trials that are expected to be short
-travel together, because a round trip to a worker costs a millisecond or two; so do seeds that run as one program.
+travel together where they have one method, because a process of its own costs some milliseconds; so do seeds that run as one program.
 """
 
 from __future__ import annotations
@@ -11,6 +11,8 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from heapq import heapify, heappop, heappush
+from typing import cast
 
 from harness.artifacts import is_shared_built
 from harness.executors.engine import Engine, Returned, Running
@@ -25,7 +27,6 @@ CHUNK_SECONDS = 0.5  # what a chunk is filled up to: long enough to hide the rou
 CHUNK_TRIALS = 200
 CHUNKS_PER_SLOT = 2  # chunks that each slot should still get, so that the last one does not keep a single worker busy
 POLL_SECONDS = 0.2
-LOADING_SECONDS = 600.0  # for the import of a trial's code, which its own limit does not count
 
 
 @dataclass
@@ -47,15 +48,63 @@ class _Unit:
     attempts: list[_Attempt]
     missing: set[str]
 
+    @property
+    def method(self) -> str:
+        """What the trials are of, by the entry of the method."""
+        return self.attempts[0].trial.method.entry
+
 
 @dataclass
 class _Chunk:
     """Trials that travel together; or one trial, whose shared artifact ``builds`` is to be built."""
 
     attempts: list[_Attempt]
-    timed_out: int | None = None
-    timeout: str = ""
     builds: str = ""
+
+
+class _Queue:
+    """Units in their order, from which those of one method can be taken ahead of it."""
+
+    def __init__(self) -> None:
+        self._by_method: dict[str, deque[tuple[int, _Unit]]] = {}
+        self._heads: list[tuple[int, str]] = []  # a heap: the position of the first unit of each method
+        self._n = 0
+
+    def __bool__(self) -> bool:
+        return bool(self._heads)
+
+    def __len__(self) -> int:
+        return sum(map(len, self._by_method.values()))
+
+    def append(self, unit: _Unit) -> None:
+        method = unit.method
+        line = self._by_method.setdefault(method, deque())
+        if not line:
+            heappush(self._heads, (self._n, method))
+        line.append((self._n, unit))
+        self._n += 1
+
+    def take(self) -> _Unit:
+        """Take the first unit."""
+        position, method = heappop(self._heads)
+        line = self._by_method[method]
+        unit = line.popleft()[1]
+        if line:
+            heappush(self._heads, (line[0][0], method))
+
+        return unit
+
+    def take_short(self, method: str, may: Callable[[_Unit], bool]) -> list[_Unit]:
+        """Take the first units of a method for as long as ``may`` says so."""
+        line = self._by_method.get(method, deque())
+        taken = []
+        while line and may(line[0][1]):
+            taken.append(line.popleft()[1])
+        if taken:
+            self._heads = [head for head in self._heads if head[1] != method] + ([(line[0][0], method)] if line else [])
+            heapify(self._heads)
+
+        return taken
 
 
 @dataclass
@@ -94,7 +143,7 @@ def schedule(
         wanted: Called before a chunk is sent with its trials; returns those that still need to run (another process may have been faster).
         known_seconds: Mean duration by cell from earlier runs.
     """
-    waiting: deque[_Unit] = deque()
+    waiting = _Queue()
     behind: list[_Unit] = []  # they start when the artifacts that they wait for stand, so that nobody waits on a lock
     to_build: dict[str, Trial] = {}
     for unit in _units(trials):
@@ -134,7 +183,9 @@ def schedule(
                 lost = [] if final is None else _without(behind, chunk.builds)
                 for unit in behind:
                     unit.missing.discard(chunk.builds)
-                waiting.extend(unit for unit in behind if not unit.missing and unit.attempts)
+                for unit in behind:
+                    if not unit.missing and unit.attempts:
+                        waiting.append(unit)
                 behind = [unit for unit in behind if unit.missing]
                 if final is not None:
                     deliver([Finished(fault_record(trial, *final), None) for trial in lost], None)
@@ -150,7 +201,6 @@ def schedule(
         if time.monotonic() - polled >= POLL_SECONDS:
             polled = time.monotonic()
             running = [item for item in engine.running() if item.ticket in flying]
-            _enforce_time(running, flying, engine)
             tick([_displayed(item, flying) for item in running])
 
 
@@ -178,35 +228,28 @@ def _without(behind: Sequence[_Unit], key: str) -> list[Trial]:
     return lost
 
 
-def _next_chunk(waiting: deque[_Unit], slots: int, durations: _Durations) -> list[_Attempt]:
-    """Take the next unit, and with a short trial as many of its short neighbours as make a worthwhile chunk."""
-    attempts = list(waiting.popleft().attempts)
-    if attempts[0].trial.seeds_at_once is not None:
-        return attempts
+def _next_chunk(waiting: _Queue, slots: int, durations: _Durations) -> list[_Attempt]:
+    """Take the next unit, and with a short trial as many short ones of its method as make a worthwhile chunk."""
+    unit = waiting.take()
+    attempts = list(unit.attempts)
     seconds = durations.expect(attempts[0].trial)
-    if seconds >= SHORT_SECONDS:
+    if attempts[0].trial.seeds_at_once is not None or seconds >= SHORT_SECONDS:
         return attempts
-    most = min(CHUNK_TRIALS, 1 + len(waiting) // (slots * CHUNKS_PER_SLOT))
-    while waiting and len(attempts) < most and waiting[0].attempts[0].trial.seeds_at_once is None:
-        following = durations.expect(waiting[0].attempts[0].trial)
-        if following >= SHORT_SECONDS or seconds + following > CHUNK_SECONDS:
-            break
-        seconds += following
-        attempts += waiting.popleft().attempts
+    most = min(CHUNK_TRIALS, 1 + len(waiting) // (slots * CHUNKS_PER_SLOT)) - 1
+
+    def may(following: _Unit) -> bool:
+        nonlocal seconds, most
+        more = durations.expect(following.attempts[0].trial)
+        if most <= 0 or more >= SHORT_SECONDS or seconds + more > CHUNK_SECONDS or following.attempts[0].trial.seeds_at_once is not None:
+            return False
+        seconds += more
+        most -= 1
+        return True
+
+    for following in waiting.take_short(unit.method, may):
+        attempts += following.attempts
 
     return attempts
-
-
-def _enforce_time(running: Sequence[Running], flying: dict[int, _Chunk], engine: Engine) -> None:
-    for item in running:
-        chunk = flying[item.ticket]
-        trials = [attempt.trial for attempt in chunk.attempts]
-        limit = LOADING_SECONDS if item.loading else trials[item.index].limits.seconds * (len(trials) if is_one_program(trials) else 1)
-        if chunk.timed_out is None and item.seconds > limit:
-            chunk.timed_out = item.index
-            what = "import of its code" if item.loading else "build" if chunk.builds else "trial"
-            chunk.timeout = f"the {what} took longer than its limit of {limit:g} s"
-            engine.cancel(item.ticket)
 
 
 def _after_fault(chunk: _Chunk, returned: Returned, alone: deque[_Attempt]) -> list[Record]:
@@ -218,10 +261,8 @@ def _after_fault(chunk: _Chunk, returned: Returned, alone: deque[_Attempt]) -> l
         alone.extend(chunk.attempts)  # which of the seeds was it?
         return []
     records = []
-    for index, attempt in enumerate(chunk.attempts):
-        if index == chunk.timed_out:
-            records.append(fault_record(attempt.trial, "timeout", chunk.timeout))
-        elif chunk.timed_out is not None or len(chunk.attempts) > 1:
+    for attempt in chunk.attempts:
+        if len(chunk.attempts) > 1:
             alone.append(attempt)  # the fault may be a neighbour's
         elif fault.kind == "out_of_memory":
             records.append(fault_record(attempt.trial, "out_of_memory", fault.message))
@@ -242,9 +283,10 @@ def _after_build(chunk: _Chunk, returned: Returned) -> tuple[Status, str] | None
     what = f"what these trials share ({attempt.trial.artifact.summary if attempt.trial.artifact is not None else ''}) could not be built"
     fault = returned.fault
     if fault is None:
-        return None if returned.error is None else ("failed", f"{what}\n{returned.error}")
-    if chunk.timed_out is not None:
-        return "timeout", f"{what}: {chunk.timeout}"
+        if returned.error is None:
+            return None
+        status, _, cause = returned.error.partition(": ")
+        return cast("Status", status), f"{what}: {cause}"
     if fault.kind in ("out_of_memory", "error"):
         return "out_of_memory" if fault.kind == "out_of_memory" else "failed", f"{what}: {fault.message}"
     attempt.faults += 1

@@ -23,7 +23,7 @@ from harness.errors import BenchError, DataError
 from harness.fingerprint import CodeIndex
 from harness.parameters import ParameterMemo, make_measure, make_part
 from harness.records import Limits, Measure, Part, Status, Trial, artifact_of, digest
-from harness.seeds_at_once import run_program
+from harness.seeds_at_once import execute_at_once
 from harness.testing.errors import CheckSkipped, CheckUnjudged, ConformanceError
 from harness.trial import Finished, execute, fault_record
 
@@ -437,7 +437,7 @@ def _serve(connection: Connection, environment: dict[str, str]) -> None:
 def _program(trials: tuple[Trial, ...]) -> list[Finished] | str:
     """Execute the seeds of a cell; a string is the error."""
     try:
-        return run_program(trials)
+        return execute_at_once(trials)
     except Exception as error:  # a plugin's code
         return f"{type(error).__name__}: {error}"
 

@@ -13,7 +13,7 @@ from harness import Budget, Method, Run
 from harness.outcomes import unpack_outcome
 from harness.records import Measure, Part, SeedsAtOnce, SharedArtifact, Trial
 from harness.registry import load_registry
-from harness.seeds_at_once import run_program
+from harness.seeds_at_once import execute_at_once
 from harness.testing import CheckSkipped
 from harness.testing.executions import Executions
 from harness.trial import execute
@@ -84,7 +84,7 @@ def test_seeds_that_are_trained_at_once_find_none_either(trial):
     once = replace(trial, task=replace(trial.task, entry="forgetful_plugin:AskingOnce"))
     trials = [replace(once, seed=seed, seeds_at_once=SeedsAtOnce("forgetful_plugin:look_at_once", "")) for seed in (3, 4)]
 
-    records = [finished.record for finished in run_program(trials)]
+    records = [finished.record for finished in execute_at_once(trials)]
 
     assert [record.metrics for record in records] == [{"sees": 0.0, "finds": 1.0}] * 2
     assert [record.costs.samples_forward for record in records] == [10, 10]

@@ -1,0 +1,206 @@
+"""
+What the two processes do that a fork server makes for a chunk of trials: one runs a method, the other judges it and has never run one.
+
+Both answer in JSON and bytes: whatever a method has made of its own process, its parent reads nothing but data from it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+
+from harness.executors.traces import Traces
+from harness.records import Costs, Trial
+from harness.seeds_at_once import train_at_once
+from harness.trial import Scores, Trained, build_shared, judge, train
+
+if TYPE_CHECKING:
+    from multiprocessing.connection import Connection
+    from types import FrameType
+
+__all__ = ["Message", "build", "judge_outcomes", "quiet_streams", "read_scores", "read_trained", "receive", "run_method", "run_program"]
+
+Kind = Literal["loading", "began", "stepped", "trained", "failed", "built"]
+
+
+class Message(NamedTuple):
+    """
+    What the process of a method says of the trial that it has in hand.
+
+    Args:
+        kind: ``loading`` and ``began`` when its clock is set, ``stepped`` with the newest figures, ``trained`` with what came out, ``failed`` for a program
+            of several seeds that gave nothing, ``built`` for what trials share.
+        content: As JSON holds it.
+        outcome: The packed outcome behind ``trained``, empty where there is none.
+    """
+
+    kind: Kind
+    content: Mapping[str, Any]
+    outcome: bytes = b""
+
+
+class _Line:
+    """The connection to the parent."""
+
+    def __init__(self, connection: Connection, traces: Traces) -> None:
+        self._connection = connection
+        self._traces = traces
+
+    def say(self, kind: Kind, **content: Any) -> None:  # Any: whatever JSON holds
+        self._connection.send_bytes(json.dumps([kind, content]).encode())
+
+    def begin(self, trial: Trial) -> Callable[[], None]:
+        """Return what is to be called when the code of the trial is imported."""
+
+        def begin() -> None:
+            self._traces.begin(trial)
+            self.say("began")
+
+        return begin
+
+    def step(self, step: int, figures: Mapping[str, float]) -> None:
+        self.say("stepped", step=step, figures=dict(figures))
+
+    def trained(self, trained: Trained, left: tuple[str, ...], looked: tuple[str, ...]) -> None:
+        self.say("trained", **{**asdict(trained), "left": left, "looked": looked, "outcome": trained.outcome is not None})
+        if trained.outcome is not None:
+            self._connection.send_bytes(trained.outcome)
+
+
+def receive(connection: Connection) -> Message:
+    """
+    Read what the process of a method says.
+
+    Raises:
+        EOFError: It is gone.
+        ValueError: It is none of what it may say.
+    """
+    kind, content = json.loads(connection.recv_bytes())
+    if not isinstance(content, dict):
+        raise ValueError("its message has no content")
+    outcome = connection.recv_bytes() if kind == "trained" and content.get("outcome") is True else b""
+
+    return Message(kind, content, outcome)
+
+
+def run_method(connection: Connection, trials: Sequence[Trial], guarded: Sequence[str]) -> None:
+    """Run trials of one method as the parent asks for them by their position, until it asks no more."""
+    traces = Traces(guarded)
+    line = _Line(connection, traces)
+    interrupts = _Interrupts()
+    while True:
+        try:
+            trial = trials[int.from_bytes(connection.recv_bytes(), "little")]
+        except (EOFError, OSError):
+            return
+        line.say("loading")
+        try:
+            trained = train(trial, line.step, line.begin(trial))
+        except KeyboardInterrupt:
+            if interrupts.came:
+                return
+            trained = Trained(None, "failed", "KeyboardInterrupt, which nobody has sent: the method raised it", {}, {}, None)
+        line.trained(trained, *traces.end())
+
+
+def run_program(connection: Connection, trials: Sequence[Trial], guarded: Sequence[str]) -> None:
+    """Train seeds as one program and send what came out of each; where the program fails, say so."""
+    traces = Traces(guarded)
+    line = _Line(connection, traces)
+    line.say("loading")
+    try:
+        trained = train_at_once(trials, line.step, line.begin(trials[0]))
+    except BaseException:  # foreign code; its error is in the record of the seed that raises it alone
+        line.say("failed")
+    else:
+        found = traces.end()
+        for one in trained:
+            line.trained(one, *found)
+    connection.recv_bytes()  # until the parent has read all
+
+
+def build(connection: Connection, trial: Trial) -> None:
+    """Build what a trial shares with others."""
+    line = _Line(connection, Traces())
+    line.say("loading")
+    line.say("built", error=build_shared(trial, line.step, lambda: line.say("began")))
+    connection.recv_bytes()
+
+
+def judge_outcomes(connection: Connection) -> None:
+    """Score each outcome that the parent sends behind its trial; the data of the last one is kept, since the next is often of the same."""
+    while True:
+        try:
+            trial: Trial = connection.recv()
+            outcome = connection.recv_bytes()
+        except (EOFError, OSError):
+            return
+        connection.send_bytes(json.dumps(asdict(judge(trial, outcome))).encode())
+
+
+def read_trained(message: Message) -> Trained:
+    """
+    Rebuild what came out of a trial.
+
+    Raises:
+        ValueError: It is not what that is.
+    """
+    content = dict(message.content)
+    try:
+        costs = content["costs"]
+        curves = {str(name): [(int(step), float(figure)) for step, figure in points] for name, points in content["curves"].items()}
+
+        return Trained(
+            outcome=message.outcome if content["outcome"] else None,
+            status=content["status"],
+            error=content["error"],
+            curves=curves,
+            witnesses={str(name): str(value) for name, value in content["witnesses"].items()},
+            costs=None if costs is None else Costs(**costs),
+            left=tuple(map(str, content["left"])),
+            looked=tuple(map(str, content["looked"])),
+        )
+    except (KeyError, TypeError, AttributeError, OverflowError) as error:
+        raise ValueError(f"{type(error).__name__}: {error}") from error
+
+
+def read_scores(packed: bytes) -> Scores:
+    """Rebuild the figures that a judge found."""
+    return Scores(**json.loads(packed))
+
+
+class _Interrupts:
+    """Whether Ctrl-C has come, or a method only raises what it raises."""
+
+    def __init__(self) -> None:
+        self.came = False
+        signal.signal(signal.SIGINT, self._note)
+
+    def _note(self, number: int, frame: FrameType | None) -> None:
+        self.came = True
+        raise KeyboardInterrupt
+
+
+def quiet_streams(attached: bool) -> None:
+    """
+    Give a forked process streams of its own: what a method prints is no output of a command.
+
+    Args:
+        attached: Whether it may read from the terminal and write to the standard error, for a debugger.
+    """
+    nothing = os.open(os.devnull, os.O_RDWR)
+    if not attached:
+        os.dup2(nothing, 0)
+        os.dup2(nothing, 2)
+    os.dup2(2, 1)
+    os.close(nothing)
+    sys.stdin, sys.stdout, sys.stderr = (
+        open(number, "w" if number else "r", encoding="utf-8", errors="backslashreplace", closefd=False)  # noqa: SIM115  # they live as long as the process
+        for number in range(3)
+    )
+    sys.stdout.reconfigure(line_buffering=True)
