@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import math
 import time
@@ -11,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from harness.errors import TrialDiverged
-from harness.streams import numpy_stream, torch_stream
+from harness.streams import derive_seed
 
 if TYPE_CHECKING:
     import numpy as np
@@ -59,13 +60,22 @@ class _Meters:
     reported_at: float = 0.0
 
 
+class _Streams:
+    """The streams of a trial. The seed stands in no attribute of a run that a method is given."""
+
+    def __init__(self, seed: int) -> None:
+        self.derived = functools.partial(derive_seed, seed)
+        self.drawn: set[str] = set()
+        self.reserved: frozenset[str] = frozenset()
+
+
 @dataclass
 class Run:
     """
     One trial as its data set, its protocol and its method see it; the method's (:meth:`for_method`) has no artifact.
 
     Args:
-        seed: The trial's seed; use the named streams, not this number.
+        seed: The trial's seed; use the named streams, not this number. That of a method's run is another one, of which no stream of the data follows.
         budget: What the suite grants.
         device: ``"cpu"`` or ``"cuda"``.
         report: Called at most twice a second with the newest step and figures, for progress displays.
@@ -79,18 +89,63 @@ class Run:
     report: Reporter | None = None
     artifact: Path | None = None
     _meters: _Meters = field(default_factory=_Meters, repr=False)
+    _streams: _Streams | None = field(default=None, repr=False)
+    _is_methods: bool = field(default=False, repr=False)
 
     def for_method(self) -> Run:
-        """Return the run that a method is given: the same streams, budget, device and meters, and no artifact."""
-        return replace(self, artifact=None)
+        """Return the run that a method is given: the same streams, budget, device and meters, no artifact, and none of the streams of the data."""
+        if self._is_methods:
+            return self
+
+        return replace(self, seed=derive_seed(self.seed, "method"), artifact=None, _streams=self._own_streams(), _is_methods=True)
+
+    def reserve_streams(self) -> None:
+        """Keep the streams that have been drawn so far from the method: they are those of the data."""
+        streams = self._own_streams()
+        streams.reserved = frozenset(streams.drawn)
 
     def rng(self, name: str) -> np.random.Generator:
-        """Return a fresh numpy generator at the start of the stream ``name``."""
-        return numpy_stream(self.seed, name)
+        """
+        Return a fresh numpy generator at the start of the stream ``name``.
+
+        Raises:
+            ValueError: The run is a method's, and the stream decides the data.
+        """
+        import numpy as np
+
+        return np.random.default_rng(self.derive_seed(name))
 
     def torch_rng(self, name: str) -> torch.Generator:
-        """Return a fresh CPU generator of torch at the start of the stream ``name``."""
-        return torch_stream(self.seed, name)
+        """
+        Return a fresh CPU generator of torch at the start of the stream ``name``.
+
+        Raises:
+            ValueError: As :meth:`rng`.
+        """
+        import torch
+
+        return torch.Generator().manual_seed(self.derive_seed(name))
+
+    def derive_seed(self, name: str) -> int:
+        """
+        Return the 63-bit seed of the stream ``name``, for libraries that draw by themselves.
+
+        Raises:
+            ValueError: As :meth:`rng`.
+        """
+        streams = self._own_streams()
+        if self._is_methods and name in streams.reserved:
+            raise ValueError(f"the stream '{name}' decides the data: a method takes a stream of another name")
+        if not self._is_methods:
+            streams.drawn.add(name)
+
+        return streams.derived(name)
+
+    def _own_streams(self) -> _Streams:
+        if self._streams is None:
+            self._streams = _Streams(self.seed)
+
+        return self._streams
 
     def log(self, step: int, **figures: float) -> None:
         """

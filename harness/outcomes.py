@@ -40,7 +40,7 @@ def pack_outcome(outcome: object) -> bytes:
     for field in dataclasses.fields(outcome):
         value = getattr(outcome, field.name)
         if isinstance(value, np.ndarray) and value.dtype.name in PLAIN:
-            arrays[field.name] = np.ascontiguousarray(value)
+            arrays[field.name] = np.require(value, requirements="C")  # which leaves a scalar its shape
         elif isinstance(value, np.ndarray) and not value.dtype.hasobject:
             file = io.BytesIO()
             np.save(file, value, allow_pickle=False)

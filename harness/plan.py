@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from harness.fingerprint import CodeIndex
     from harness.parameters import ParameterMemo
     from harness.registry import Registry
-    from harness.specs import Method, Metric, Task
+    from harness.specs import Dataset, Method, Metric, Task
     from harness.store import Store
     from harness.suite import Column, Row, Suite
 
@@ -191,9 +191,14 @@ def _seeds_at_once(method: Method, code: CodeIndex) -> SeedsAtOnce | None:
 
 
 def _planned(task: Task, column: Column, row: Row, trial: Trial, code: CodeIndex) -> Planned:
-    trial = _with_unread(trial, code)
+    trial = replace(_with_unread(trial, code), guarded=_carriers(column.spec))
 
     return Planned(column.label, row.label, _with_artifact(task, trial), trial_key(trial), trial_id(trial))
+
+
+def _carriers(dataset: Dataset) -> tuple[str, ...]:
+    """Name the installed packages that carry raw data of a data set."""
+    return tuple(sorted({source.name for raw in dataset.raw for source in raw.sources if source.kind == "package"}))
 
 
 def _with_unread(trial: Trial, code: CodeIndex) -> Trial:
@@ -288,6 +293,7 @@ def trial_of(
         metrics=tuple(make_measure(metric, code) for metric in measured),
         resources=resources or Resources(),
         paths=tuple(registry.paths),
+        guarded=_carriers(dataset),
         scored_on=question.get("scored_on", "test"),
         seeds_at_once=_seeds_at_once(method, code) if "seeds_at_once" in record.circumstances else None,
     )

@@ -156,6 +156,7 @@ class Trial:
         limits: Not part of the key.
         resources: Not part of the key.
         paths: Folders to search for local plugins (``--plugin FILE``).
+        guarded: Installed packages that carry the raw data of the data set: the method must not read their files.
     """
 
     task: Part
@@ -167,6 +168,7 @@ class Trial:
     limits: Limits = field(default_factory=Limits)
     resources: Resources = field(default_factory=Resources)
     paths: tuple[str, ...] = ()
+    guarded: tuple[str, ...] = ()
     scored_on: Literal["test", "validation"] = "test"
     artifact: SharedArtifact | None = None
     seeds_at_once: SeedsAtOnce | None = None

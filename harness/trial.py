@@ -13,7 +13,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 from harness.artifacts import Shared, obtain_shared
@@ -93,8 +92,8 @@ class Loaded:
         return _data(self.protocol, self.dataset, trial, run)
 
     def method_in(self, run: Run) -> Any:  # Any: whatever class the entry of the method names
-        """Return the method as the protocol is given it: where there is an artifact, it cannot be shown to it by oversight."""
-        return self.method if run.artifact is None else _WithoutArtifact(self.method, run)
+        """Return the method as the protocol is given it: neither the artifact nor the seed of the data can be shown to it by oversight."""
+        return _Asked(self.method, run)
 
 
 @dataclass(frozen=True)
@@ -173,6 +172,7 @@ def train(trial: Trial, report: Reporter | None = None, begin: Callable[[], None
             with process_state(trial), memory_limit(trial):
                 meter.start()
                 data = loaded.data(trial, run)
+                run.reserve_streams()
                 outcome = loaded.protocol.confront(loaded.method_in(run), data, run, trial.method.privileges)
                 costs = meter.stop(run)
             if had_torch or "torch" not in sys.modules:
@@ -222,12 +222,12 @@ def finished(trial: Trial, trained: Trained, environment: str, judge: Callable[[
     )
 
 
-class _WithoutArtifact:
+class _Asked:
     """
-    A method that finds no artifact: not in a run that it is given, and not in the protocol's own for as long as it works.
+    A method whose verbs are given a run of its own (:meth:`harness.context.Run.for_method`), whichever the protocol passes.
 
-    The first holds for what it keeps (a model that it fits asks its run later), the second for an object that holds the protocol's run. A protocol may read
-    and copy it as if it were the method itself.
+    What it keeps has no artifact (a model that it fits asks its run later), and for as long as it works the protocol's own run has none either, since another
+    object may hold that. A protocol may read and copy it as if it were the method itself.
     """
 
     def __init__(self, method: Any, run: Run) -> None:
@@ -252,11 +252,11 @@ class _WithoutArtifact:
 
         return ask
 
-    def __copy__(self) -> _WithoutArtifact:
-        return _WithoutArtifact(copy.copy(self._method), self._run)
+    def __copy__(self) -> _Asked:
+        return _Asked(copy.copy(self._method), self._run)
 
-    def __deepcopy__(self, memo: dict[int, Any]) -> _WithoutArtifact:
-        return _WithoutArtifact(copy.deepcopy(self._method, memo), self._run)
+    def __deepcopy__(self, memo: dict[int, Any]) -> _Asked:
+        return _Asked(copy.deepcopy(self._method, memo), self._run)
 
 
 def _for_method(argument: Any) -> Any:  # Any: whatever a protocol passes to a verb
@@ -436,19 +436,25 @@ def _text_of(error: BaseException) -> str:
         return ""
 
 
-def _formatted(error: BaseException, frames: TracebackType | None) -> str:
+def _formatted(error: BaseException) -> str:
     try:
-        return "".join(traceback.format_exception(type(error), error, frames))
+        report = traceback.TracebackException.from_exception(error)
     except Exception as second:  # likewise
-        return "".join(traceback.format_tb(frames)) + f"{type(error).__name__}, which cannot be printed ({type(second).__name__})\n"
+        return (
+            "".join(traceback.format_tb(error.__traceback__))
+            + f"{type(error).__name__}, which cannot be printed ({type(second).__name__})\n"
+        )
+    part: traceback.TracebackException | None = report
+    while part is not None:
+        part.stack = traceback.StackSummary.from_list([frame for frame in part.stack if frame.filename != __file__])
+        part = part.__cause__ or part.__context__
+
+    return "".join(report.format())
 
 
 def _traceback_of(error: BaseException) -> str:
-    """Return the traceback from the plugin's first frame on, paths cut to what stands below the folders of imports, as valid UTF-8."""
-    frames = error.__traceback__
-    while frames is not None and frames.tb_frame.f_code.co_filename == __file__ and frames.tb_next is not None:
-        frames = frames.tb_next
-    text = _formatted(error, frames)
+    """Return the traceback without the frames of this file, paths cut to what stands below the folders of imports, as valid UTF-8."""
+    text = _formatted(error)
     for folder in sorted({str(Path(place).resolve()) for place in [*sys.path, sys.prefix] if place}, key=len, reverse=True):
         text = text.replace(folder + os.sep, "")
 

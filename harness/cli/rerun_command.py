@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -21,7 +19,7 @@ if TYPE_CHECKING:
 
 __all__ = ["KILLED", "Repeated", "command", "repeat"]
 
-KILLED = ("timeout", "out_of_memory", "crashed")  # a trial that ends so again would take this process with it, or never end
+KILLED = ("timeout", "out_of_memory", "crashed")  # such a trial has no figures to compare, and may take as long as it is allowed to
 
 
 @click.command(name="rerun")
@@ -32,7 +30,7 @@ KILLED = ("timeout", "out_of_memory", "crashed")  # a trial that ends so again w
 @click.option("--json", "as_json", is_flag=True, help="As JSON: whether it is the same, and the new record.")
 def command(trial: str, suite: str | None, results: Path, store: str | None, plugins: tuple[str, ...], as_json: bool) -> int:
     """
-    Run TRIAL again, in this process, and say whether the same comes out: status, metrics, curves, and hashes of what was consumed.
+    Run TRIAL again, in a process of its own, and say whether the same comes out: status, metrics, curves, and hashes of what was consumed.
 
     Nothing is stored. TRIAL is its name or the beginning of it, as for `bench show`.
 
@@ -40,7 +38,7 @@ def command(trial: str, suite: str | None, results: Path, store: str | None, plu
     bench rerun 3f2a9c
     bench rerun 3f2a9c --suite noisy_labels
 
-    Exit code: 0 the same, 1 something differs, 2 invalid input or a trial that would take this process with it.
+    Exit code: 0 the same, 1 something differs, 2 invalid input or a trial that was ended from outside.
     """
     from harness.plan import changed_parts, trial_of
     from harness.records import Resources
@@ -49,8 +47,8 @@ def command(trial: str, suite: str | None, results: Path, store: str | None, plu
     record, facts, database = find_record(session, trial)
     if record.status in KILLED:
         raise BenchError(
-            f"trial {record.trial} ended as '{record.status}', which this process would not survive\n"
-            f"    `bench run SUITE --retry` runs it in a worker"
+            f"trial {record.trial} ended as '{record.status}': there are no figures to compare\n"
+            f"    `bench run SUITE --retry` runs it once more"
         )
     if suite is None:
         threads = facts.get("threads")  # sums in parallel depend on how many add up
@@ -110,7 +108,7 @@ def repeat(
     session: Session, trial: Trial, record: Record, facts: Mapping[str, Any], say: Callable[[str], None], cell: Sequence[Trial] = ()
 ) -> Repeated:
     """
-    Run a trial in this process and compare it with its record; what it prints goes to the standard error.
+    Run a trial in a process of its own and compare it with its record.
 
     Args:
         session: Knows the plugins.
@@ -125,19 +123,17 @@ def repeat(
     """
     from harness.environment import git_facts, machine_facts
     from harness.executors.drive import obtain_parts
-    from harness.seeds_at_once import execute_at_once
-    from harness.trial import execute
+    from harness.executors.local import run_apart
     from harness.trust import SEEDS_AT_ONCE_TOLERANCE, compare_records, explain
 
     obtain_parts([session.registry.dataset(trial.task.name, trial.dataset.name)], say)
     together = 1 if record.costs is None else record.costs.seeds_at_once
-    with redirect_stdout(sys.stderr):
-        if together > 1 and len(cell) == together:
-            again = execute_at_once(cell)[[other.seed for other in cell].index(trial.seed)].record
-            tolerance = 0.0
-        else:
-            again = execute(trial).record
-            tolerance = SEEDS_AT_ONCE_TOLERANCE if together > 1 else 0.0
+    if together > 1 and len(cell) == together:
+        again = run_apart(cell)[[other.seed for other in cell].index(trial.seed)].record
+        tolerance = 0.0
+    else:
+        again = run_apart([trial])[0].record
+        tolerance = SEEDS_AT_ONCE_TOLERANCE if together > 1 else 0.0
     names = [measure.name for measure in trial.metrics]
     today = {
         **machine_facts(),

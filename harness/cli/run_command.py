@@ -84,6 +84,7 @@ def command(
 
     Exit code: 0 every cell ok, 1 some failed, 2 invalid input, 130 interrupted.
     """
+    from harness.environment import usable_cores
     from harness.report.claims import summary, write_claims
     from harness.report.files import prepare_folder, write_reports
     from harness.report.index import write_index
@@ -108,7 +109,7 @@ def command(
     guarded = (str(results), session.store_url) if "://" not in session.store_url else (str(results),)
 
     def build_engine(facts: Mapping[str, Any], seconds: float) -> Engine:
-        is_short = loaded.resources.gpu == 0 and address is None and (quick or seconds < SHORT_RUN_SECONDS)
+        is_short = loaded.resources.gpu == 0 and address is None and (quick or seconds < SHORT_RUN_SECONDS * (workers or usable_cores()))
         if executor in ("local", "inline") or (executor == "auto" and is_short):
             from harness.executors.local import LocalEngine, count_slots
 

@@ -13,7 +13,7 @@ from harness.data import fetch
 from harness.environment import git_facts
 from harness.executors.schedule import schedule
 from harness.plan import mean_seconds
-from harness.records import trial_key
+from harness.records import cell_of, trial_key
 from harness.specs import Artifact
 from harness.trial import Finished, RunningTrial, rescore
 
@@ -30,7 +30,9 @@ __all__ = ["Listener", "execute_plan", "obtain_parts", "prepare_data"]
 
 SAY_EVERY_SECONDS = 5
 
-EngineFactory = Callable[[Mapping[str, Any]], "Engine"]
+EngineFactory = Callable[[Mapping[str, Any], float], "Engine"]
+
+UNKNOWN_SECONDS = 1.0  # that a trial is taken to last of which nothing is known: a few of them are short in any case
 
 
 class Listener(Protocol):
@@ -145,7 +147,7 @@ def execute_plan(plan: Plan, store: Store, hooks: pluggy.HookRelay, listener: Li
         store: Where records go, one commit each time that something comes back.
         hooks: The observers.
         listener: Who watches.
-        build_engine: Called with the driver's environment facts, only if there is something to run.
+        build_engine: Called with the driver's environment facts and the seconds of computing that are expected, only if there is something to run.
 
     Raises:
         DataError: A data set cannot be had; no trial has started.
@@ -165,19 +167,14 @@ def execute_plan(plan: Plan, store: Store, hooks: pluggy.HookRelay, listener: Li
             "threads": max(1, int(plan.suite.resources.cpu)),
             "device": "cuda" if plan.suite.resources.gpu else "cpu",
         }
-        with ThreadPoolExecutor(1) as background:
-            data = background.submit(prepare_data, plan, listener.say)
-            engine = build_engine(facts)
+        known_seconds = mean_seconds(plan.known.values())
+        engine = build_engine(facts, sum(known_seconds.get(cell_of(item.trial.question()), UNKNOWN_SECONDS) for item in todo))
         try:
+            with ThreadPoolExecutor(1) as background:  # an engine that forks has done so when it is built, before there is a thread
+                data = background.submit(prepare_data, plan, listener.say)
+                engine.open()
             data.result()
-            schedule(
-                [item.trial for item in todo],
-                engine,
-                delivery.deliver,
-                listener.running,
-                delivery.still_wanted,
-                mean_seconds(plan.known.values()),
-            )
+            schedule([item.trial for item in todo], engine, delivery.deliver, listener.running, delivery.still_wanted, known_seconds)
         except KeyboardInterrupt:
             for returned in engine.wait(0):
                 if returned.fault is None:

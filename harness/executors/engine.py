@@ -71,6 +71,9 @@ class Running(NamedTuple):
 class Engine(Protocol):
     """Runs chunks of trials; a chunk is known by its ticket."""
 
+    def open(self) -> None:
+        """Start what it consists of; called once, before all else."""
+
     @property
     def slots(self) -> int:
         """How many chunks can run at once."""

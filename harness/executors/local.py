@@ -15,7 +15,7 @@ from harness.executors.fork_server import SILENT_SECONDS, ForkServer, News, Work
 from harness.records import Resources, Trial
 from harness.trial import Finished
 
-__all__ = ["LocalEngine", "count_slots"]
+__all__ = ["LocalEngine", "count_slots", "run_apart"]
 
 
 @dataclass
@@ -48,6 +48,9 @@ class LocalEngine:
         self._guarded = tuple(guarded)
         self._attached = attached
         self._slots = [_Slot(ForkServer.forked(attached)) for _ in range(slots)]
+
+    def open(self) -> None:
+        """The servers are there already."""
 
     def submit(self, ticket: int, trials: Sequence[Trial]) -> None:
         """Send a chunk to a free server."""
@@ -128,6 +131,32 @@ def _running(slot: _Slot, news: News) -> Running | None:
     slot.began = time.monotonic()
 
     return Running(slot.ticket, news.index, news.kind == "loading", 0.0, None, {})
+
+
+def run_apart(trials: Sequence[Trial], guarded: Sequence[str] = ()) -> list[Finished]:
+    """
+    Run trials in processes that nothing has run in, and return their records.
+
+    Args:
+        trials: One, or the seeds of a cell that are to run as one program.
+        guarded: As of :class:`LocalEngine`.
+
+    Raises:
+        BenchError: The process that starts them died.
+    """
+    server = ForkServer.forked()
+    finished: dict[int, Finished] = {}
+    try:
+        server.send(Work(trials, guarded=tuple(guarded)))
+        while (news := server.hear()).kind != "done":
+            if news.kind == "finished":
+                finished[news.index] = news.content
+    except (EOFError, OSError) as error:
+        raise BenchError("the process that starts trials died") from error
+    finally:
+        server.close()
+
+    return [finished[index] for index in range(len(trials))]
 
 
 def count_slots(resources: Resources, cores: int) -> int:

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from harness.environment import environment_id, machine_facts
+from harness.environment import environment_id, machine_facts, usable_cores
 from harness.errors import BenchError
 from harness.executors.engine import Fault, Returned, Running
 from harness.executors.fork_server import SILENT_SECONDS, ForkServer, News, Work
@@ -132,7 +132,7 @@ class ServerLost(Exception):
 
 class RayEngine:
     """
-    Ray, started or joined when the engine is built and left when it is closed.
+    Ray, started or joined when the engine is opened and left when it is closed.
 
     Args:
         resources: What each trial reserves.
@@ -140,9 +140,6 @@ class RayEngine:
         workers: CPU cores to use when Ray is started here; all by default.
         address: Of a running cluster; ``None`` starts Ray on this machine.
         guarded: Files and folders that no method has business with.
-
-    Raises:
-        BenchError: The cluster cannot be joined, or no node of it can hold one trial.
     """
 
     def __init__(
@@ -153,6 +150,21 @@ class RayEngine:
         address: str | None = None,
         guarded: Sequence[str] = (),
     ) -> None:
+        self._resources = resources
+        self._driver_facts = dict(driver_facts)
+        self._workers = workers
+        self._address = address
+        self._guarded = tuple(guarded)
+        self._tickets: dict[Any, int] = {}
+
+    def open(self) -> None:
+        """
+        Start Ray, or join the cluster.
+
+        Raises:
+            BenchError: The cluster cannot be joined, or no node of it can hold one trial.
+        """
+        address, resources = self._address, self._resources
         for name, value in RAY_SETTINGS.items():
             os.environ.setdefault(name, value)
         if address is not None and TOKEN.is_file():
@@ -162,11 +174,9 @@ class RayEngine:
         self._ray: Any = ray  # its calls are untyped
         # A dead worker is a record here; Ray would print a paragraph about it, whatever `log_to_driver` says. Its own debugger uses this switch.
         self._ray._private.worker._worker_logs_enabled = False
-        self._driver_facts = dict(driver_facts)
-        self._guarded = tuple(guarded)
         quiet: dict[str, Any] = {"logging_level": logging.CRITICAL, "log_to_driver": False}
         if address is None:
-            cores = workers or os.cpu_count() or 1
+            cores = self._workers or usable_cores()
             with _signals_kept():
                 ray.init("local", num_cpus=cores, object_store_memory=OBJECT_STORE_BYTES, include_dashboard=False, **quiet)
         else:
@@ -186,7 +196,6 @@ class RayEngine:
         self._run_chunk: Any = ray.remote(**options)(run_chunk)
         self._run_build: Any = ray.remote(**options)(run_build)
         self._monitor: Any = ray.remote(Monitor).options(num_cpus=0).remote()
-        self._tickets: dict[Any, int] = {}
 
     def _count_slots(self, resources: Resources) -> int:
         """Count how many trials the nodes hold at once, node by node: a trial does not stretch over two."""

@@ -86,7 +86,7 @@ class _Queue:
 
     def take(self) -> _Unit:
         """Take the first unit."""
-        position, method = heappop(self._heads)
+        _, method = heappop(self._heads)
         line = self._by_method[method]
         unit = line.popleft()[1]
         if line:

@@ -99,6 +99,7 @@ class Executions:
         self._known: dict[tuple[str, Place], Finished] = {}
         self._prepared: dict[str, str | None] = {}
         self._worker: _Worker | None = None
+        self._subject = ""  # the method that it runs: one that leaves disorder behind tells on no other
 
     def example(self, task: Task) -> Dataset:
         """
@@ -233,8 +234,10 @@ class Executions:
                 self._known[key] = worker.execute(trial, self._seconds)
                 worker.close()
             else:
-                if self._worker is None or not self._worker.is_alive:
-                    self._worker = _Worker(self._preload(), {})
+                if self._worker is None or not self._worker.is_alive or self._subject != trial.method.entry:
+                    if self._worker is not None:
+                        self._worker.close()
+                    self._worker, self._subject = _Worker(self._preload(), {}), trial.method.entry
                 self._known[key] = self._worker.execute(trial, self._seconds)
         finished = self._known[key]
         if finished.record.status == "timeout":

@@ -101,7 +101,7 @@ class Looking:
 
     def fit(self, data, run):
         run.count(forward=10)
-        run.log(0, seen=float(run.rng("numbers").random() == data.number) + self.plus)
+        run.log(0, seen=float(run.rng("init").random() == data.run.rng("init").random()) + self.plus)
         run.witness("method", [run.seed, run.budget.steps])
 
         return Model(run, run.artifact is not None, data.run.artifact is not None)

@@ -14,6 +14,7 @@ from harness.outcomes import unpack_outcome
 from harness.records import Measure, Part, SeedsAtOnce, SharedArtifact, Trial
 from harness.registry import load_registry
 from harness.seeds_at_once import execute_at_once
+from harness.streams import numpy_stream
 from harness.testing import CheckSkipped
 from harness.testing.executions import Executions
 from harness.trial import execute
@@ -90,7 +91,7 @@ def test_seeds_that_are_trained_at_once_find_none_either(trial):
     assert [record.costs.samples_forward for record in records] == [10, 10]
 
 
-def test_a_run_for_a_method_shares_everything_but_the_artifact(tmp_path):
+def test_a_run_for_a_method_shares_everything_but_the_artifact_and_the_seed(tmp_path):
     reported = []
     run = Run(1, Budget(steps=2), "cpu", lambda step, figures: reported.append(step), tmp_path)
 
@@ -107,8 +108,26 @@ def test_a_run_for_a_method_shares_everything_but_the_artifact(tmp_path):
     assert (run.samples_forward, lent.samples_forward, lent.samples_backward) == (5, 5, 1)
     assert run.witnesses == lent.witnesses
     assert reported == [0]
-    assert (lent.seed, lent.budget, lent.device) == (run.seed, run.budget, run.device)
+    assert (lent.budget, lent.device) == (run.budget, run.device)
     assert lent.rng("init").random() == run.rng("init").random()
+    assert lent.for_method() is lent
+
+
+def test_no_stream_of_the_data_is_a_methods_to_draw():
+    run = Run(1, Budget())
+    split = run.rng("split").random()
+    run.reserve_streams()
+    run.rng("prompts")
+
+    lent = run.for_method()
+
+    with pytest.raises(ValueError, match="the stream 'split' decides the data"):
+        lent.rng("split")
+    with pytest.raises(ValueError, match="'split'"):
+        lent.derive_seed("split")
+    assert lent.rng("prompts").random() == run.rng("prompts").random()
+    assert numpy_stream(lent.seed, "split").random() != split
+    assert run.rng("split").random() == split
 
 
 def test_the_methods_of_a_task_without_an_artifact_are_asked_themselves(trial):

@@ -19,7 +19,6 @@ from torch import Tensor
 from torch.nn.functional import elu, linear, softplus
 
 from harness.errors import PluginError
-from harness.streams import derive_seed, torch_stream
 from plugins.tasks.quantile_regression.quantiles import isotonic, pinball, pinball_array
 
 if TYPE_CHECKING:
@@ -121,7 +120,7 @@ def fit_base_model(
         valid: What configurations are scored on, where the settings ask for a search; nothing else is done with it.
         levels: ``(m,)``.
         settings: Of the protocol.
-        run: For its seed and for the meters.
+        run: For its streams and meters.
         values: Hyperparameters; by default those of :func:`chosen_values`.
         part: Names the random streams, so that the fit on a fold has its own.
 
@@ -134,9 +133,9 @@ def fit_base_model(
     values = chosen_values(name, train, valid, levels, settings, run) if values is None else values
     stream = f"base/{name}/{part}"
     if name in ("quantile_forest", "extra_trees"):
-        return _fit_forest(name, train, levels, settings, values, derive_seed(run.seed, stream) % 2**31)
+        return _fit_forest(name, train, levels, settings, values, run.derive_seed(stream) % 2**31)
     if name == "lightgbm":
-        return _fit_lightgbm(train, levels, settings, values, derive_seed(run.seed, stream) % 2**31)
+        return _fit_lightgbm(train, levels, settings, values, run.derive_seed(stream) % 2**31)
 
     return _fit_network(name, train, levels, settings, values, run, stream)
 
@@ -246,11 +245,11 @@ def _fit_network(name: str, train: Rows, levels: np.ndarray, settings: BaseModel
     tau = torch.tensor(levels, dtype=torch.float32, device=run.device)
     inputs, outputs = {"gaussian_network": (d, 2), "simultaneous_network": (d + 1, 1), "joint_network": (d, m)}[name]
     network = Network(
-        inputs, int(values["hidden"]), int(values["layers"]), outputs, values["dropout"], torch_stream(run.seed, f"{stream}/init")
+        inputs, int(values["hidden"]), int(values["layers"]), outputs, values["dropout"], run.torch_rng(f"{stream}/init")
     )
     network = network.to(run.device)
     x, y = (torch.tensor(array, dtype=torch.float32, device=run.device) for array in train)
-    drawn = torch_stream(run.seed, f"{stream}/levels")
+    drawn = run.torch_rng(f"{stream}/levels")
 
     def loss(index: Tensor) -> Tensor:
         if name == "gaussian_network":
@@ -261,7 +260,7 @@ def _fit_network(name: str, train: Rows, levels: np.ndarray, settings: BaseModel
         return pinball(network(torch.cat((x[index], level - 0.5), dim=1)), y[index], level).mean()
 
     optimizer = torch.optim.Adam(network.parameters(), lr=values["learning_rate"], weight_decay=values["weight_decay"])
-    for index in train_steps(len(y), settings.network_batch_size, settings.network_steps, torch_stream(run.seed, f"{stream}/batches")):
+    for index in train_steps(len(y), settings.network_batch_size, settings.network_steps, run.torch_rng(f"{stream}/batches")):
         value = loss(index.to(run.device))
         optimizer.zero_grad()
         value.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
