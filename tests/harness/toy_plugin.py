@@ -10,6 +10,7 @@ import numpy as np
 from annotated_types import Ge, Gt, Le
 
 from harness import Dataset, Method, Metric, Task, TrialUnsupported, hookimpl
+from harness.streams import derive_seed
 
 
 @hookimpl
@@ -193,7 +194,7 @@ class DyingForSeed:
     seed: int = 7
 
     def guess(self, run):
-        if run.seed == self.seed:
+        if run.derive_seed("fate") == derive_seed(self.seed, "fate"):
             os._exit(9)
         return 0.5
 
