@@ -20,10 +20,12 @@ from harness.cli.options import Session, place_options, plugin_option
 from harness.cli.rerun_command import KILLED, Repeated, repeat
 from harness.errors import BenchError
 from harness.report import figures
+from harness.specs import Artifact
 
 if TYPE_CHECKING:
     from harness.plan import Plan, Planned
     from harness.records import Record, Trial
+    from harness.specs import Dataset
 
 __all__ = ["command"]
 
@@ -74,7 +76,7 @@ def command(
     refused: dict[str, list[str]] = {}
     for item in plan.everything:
         if item.name in stale:
-            reason = _why_not(stale[item.name], item.trial)
+            reason = _why_not(stale[item.name], item.trial, session.registry.dataset(item.trial.task.name, item.trial.dataset.name))
             if reason:
                 refused.setdefault(reason, []).append(item.name)
             else:
@@ -123,12 +125,15 @@ def command(
     return 0
 
 
-def _why_not(record: Record, trial: Trial) -> str:
-    """Say what else than code changed since a record; empty if nothing did."""
+def _why_not(record: Record, trial: Trial, dataset: Dataset) -> str:
+    """Say what else than code changed since a record; empty if nothing did. Code is also what builds an artifact: the sample runs on one that is built anew."""
     before, now = record.circumstances, trial.circumstances()
     if before.get("defaults", {}) != now["defaults"]:
         return "a default changed"
-    if before.get("dataset_content") != now["dataset_content"]:
+    contents = [str(text).split("+") for text in (before.get("dataset_content"), now["dataset_content"])]
+    if len(contents[0]) != len(contents[1]) or any(
+        old != new and not isinstance(part, Artifact) for old, new, part in zip(*contents, dataset.parts or (None,), strict=True)
+    ):
         return "the data changed"
     if list(before.get("method_privileges", [])) != now["method_privileges"]:
         return "the privileges of the method changed"

@@ -5,15 +5,19 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
 
+from harness.cli import adopt_command
 from harness.fingerprint import CodeIndex
 from harness.parameters import ParameterMemo
 from harness.plan import trial_of
-from harness.records import Record, digest
+from harness.records import Part, Record, Trial, digest
 from harness.registry import load_registry
 from harness.rekey import FirstScheme
+from harness.specs import Artifact, Dataset, RawData
+from harness.trial import new_record
 
 INIT = """
 from harness import Method, hookimpl
@@ -189,6 +193,21 @@ def test_what_is_stale_by_a_default_is_not_adopted(lab):
     assert done.returncode == 0
     assert "3 stale records cannot be adopted: a default changed" in done.stdout
     assert "there is nothing to adopt" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [("raw+built", ""), ("raw+built before", ""), ("other raw+built", "the data changed"), ("raw", "the data changed")],
+)
+def test_an_artifact_that_other_code_built_is_stale_by_code_and_other_raw_data_are_not(content, reason):
+    raw = RawData("numbers", "Numbers", "raw", "CC0", "nobody", 1, ())
+    base = Artifact("base", "A base", "toy_plugin:Base", "CC0", "nobody", 1)
+    dataset = Dataset("numbers", "toy", "toy_plugin:Numbers", "Numbers", raw=(raw,), artifacts=(base,))
+    parts = [Part(name, f"toy_plugin:{name}", {}, "code") for name in ("ToyProtocol", "Numbers", "Constant")]
+    trial = Trial(parts[0], replace(parts[1], content="raw+built"), parts[2], {}, 0)
+    before = new_record(replace(trial, dataset=replace(parts[1], content=content)), "")
+
+    assert adopt_command._why_not(before, trial, dataset) == reason
 
 
 @pytest.fixture
