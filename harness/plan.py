@@ -191,7 +191,7 @@ def _seeds_at_once(method: Method, code: CodeIndex) -> SeedsAtOnce | None:
 
 
 def _planned(task: Task, column: Column, row: Row, trial: Trial, code: CodeIndex) -> Planned:
-    trial = replace(_with_unread(trial, code), guarded=_carriers(column.spec))
+    trial = replace(_with_unread(trial, code), guarded=_carriers(column.spec), blind=task.blind)
 
     return Planned(column.label, row.label, _with_artifact(task, trial), trial_key(trial), trial_id(trial))
 
@@ -294,6 +294,7 @@ def trial_of(
         resources=resources or Resources(),
         paths=tuple(registry.paths),
         guarded=_carriers(dataset),
+        blind=task.blind,
         scored_on=question.get("scored_on", "test"),
         seeds_at_once=_seeds_at_once(method, code) if "seeds_at_once" in record.circumstances else None,
     )

@@ -157,6 +157,7 @@ class Trial:
         resources: Not part of the key.
         paths: Folders to search for local plugins (``--plugin FILE``).
         guarded: Installed packages that carry the raw data of the data set: the method must not read their files.
+        blind: Whether what is hidden from the method is out of order in its process, as in the task's spec; the judge has it as it is.
     """
 
     task: Part
@@ -169,6 +170,7 @@ class Trial:
     resources: Resources = field(default_factory=Resources)
     paths: tuple[str, ...] = ()
     guarded: tuple[str, ...] = ()
+    blind: bool = False
     scored_on: Literal["test", "validation"] = "test"
     artifact: SharedArtifact | None = None
     seeds_at_once: SeedsAtOnce | None = None

@@ -54,9 +54,7 @@ def train_at_once(trials: Sequence[Trial], report: Reporter | None = None, begin
         meter = Meter(device)
         meter.start()
         runs = [new_run(trial, device, report if trial is first else None, folder) for trial, folder in zip(trials, folders, strict=True)]
-        data = [loaded.data(trial, run) for trial, run in zip(trials, runs, strict=True)]
-        for run in runs:
-            run.reserve_streams()
+        data = [loaded.shown(trial, run) for trial, run in zip(trials, runs, strict=True)]
         views = [
             _seen(loaded.protocol, one, new_run(trial, device, None, folder), first)
             for trial, one, folder in zip(trials, data, folders, strict=True)

@@ -297,6 +297,8 @@ class Task:
         artifact_parameters: Names of the protocol's settings that decide the artifact.
         template: ``"package:path"`` of the Jinja2 template of a working method, from which `bench plugin new` makes ``method.py``
             (:mod:`harness.cli.plugin_new` says what it sets).
+        blind: Whether ``confront`` gives the same outcome, curves and hashes where ``shuffle_hidden`` has been at the data. The process of a method is then
+            given such data, so that the true labels are not in it; metrics are computed elsewhere.
     """
 
     name: str
@@ -310,6 +312,7 @@ class Task:
     artifact: str = ""
     artifact_parameters: tuple[str, ...] = ()
     template: str = ""
+    blind: bool = False
 
 
 def qualified_name(plugin: str, name: str) -> str:

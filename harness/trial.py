@@ -91,6 +91,16 @@ class Loaded:
         """Load the data; for a trial of tuning the validation data takes the place of the test data."""
         return _data(self.protocol, self.dataset, trial, run)
 
+    def shown(self, trial: Trial, run: Run) -> Any:  # Any: the container of the task
+        """Load the data for a method: its streams are kept from it, and where the task can do without, what is hidden is not in this process at all."""
+        data = self.data(trial, run)
+        run.reserve_streams()
+        if not trial.blind:
+            return data
+        import numpy as np
+
+        return self.protocol.shuffle_hidden(data, np.random.default_rng(), trial.method.privileges)  # by an order that nothing tells
+
     def method_in(self, run: Run) -> Any:  # Any: whatever class the entry of the method names
         """Return the method as the protocol is given it: neither the artifact nor the seed of the data can be shown to it by oversight."""
         return _Asked(self.method, run)
@@ -171,8 +181,7 @@ def train(trial: Trial, report: Reporter | None = None, begin: Callable[[], None
             run = new_run(trial, device, report, folder)
             with process_state(trial), memory_limit(trial):
                 meter.start()
-                data = loaded.data(trial, run)
-                run.reserve_streams()
+                data = loaded.shown(trial, run)
                 outcome = loaded.protocol.confront(loaded.method_in(run), data, run, trial.method.privileges)
                 costs = meter.stop(run)
             if had_torch or "torch" not in sys.modules:

@@ -6,10 +6,20 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple, Protocol
 
+from harness.errors import BenchError
 from harness.records import Trial
 from harness.trial import Finished
 
-__all__ = ["Engine", "Fault", "Returned", "Running"]
+__all__ = ["Engine", "EngineLost", "Fault", "Returned", "Running"]
+
+
+class EngineLost(BenchError):
+    """The engine itself is gone; what it had in hand has no record, and the same command goes on."""
+
+    exit_code = 1
+
+    def __init__(self, cause: str) -> None:
+        super().__init__(f"{cause}\n    what was finished before is stored; the same command goes on from there")
 
 
 @dataclass(frozen=True)
@@ -18,12 +28,12 @@ class Fault:
     Why a chunk of trials brought no records.
 
     Args:
-        kind: ``died`` (what started the trial is gone), ``out_of_memory`` (the engine killed it), ``error`` (the chunk could not be sent, started or
-            returned).
+        kind: ``died`` (what started the trial is gone, perhaps by its doing), ``lost`` (a node is gone, which says nothing about the trial),
+            ``out_of_memory`` (the engine killed it), ``error`` (the chunk could not be sent, started or returned).
         message: For the record.
     """
 
-    kind: Literal["died", "out_of_memory", "error"]
+    kind: Literal["died", "lost", "out_of_memory", "error"]
     message: str
 
 

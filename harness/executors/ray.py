@@ -13,10 +13,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 from harness.environment import environment_id, machine_facts, usable_cores
 from harness.errors import BenchError
-from harness.executors.engine import Fault, Returned, Running
+from harness.executors.engine import EngineLost, Fault, Returned, Running
 from harness.executors.fork_server import SILENT_SECONDS, ForkServer, News, Work
+from harness.executors.watch import Afterwards
 from harness.records import Resources, Trial
 from harness.trial import Finished
 
@@ -25,6 +28,7 @@ __all__ = ["RayEngine"]
 TOKEN = Path.home() / ".ray" / "auth_token"
 MONITOR_SECONDS = 5.0
 CONNECT_SECONDS = 5.0
+CHECK_SECONDS = 2.0  # between two looks whether Ray is there
 OBJECT_STORE_BYTES = 200_000_000  # records are small and data sets travel as files, so the store need not be large
 
 # Ray reads these when it is imported: no report to its makers, today's handling of GPU variables, no look for another tool's environments.
@@ -156,6 +160,8 @@ class RayEngine:
         self._address = address
         self._guarded = tuple(guarded)
         self._tickets: dict[Any, int] = {}
+        self._checked = 0.0
+        self._afterwards = Afterwards() if address is None else None  # before there is a thread: it forks
 
     def open(self) -> None:
         """
@@ -187,6 +193,7 @@ class RayEngine:
             except (ConnectionError, RuntimeError, ValueError) as error:
                 hint = "a cluster that asks for a token takes it from RAY_AUTH_TOKEN or ~/.ray/auth_token, with RAY_AUTH_MODE=token"
                 raise BenchError(f"--address {address}: the cluster cannot be joined: {error}\n    {hint}") from error
+        self._head: str = ray.get_runtime_context().gcs_address
         self.slots = self._count_slots(resources)
         options: dict[str, Any] = {"num_cpus": resources.cpu, "max_retries": 0, "max_calls": 0}
         if resources.gpu:
@@ -229,7 +236,15 @@ class RayEngine:
         self._tickets[self._run_build.remote(ticket, trial, self._monitor)] = ticket
 
     def wait(self, seconds: float) -> list[Returned]:
-        """Return what has come back, waiting at most so long for the first."""
+        """
+        Return what has come back, waiting at most so long for the first.
+
+        Raises:
+            EngineLost: Ray is gone.
+        """
+        if time.monotonic() - self._checked > CHECK_SECONDS:
+            self._checked = time.monotonic()
+            self._require_ray()
         ready, _ = self._ray.wait(list(self._tickets), num_returns=1, timeout=seconds)
         if ready:  # whatever else is ready by now comes along
             ready, _ = self._ray.wait(list(self._tickets), num_returns=len(self._tickets), timeout=0)
@@ -243,18 +258,39 @@ class RayEngine:
             came = self._ray.get(reference)
         except errors.OutOfMemoryError as error:
             fault = Fault("out_of_memory", f"Ray killed the worker because its node ran out of memory: {error}")
-        except (errors.WorkerCrashedError, errors.NodeDiedError, errors.RaySystemError) as error:
-            fault = Fault("died", f"the worker process died: {type(error).__name__}")
+        except errors.WorkerCrashedError:
+            self._require_ray()
+            fault = Fault("died", "the worker process died")
         except errors.RayTaskError as error:
             is_lost = isinstance(error.cause, ServerLost)
             fault = Fault("died", "the process that started the trial died") if is_lost else Fault("error", str(error))
-        except errors.RayError as error:
-            fault = Fault("died", f"the engine lost the trial: {type(error).__name__}: {error}")
+        except errors.RayError as error:  # a node or a connection is gone, which says nothing about the trial
+            self._require_ray()
+            fault = Fault("lost", f"{type(error).__name__}: {error}")
         else:
             return Returned(ticket, *came) if isinstance(came, tuple) else Returned(ticket, error=came)
         self._monitor.ended.remote(ticket)
 
         return Returned(ticket, fault=fault)
+
+    def _require_ray(self) -> None:
+        """
+        Look whether the processes of Ray are there that nothing works without, and note them all: some outlive those that started them.
+
+        Raises:
+            EngineLost: One is not.
+        """
+        if self._afterwards is not None:
+            self._afterwards.end(psutil.Process().children(recursive=True))
+        node = self._ray._private.worker._global_node
+        dead = [name for name, _ in node.dead_processes()] if node is not None and self._address is None else []
+        host, _, port = self._head.rpartition(":")
+        try:
+            socket.create_connection((host, int(port)), timeout=CONNECT_SECONDS).close()
+        except OSError as error:
+            dead.append(f"head at {self._head}: {error}")
+        if dead:
+            raise EngineLost(f"Ray is gone ({', '.join(map(str, dead))})")
 
     def running(self) -> list[Running]:
         """Ask the monitor what is in hand."""
@@ -267,6 +303,8 @@ class RayEngine:
         """Leave the cluster; a Ray that was started here ends with everything in flight."""
         with contextlib.suppress(Exception):  # a broken engine must not hide the reason for closing it
             self._ray.shutdown()
+        if self._afterwards is not None:
+            self._afterwards.close()
 
 
 @contextlib.contextmanager

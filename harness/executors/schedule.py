@@ -15,13 +15,14 @@ from heapq import heapify, heappop, heappush
 from typing import cast
 
 from harness.artifacts import is_shared_built
-from harness.executors.engine import Engine, Returned, Running
+from harness.executors.engine import Engine, EngineLost, Returned, Running
 from harness.records import Record, Status, Trial, canonical_json, cell_of, is_one_program
 from harness.trial import Finished, RunningTrial, fault_record
 
 __all__ = ["RETRIES", "schedule"]
 
-RETRIES = 2  # of infrastructure faults; a method's own exceptions are final
+RETRIES = 2  # of a trial whose starter died; a method's own exceptions are final
+LOSSES = 5  # of nodes under one trial, after which there is something wrong with the cluster
 SHORT_SECONDS = 0.2  # trials expected to be shorter go in chunks
 CHUNK_SECONDS = 0.5  # what a chunk is filled up to: long enough to hide the round trip, short enough to lose little
 CHUNK_TRIALS = 200
@@ -33,6 +34,7 @@ POLL_SECONDS = 0.2
 class _Attempt:
     trial: Trial
     faults: int = 0
+    losses: int = 0
 
 
 @dataclass
@@ -262,7 +264,12 @@ def _after_fault(chunk: _Chunk, returned: Returned, alone: deque[_Attempt]) -> l
         return []
     records = []
     for attempt in chunk.attempts:
-        if len(chunk.attempts) > 1:
+        if fault.kind == "lost":
+            attempt.losses += 1
+            if attempt.losses > LOSSES:
+                raise EngineLost(f"nodes were lost {attempt.losses} times in a row: {fault.message}")
+            alone.append(attempt)
+        elif len(chunk.attempts) > 1:
             alone.append(attempt)  # the fault may be a neighbour's
         elif fault.kind == "out_of_memory":
             records.append(fault_record(attempt.trial, "out_of_memory", fault.message))

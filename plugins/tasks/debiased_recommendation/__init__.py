@@ -51,6 +51,7 @@ def bench_tasks():
         ),
         example="latent_ratings",
         template=f"{__name__}:method.py.jinja",
+        blind=True,
     )
 
 

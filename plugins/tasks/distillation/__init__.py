@@ -45,6 +45,7 @@ def bench_tasks():
             "weight_decay",
         ),
         template=f"{__name__}:method.py.jinja",
+        blind=True,
     )
 
 

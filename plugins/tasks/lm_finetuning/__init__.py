@@ -45,6 +45,7 @@ def bench_tasks():
         artifact="the base and what it says before fine-tuning",
         artifact_parameters=("window", "general_windows", "max_length", "lm_tasks", "lm_limit"),
         template=f"{__name__}:method.py.jinja",
+        blind=True,
     )
 
 

@@ -20,6 +20,7 @@ def bench_tasks():
         privileges=(("extra_training", "models of its own that are trained before the one that is judged"),),
         example="reweighted_linear_regression",
         template=f"{__name__}:method.py.jinja",
+        blind=True,
     )
 
 

@@ -45,6 +45,7 @@ def bench_tasks():
         ),
         example="digits",
         template=f"{__name__}:method.py.jinja",
+        blind=True,
     )
 
 

@@ -51,6 +51,7 @@ def bench_tasks():
         artifact="out-of-fold predictions of the base models",
         artifact_parameters=("base_models", "folds", "search_draws", "network_steps", "network_batch_size", "trees"),
         template=f"{__name__}:method.py.jinja",
+        blind=True,
     )
 
 

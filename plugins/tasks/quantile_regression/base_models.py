@@ -244,9 +244,7 @@ def _fit_network(name: str, train: Rows, levels: np.ndarray, settings: BaseModel
     d, m = train.x.shape[1], len(levels)
     tau = torch.tensor(levels, dtype=torch.float32, device=run.device)
     inputs, outputs = {"gaussian_network": (d, 2), "simultaneous_network": (d + 1, 1), "joint_network": (d, m)}[name]
-    network = Network(
-        inputs, int(values["hidden"]), int(values["layers"]), outputs, values["dropout"], run.torch_rng(f"{stream}/init")
-    )
+    network = Network(inputs, int(values["hidden"]), int(values["layers"]), outputs, values["dropout"], run.torch_rng(f"{stream}/init"))
     network = network.to(run.device)
     x, y = (torch.tensor(array, dtype=torch.float32, device=run.device) for array in train)
     drawn = run.torch_rng(f"{stream}/levels")

@@ -18,6 +18,7 @@ def bench_tasks():
         budget=(),
         example="sparse_differences",
         template=f"{__name__}:method.py.jinja",
+        blind=True,
     )
 
 

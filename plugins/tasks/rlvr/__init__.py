@@ -40,6 +40,7 @@ def bench_tasks():
         artifact="the base policy and its answers",
         artifact_parameters=("samples",),
         template=f"{__name__}:method.py.jinja",
+        blind=True,
     )
 
 

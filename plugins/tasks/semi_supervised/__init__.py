@@ -27,6 +27,7 @@ def bench_tasks():
         budget=("steps",),
         example="digits",
         template=f"{__name__}:method.py.jinja",
+        blind=True,
     )
 
 

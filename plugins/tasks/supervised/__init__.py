@@ -25,6 +25,7 @@ def bench_tasks():
         budget=("epochs",),
         example="digits",
         template=f"{__name__}:method.py.jinja",
+        blind=True,
     )
 
 
