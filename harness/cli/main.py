@@ -12,6 +12,7 @@ from typing import NoReturn
 import click
 
 from harness.errors import BenchError, nearest
+from harness.secrecy import hide_passwords, printable
 
 __all__ = ["COMMANDS", "EXIT_CODES", "cli", "main"]
 
@@ -120,9 +121,10 @@ def main() -> NoReturn:
     except BenchError as error:
         if os.environ.get("BENCH_DEBUG"):
             raise
-        click.echo(f"bench: {error}", err=True)
+        click.echo(f"bench: {hide_passwords(printable(str(error)))}", err=True)
         sys.exit(error.exit_code)
     except click.ClickException as error:
+        error.message = hide_passwords(printable(error.message))
         error.show()
         sys.exit(2)
     except (KeyboardInterrupt, click.Abort):

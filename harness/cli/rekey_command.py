@@ -34,7 +34,7 @@ def command(results: Path, store: str | None, plugins: tuple[str, ...]) -> int:
     """
     from harness.errors import StoreError
     from harness.rekey import FIRST_FORMAT, FirstScheme, rekey
-    from harness.store import open_store, parse_export, write_export
+    from harness.store import parse_export, write_export
 
     session = Session.open(plugins, results, store)
     first = FirstScheme(session.registry.roots, session.registry.paths)
@@ -59,9 +59,9 @@ def command(results: Path, store: str | None, plugins: tuple[str, ...]) -> int:
             kept, environments = parse_export("\n".join(rest), str(path)) if rest else ([], {})
             write_export(path, [*kept, *(record for _, record in converted(str(path), values))], environments)
     if "://" in session.store_url or Path(session.store_url).is_file():
-        database = open_store(session.store_url)
+        database = session.open_store()
         values = database.of_format(FIRST_FORMAT)
         if values:
-            database.rename(dict(converted(session.store_url, values)))
+            database.rename(dict(converted(session.shown_store, values)))
 
     return 0
