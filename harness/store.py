@@ -9,6 +9,7 @@ import sqlite3
 import sys
 import tempfile
 import time
+import weakref
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -83,12 +84,12 @@ def read_store(path: Path) -> Store:
     """
     log = path.with_name(f"{path.name}-wal")
     sides = [path.parent, *(side for side in (log, path.with_name(f"{path.name}-shm")) if side.exists())]
-    kept: tempfile.TemporaryDirectory[str] | None = None
+    folder: Path | None = None
     if all(os.access(side, os.W_OK) for side in sides):
         place, mode = path, "mode=ro"
     elif log.exists() and log.stat().st_size:
-        kept = tempfile.TemporaryDirectory(prefix="bench")
-        place, mode = _copied(path, log, Path(kept.name)), "mode=rw"
+        folder = Path(tempfile.mkdtemp(prefix="bench"))
+        place, mode = folder / path.name, "mode=rw"
     else:
         place, mode = path, "mode=ro&immutable=1"  # without a place for its side files, SQLite must be told
     address = f"file:{quote(bytes(place.absolute()))}?{mode}"
@@ -98,13 +99,15 @@ def read_store(path: Path) -> Store:
 
     engine = sa.create_engine("sqlite://", creator=connect, poolclass=sa.QueuePool)
     sa.event.listen(engine, "connect", _prepare_reading)
-    store = Store(engine, str(path), kept)
+    store = Store(engine, printable(str(path)), folder)
+    if folder is not None:
+        _copy(path, log, folder)
     store.known([""])
 
     return store
 
 
-def _copied(path: Path, log: Path, folder: Path) -> Path:
+def _copy(path: Path, log: Path, folder: Path) -> None:
     """
     Copy a store with its write-ahead log, as both stand at one moment.
 
@@ -117,7 +120,7 @@ def _copied(path: Path, log: Path, folder: Path) -> Path:
             shutil.copyfile(path, folder / path.name)
             shutil.copyfile(log, folder / log.name)
             if _moment(path, log) == before:
-                return folder / path.name
+                return
         except OSError as error:
             raise StoreError(
                 f"the newest records of the store '{printable(str(path))}' cannot be read: they are in '{printable(str(log))}', and the copy that reading "
@@ -250,16 +253,16 @@ class Store:
     Several processes may use one store at once; a key that two of them write keeps its first record.
     """
 
-    def __init__(self, engine: sa.Engine, place: str, copy: tempfile.TemporaryDirectory[str] | None = None) -> None:
+    def __init__(self, engine: sa.Engine, place: str, copy: Path | None = None) -> None:
         """
         Args:
             engine: Of the database.
             place: What messages call it, without a password.
-            copy: Folder of a copy that goes with the store.
+            copy: Folder of a copy, which is deleted with the store.
         """
         self._engine = engine
         self._place = place
-        self._copy = copy
+        self._delete = None if copy is None else weakref.finalize(self, shutil.rmtree, copy, ignore_errors=True)
         self._unread: set[str] = set()
 
     def create(self) -> None:
@@ -281,8 +284,8 @@ class Store:
     def close(self) -> None:
         """Release the connections."""
         self._engine.dispose()
-        if self._copy is not None:
-            self._copy.cleanup()
+        if self._delete is not None:
+            self._delete()
 
     def add(self, finished: Sequence[tuple[Record, bytes | None]], holder: str = "") -> None:
         """
