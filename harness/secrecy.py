@@ -48,16 +48,22 @@ def _split(word: str) -> tuple[str, set[str]]:
     if scheme is None:
         return word, set()
     secrets = set()
-    address, mark, query = word[scheme.end() :].partition("?")
-    if "@" in query and "@" not in address:  # a question mark in the password
-        address, mark, query = word[scheme.end() :], "", ""
-    user, at, host = address.rpartition("@")
-    name, colon, password = (user if at else address).partition(":")
-    if not at and re.fullmatch(r"\d*(/.*)?", password, re.DOTALL):
-        colon = ""  # the port of a host
-    if colon and not address.startswith("/"):
-        secrets.add(password)
-        address = f"{name}:{HIDDEN}{at}{host if at else ''}"
+    rest = word[scheme.end() :]
+    address, mark, query = rest.partition("?")
+    if "@" in query and not re.match(r"[\w.-]+=", query):  # the question mark is the password's
+        address, mark, query = rest, "", ""
+    if not address.startswith("/"):  # a path of SQLite
+        user, at, host = address.rpartition("@")
+        name, colon, password = user.partition(":")
+        if colon:
+            secrets.add(password)
+            user = f"{name}:{HIDDEN}"
+        # What stands for a port and is no number may be a password whose host was forgotten.
+        wrong = re.fullmatch(r"(\[[^]]*\]|[^:/[]*):(?!\d*(?:/|$))([^/]*)(.*)", host, re.DOTALL)
+        if wrong is not None:
+            secrets.add(wrong[2])
+            host = f"{wrong[1]}:{HIDDEN}{wrong[3]}"
+        address = f"{user}{at}{host}"
     pairs = []
     for pair in re.split("([&;])", query):
         key, equals, value = pair.partition("=")
