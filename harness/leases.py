@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Leases"]
 
+JOIN_SECONDS = 5.0  # for a renewal in hand; the store may not answer
 RENEWALS = 4  # in the time that a lease lasts, so that one that fails is no loss
 
 
@@ -46,7 +47,7 @@ class Leases:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
         self._ended.set()
-        self._thread.join()
+        self._thread.join(JOIN_SECONDS)
         try:
             self._store.release(self.holder)
         except StoreError:  # the store is gone, or full: the leases expire by themselves

@@ -39,6 +39,7 @@ KEYS_PER_QUERY = 500  # below the limit of bound parameters of every database
 LEASE_SECONDS = 45.0  # a driver that is gone holds its trials no longer than this
 WAIT_SECONDS = 60  # for another process that writes
 COPY_ATTEMPTS = 20  # of a store that changes while it is copied
+CREATION_LOCK = 7_382_914_650_271_733  # a number that no other program's lock is likely to have
 SET_ASIDE = "unread"  # begins the key of a row that is no record, so that its trial can have one
 
 _metadata = sa.MetaData()
@@ -266,20 +267,26 @@ class Store:
         self._unread: set[str] = set()
 
     def create(self) -> None:
-        """Create the tables that are missing, and widen the columns that were too narrow for a seed or a name."""
-        with self._guard("created"):
-            _metadata.create_all(self._engine)
-            if self._engine.dialect.name == "postgresql":
-                with self._engine.begin() as connection:
-                    for found in sa.inspect(connection).get_columns(_records.name):
-                        wanted = _records.c[found["name"]].type if found["name"] in _records.c else None
-                        if (
-                            wanted is not None
-                            and isinstance(wanted, sa.BigInteger | sa.Text)
-                            and not isinstance(found["type"], type(wanted))
-                        ):
-                            kind = wanted.compile(connection.dialect)
-                            connection.execute(sa.DDL(f'ALTER TABLE {_records.name} ALTER COLUMN "{found["name"]}" TYPE {kind}'))
+        """
+        Create the tables that are missing, and widen the columns that were too narrow for a seed or a name.
+
+        Raises:
+            StoreError: They cannot be created, or the database is of a kind that keeps no stores.
+        """
+        self._insert_class()
+        with self._guard("created"), self._engine.begin() as connection:
+            if self._engine.dialect.name != "postgresql":
+                _metadata.create_all(connection)
+                return
+            connection.execute(
+                sa.select(sa.func.pg_advisory_xact_lock(CREATION_LOCK))
+            )  # two that create one table at once disturb each other
+            _metadata.create_all(connection)
+            for found in sa.inspect(connection).get_columns(_records.name):
+                wanted = _records.c[found["name"]].type if found["name"] in _records.c else None
+                if isinstance(wanted, sa.BigInteger | sa.Text) and not isinstance(found["type"], type(wanted)):
+                    kind = wanted.compile(connection.dialect)
+                    connection.execute(sa.text(f'ALTER TABLE {_records.name} ALTER COLUMN "{found["name"]}" TYPE {kind}'))
 
     def close(self) -> None:
         """Release the connections."""
@@ -418,7 +425,7 @@ class Store:
 
     def of_trials(self, trials: Iterable[str]) -> list[Record]:
         """Return all records of these trials, whatever the code was, oldest first."""
-        found = []
+        found: list[Record] = []
         with self._guard("read"), self._engine.connect() as connection:
             for part in _parts(list(trials)):
                 found += self._read(connection, _records.c.trial.in_(part))
@@ -470,7 +477,7 @@ class Store:
         """Return the facts of an environment."""
         return self._facts(sa.select(_environments.c.facts).where(_environments.c.id == identifier))
 
-    def _facts(self, query: sa.Select[tuple[str]]) -> dict[str, Any] | None:
+    def _facts(self, query: sa.Select[Any]) -> dict[str, Any] | None:  # Any: whatever JSON holds
         """Return an object of JSON; what is none counts as never noted."""
         with self._guard("read"), self._engine.connect() as connection:
             row = connection.execute(query).first()
@@ -517,7 +524,7 @@ class Store:
 
         return known[name]
 
-    def _clock(self) -> sa.ColumnElement[float]:
+    def _clock(self) -> sa.SQLColumnExpression[Any]:  # Any: a float of either database
         """Return the time of the database, which is one for all drivers: seconds since 1970."""
         if self._engine.dialect.name == "postgresql":
             return sa.extract("epoch", sa.func.clock_timestamp())

@@ -63,12 +63,12 @@ class _Unpickler(pickle._Unpickler):
 
     def load_build(self) -> None:
         """Set the state of the last object but one of the stack, as its last says."""
-        given = self.stack[-2]
+        given = self.stack[-2]  # type: ignore[attr-defined]  # typeshed leaves it out, as what follows
         if callable(given):  # a class or a function, which is everybody's
             raise pickle.UnpicklingError(f"it sets the state of {given!r:.80}, which is not an object of its own")
-        super().load_build()
+        super().load_build()  # type: ignore[misc]  # see above
 
-    dispatch[pickle.BUILD[0]] = load_build
+    dispatch[pickle.BUILD[0]] = load_build  # type: ignore[assignment]  # typeshed has the class of C there
 
     def find_class(self, module: str, name: str) -> Any:  # Any: whatever the name stands for
         module = RENAMED.get(module, module)

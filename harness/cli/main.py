@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import importlib
+import io
 import os
 import signal
 import sys
@@ -124,8 +125,9 @@ def main() -> NoReturn:
         click.echo(f"bench: {hide_passwords(printable(str(error)))}", err=True)
         sys.exit(error.exit_code)
     except click.ClickException as error:
-        error.message = hide_passwords(printable(error.message))
-        error.show()
+        shown = io.StringIO()
+        error.show(shown)
+        click.echo(hide_passwords(printable(shown.getvalue())), nl=False, err=True)
         sys.exit(2)
     except (KeyboardInterrupt, click.Abort):
         click.echo("bench: interrupted; what was finished is stored, the same command goes on from there", err=True)

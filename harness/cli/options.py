@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from harness.errors import BenchError, PluginError
+from harness.errors import BenchError, PluginError, StoreError
 from harness.secrecy import hide_url, printable
 
 if TYPE_CHECKING:
@@ -167,7 +167,12 @@ class Session:
         if "://" in self.store_url:
             return self.open_store()
 
-        return read_store(Path(self.store_url)) if Path(self.store_url).is_file() else None
+        try:
+            is_there = Path(self.store_url).is_file()
+        except OSError as error:
+            raise StoreError(f"the store '{self.store_url}' cannot be read: {error.strerror}") from error
+
+        return read_store(Path(self.store_url)) if is_there else None
 
     def folder(self, suite: Suite, overrides: Overrides) -> Path:
         """Return where the reports of a suite go; a changed suite has a folder of its own, so that it never overwrites the real one's."""
@@ -286,7 +291,6 @@ class Session:
         Raises:
             StoreError: It holds the results of another suite file of the same name, or a link leads out of the results.
         """
-        from harness.errors import StoreError
         from harness.store import refuse_way_out, replace_file
 
         note = self.results / OWNERS / f"{folder.relative_to(self.results)}.json"
@@ -358,7 +362,6 @@ class Session:
     def leaderboard(self, plan: Plan, records: Mapping[str, Record], store: Store | None, folder: Path) -> Leaderboard:
         """Return the leaderboard, from its JSON file where that was computed from the same records by the same code."""
         from harness.environment import hardware_id
-        from harness.errors import StoreError
         from harness.leaderboard import Leaderboard
         from harness.leaderboard_computation import build_leaderboard, leaderboard_inputs
 
@@ -377,7 +380,6 @@ class Session:
     def claims(self, plan: Plan, records: Mapping[str, Record], folder: Path) -> ClaimBoard:
         """Return the verdicts on the suite's claims, from their JSON file where they were computed from the same records by the same code."""
         from harness.claims import ClaimBoard, claim_inputs, verify_claims
-        from harness.errors import StoreError
         from harness.leaderboard_computation import leaderboard_inputs
 
         code = self._code_of("claims.py", "expressions.py", "stats.py")

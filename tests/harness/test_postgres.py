@@ -11,6 +11,7 @@ import socket
 import subprocess
 import tempfile
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -138,6 +139,15 @@ def test_a_store_of_narrow_columns_is_widened_when_it_is_opened(url):
 
     assert store.known(["a" * 64])["a" * 64].question["seed"] == 2**40
     store.close()
+
+
+def test_several_that_create_one_store_at_once_do_not_disturb_each_other(url):
+    with ThreadPoolExecutor(8) as pool:
+        stores = list(pool.map(lambda _: open_store(url), range(8)))
+
+    for store in stores:
+        assert store.known(["a"]) == {}
+        store.close()
 
 
 def test_a_lease_keeps_others_away_until_it_is_given_up_or_has_expired(store, monkeypatch):
