@@ -214,7 +214,7 @@ def _run(trials: Sequence[Trial], engine: Engine, delivery: _Delivery, known_sec
         if delivery.elsewhere and not told:
             told = True
             delivery.listener.say(
-                f"another run on this store has {len(delivery.elsewhere)} of these trials in hand; waiting for their records"
+                f"another run on this store took {len(delivery.elsewhere)} of these trials; waiting for the records of those that it still has in hand"
             )
         trials = delivery.wait_elsewhere() if delivery.elsewhere else ()
 
