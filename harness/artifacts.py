@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import filelock
 
-from harness.data import cache_home, ensure_room, fetch
+from harness.data import cache_home, clear, ensure_room, fetch
 from harness.errors import DataError, PluginError
 from harness.fingerprint import CodeIndex
 from harness.records import SharedArtifact, Trial, digest
@@ -251,12 +251,14 @@ def write_folder(folder: Path, write: Callable[[Path], None], made_of: Mapping[s
         made_of: For the description, as JSON holds it.
     """
     scratch = folder.with_name(f".{folder.name}.partial")  # one name an artifact: what a killed process left is cleared by the next
-    shutil.rmtree(scratch, ignore_errors=True)
+    clear(scratch)
     scratch.mkdir()
     try:
         write(scratch)
         description = {**made_of, "files": _hash_files(scratch)}
         (scratch / DESCRIPTION).write_text(json.dumps(description, indent=1) + "\n", encoding="utf-8")
+        if folder.is_symlink():  # to nowhere, or it would count as built
+            folder.unlink()
         scratch.rename(folder)
     finally:
         shutil.rmtree(scratch, ignore_errors=True)

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 __all__ = [
     "PackedTexts",
     "cache_home",
+    "clear",
     "content_hash",
     "ensure_room",
     "fetch",
@@ -250,6 +251,19 @@ def _damaged(raw: RawData, fault: str) -> DataError:
     )
 
 
+def clear(path: Path) -> None:
+    """
+    Take away a folder of the cache, if it is there; a link in its place is taken away itself, and what it leads to stays.
+
+    Raises:
+        OSError: It cannot be taken away.
+    """
+    if path.is_symlink() or path.is_file():
+        path.unlink()
+    elif path.is_dir():
+        shutil.rmtree(path)
+
+
 def _fetch_locked(raw: RawData, folder: Path, say: Callable[[str], None], progress: Progress | None) -> None:
     """Fetch while no other process does."""
     import numpy as np
@@ -264,7 +278,7 @@ def _fetch_locked(raw: RawData, folder: Path, say: Callable[[str], None], progre
     scratch = folder.with_name(f".{folder.name}.partial")  # one name a set: what a killed process left is cleared by the next
     try:
         for source in raw.sources:
-            shutil.rmtree(scratch, ignore_errors=True)
+            clear(scratch)
             scratch.mkdir()
             ensure_room(scratch, raw.size_bytes + source.size_bytes)
             if source.kind not in LOCAL_KINDS:
@@ -284,8 +298,7 @@ def _fetch_locked(raw: RawData, folder: Path, say: Callable[[str], None], progre
                     shutil.copyfile(value, kept / name)
                 else:
                     np.save(kept / f"{name}.npy", value, allow_pickle=False)
-            if folder.exists():
-                shutil.rmtree(folder)
+            clear(folder)
             kept.rename(folder)
             return
     finally:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
+import re
+import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
-from typing import Any, Literal, get_args
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any, Literal, NoReturn, get_args
 
 from harness.errors import StoreError
 
@@ -29,11 +30,15 @@ __all__ = [
     "changed_defaults",
     "digest",
     "is_one_program",
+    "parse_json",
     "seeds_at_once_change",
+    "storable",
     "trial_id",
     "trial_key",
 ]
 
+LARGEST_COUNT = 2**63 - 1  # of bytes, samples and steps, and the largest seed: what a column of a database holds
+KEY_LENGTH, TRIAL_LENGTH = 64, 12  # of the hashes in hexadecimal digits
 RECORD_FORMAT = 2  # in 1, a question held the parameters at their defaults too, and code was hashed by module
 
 Status = Literal["ok", "failed", "diverged", "timeout", "out_of_memory", "crashed", "unsupported"]
@@ -44,6 +49,47 @@ Parameters = Mapping[str, Any]  # Any: hyperparameters are whatever JSON holds
 def canonical_json(value: Any) -> str:  # Any: whatever JSON holds
     """Return the one spelling of a JSON value: sorted keys, no spaces, no NaN."""
     return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False, ensure_ascii=False)
+
+
+def parse_json(text: str) -> Any:  # Any: whatever JSON holds
+    """
+    Read JSON that this project wrote, or somebody who means harm.
+
+    Raises:
+        ValueError: It is no JSON, holds a number that no float holds or half a surrogate pair, or is nested too deeply.
+    """
+    try:
+        value = json.loads(text, parse_constant=_refuse_constant, parse_float=_finite_float)
+    except RecursionError as error:
+        raise ValueError("it is nested too deeply") from error
+    if "\\u" in text and _SURROGATE.search(canonical_json(value)):
+        raise ValueError("it holds half a surrogate pair")  # which could be neither written nor shown
+
+    return value
+
+
+_SURROGATE = re.compile("[\ud800-\udfff]")
+
+
+def _refuse_constant(word: str) -> NoReturn:
+    raise ValueError(f"{word} is no JSON")
+
+
+def _finite_float(text: str) -> float:
+    value = float(text)
+    if not _is_number(value):
+        raise ValueError(f"{text:.40} is larger than any float")
+
+    return value
+
+
+def _is_number(value: object) -> bool:
+    """Whether a value is a number that a float can hold; a whole number has any length in JSON."""
+    return type(value) in (int, float) and abs(value) <= sys.float_info.max  # type: ignore[arg-type]  # a number, which mypy does not see by type()
+
+
+def _is_count(value: object) -> bool:
+    return type(value) is int and 0 <= value <= LARGEST_COUNT
 
 
 def digest(value: Any) -> str:  # Any: whatever JSON holds
@@ -291,29 +337,67 @@ class Record:
         return {"format": RECORD_FORMAT, **content}
 
     @classmethod
-    def from_json(cls, value: Mapping[str, Any]) -> Record:
+    def from_json(cls, value: object) -> Record:
         """
-        Rebuild a record.
+        Rebuild a record; here alone is checked what comes from a store, an export or a bundle.
 
         Raises:
-            StoreError: The value is no record, or one of a newer format.
+            StoreError: The value is no record, or one of another format.
         """
         if not isinstance(value, Mapping) or "format" not in value:
             raise StoreError("not a record: it has no 'format'")
         if value["format"] != RECORD_FORMAT:
             older = "\n    `bench rekey` brings those of format 1 over" if value["format"] == 1 else ""
-            raise StoreError(f"a record of format {value['format']}; this version of weighbridge reads format {RECORD_FORMAT}{older}")
+            raise StoreError(f"a record of format {value['format']!r:.40}; this version of weighbridge reads format {RECORD_FORMAT}{older}")
         content = {name: item for name, item in value.items() if name != "format"}
         try:
             costs = content.pop("costs")
-            curves = {name: [(int(step), float(figure)) for step, figure in points] for name, points in content.pop("curves").items()}
+            curves = {name: _curve(name, points) for name, points in content.pop("curves").items()}
             seen = {name: tuple(content.pop(name, ())) for name in ("left", "looked")}
             record = cls(costs=None if costs is None else Costs(**costs), curves=curves, **content, **seen)
             _check(record)
-        except (TypeError, KeyError, ValueError, AttributeError) as error:
+        except (TypeError, KeyError, ValueError, AttributeError, OverflowError) as error:
             raise StoreError(f"not a record: {error}") from error
 
         return record
+
+
+def storable(record: Record) -> Record:
+    """
+    Return a record that every reader takes: the record itself, as a rule.
+
+    A name or text with half a surrogate pair has it spelled out (``\\udc80``). A record with a figure, a curve or a cost that no reader takes becomes one
+    with the status ``failed`` that says so; its question and its key are the same.
+    """
+    try:
+        _check(record)
+        for name, points in record.curves.items():
+            _curve(name, points)
+        text = canonical_json(record.to_json())
+    except (TypeError, KeyError, ValueError, AttributeError, OverflowError) as error:
+        record = replace(
+            record,
+            status="failed",
+            metrics=dict.fromkeys(record.metrics),
+            curves={},
+            witnesses={},
+            costs=None,
+            error=f"what the trial brought cannot be kept: {error}",
+        )
+        text = canonical_json(record.to_json())
+    if _SURROGATE.search(text) is None:
+        return record
+
+    return Record.from_json(json.loads(_SURROGATE.sub(lambda half: f"\\\\u{ord(half[0]):04x}", text)))
+
+
+def _curve(name: str, points: Iterable[Any]) -> list[tuple[int, float]]:  # Any: it is checked here
+    """Return the points of a curve; raise an error of Python's where they are none."""
+    curve = [(step, figure) for step, figure in points]
+    if not all(type(step) is int and -LARGEST_COUNT <= step <= LARGEST_COUNT and _is_number(figure) for step, figure in curve):
+        raise ValueError(f"its curve {name!r:.40} has a point that is no whole step with a finite figure")
+
+    return [(step, float(figure)) for step, figure in curve]
 
 
 def _check(record: Record) -> None:
@@ -322,15 +406,17 @@ def _check(record: Record) -> None:
     for name in ("task", "dataset", "method"):
         if not isinstance(question[name]["name"], str) or not isinstance(question[name]["parameters"], dict):
             raise ValueError(f"its {name} has no name and parameters")
-    if not isinstance(question["budget"], dict) or type(question["seed"]) is not int:
+    if not isinstance(question["budget"], dict) or type(question["seed"]) is not int or abs(question["seed"]) > LARGEST_COUNT:
         raise ValueError("its budget or seed is not one")
     if question.get("scored_on", "test") not in ("test", "validation"):
-        raise ValueError(f"it is scored on {question['scored_on']!r}")
+        raise ValueError(f"it is scored on {question['scored_on']!r:.40}")
     if record.status not in get_args(Status):
-        raise ValueError(f"its status is '{record.status}'")
+        raise ValueError(f"its status is {record.status!r:.40}")
     for name in ("key", "trial", "started", "environment"):
         if not isinstance(getattr(record, name), str):
             raise ValueError(f"its {name} is not text")
+    if len(record.key) > KEY_LENGTH or len(record.trial) > TRIAL_LENGTH:
+        raise ValueError("its key or trial is longer than a hash")
     if not (record.error is None or isinstance(record.error, str)) or not isinstance(record.circumstances, dict):
         raise ValueError("its error or circumstances are not what they should be")
     defaults = record.circumstances.get("defaults", {})
@@ -339,13 +425,29 @@ def _check(record: Record) -> None:
     if not (record.adopted is None or isinstance(record.adopted, dict)):
         raise ValueError("what it was adopted from is not what it should be")
     for name, figure in record.metrics.items():
-        if figure is not None and (type(figure) not in (int, float) or not math.isfinite(figure)):
-            raise ValueError(f"its {name} is {figure!r}, not a finite number")
+        if figure is not None and not _is_number(figure):
+            raise ValueError(f"its {name} is {figure!r:.40}, not a finite number")
     if not all(isinstance(text, str) for text in (*record.left, *record.looked)):
         raise ValueError("what it left or looked at is not text")
     for field_name in ("metric_code", "witnesses"):
         if not all(isinstance(value, str) for value in getattr(record, field_name).values()):
             raise ValueError(f"its {field_name} are not all text")
+    if record.costs is not None:
+        _check_costs(record.costs)
+
+
+def _check_costs(costs: Costs) -> None:
+    for name in ("wall_seconds", "cpu_seconds"):
+        if not _is_number(getattr(costs, name)) or getattr(costs, name) < 0:
+            raise ValueError(f"its cost {name} is {getattr(costs, name)!r:.40}, not a finite number from 0")
+    for name in ("peak_rss_bytes", "peak_gpu_bytes"):
+        if getattr(costs, name) is not None and not _is_count(getattr(costs, name)):
+            raise ValueError(f"its cost {name} is {getattr(costs, name)!r:.40}, not a count from 0")
+    for name in ("samples_forward", "samples_backward"):
+        if not _is_count(getattr(costs, name)):
+            raise ValueError(f"its cost {name} is {getattr(costs, name)!r:.40}, not a count from 0")
+    if not _is_count(costs.seeds_at_once) or costs.seeds_at_once < 1:
+        raise ValueError(f"its cost seeds_at_once is {costs.seeds_at_once!r:.40}, not a count from 1")
 
 
 def is_one_program(trials: Sequence[Trial]) -> bool:

@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
+import shutil
+import sqlite3
+import sys
+import tempfile
+import time
+import weakref
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,25 +19,42 @@ import sqlalchemy as sa
 from filelock import FileLock, Timeout
 
 from harness.errors import StoreError
-from harness.records import Record, canonical_json
+from harness.records import KEY_LENGTH, TRIAL_LENGTH, Record, canonical_json, parse_json
+from harness.secrecy import hide_passwords, hide_url, printable
 
-__all__ = ["Store", "open_store", "parse_export", "read_export", "read_store", "replace_file", "write_export"]
+__all__ = [
+    "LEASE_SECONDS",
+    "Store",
+    "export_text",
+    "open_store",
+    "parse_export",
+    "read_export",
+    "read_store",
+    "refuse_way_out",
+    "replace_file",
+    "write_export",
+]
 
 KEYS_PER_QUERY = 500  # below the limit of bound parameters of every database
+LEASE_SECONDS = 45.0  # a driver that is gone holds its trials no longer than this
+WAIT_SECONDS = 60  # for another process that writes
+COPY_ATTEMPTS = 20  # of a store that changes while it is copied
+CREATION_LOCK = 7_382_914_650_271_733  # a number that no other program's lock is likely to have
+SET_ASIDE = "unread"  # begins the key of a row that is no record, so that its trial can have one
 
 _metadata = sa.MetaData()
 
 _records = sa.Table(
     "records",
     _metadata,
-    sa.Column("key", sa.String(64), primary_key=True),
-    sa.Column("trial", sa.String(12), nullable=False, index=True),
-    sa.Column("task", sa.String(100), nullable=False),
-    sa.Column("dataset", sa.String(100), nullable=False),
-    sa.Column("method", sa.String(100), nullable=False),
-    sa.Column("seed", sa.Integer, nullable=False),
+    sa.Column("key", sa.String(KEY_LENGTH), primary_key=True),
+    sa.Column("trial", sa.String(TRIAL_LENGTH), nullable=False, index=True),
+    sa.Column("task", sa.Text, nullable=False),
+    sa.Column("dataset", sa.Text, nullable=False),
+    sa.Column("method", sa.Text, nullable=False),
+    sa.Column("seed", sa.BigInteger, nullable=False),
     sa.Column("status", sa.String(20), nullable=False),
-    sa.Column("started", sa.String(40), nullable=False),
+    sa.Column("started", sa.Text, nullable=False),
     sa.Column("content", sa.Text, nullable=False),
 )
 _code = sa.Table("code", _metadata, sa.Column("hash", sa.String(16), primary_key=True), sa.Column("modules", sa.Text, nullable=False))
@@ -43,52 +65,125 @@ _outcomes = sa.Table(
     "outcomes", _metadata, sa.Column("key", sa.String(64), primary_key=True), sa.Column("arrays", sa.LargeBinary, nullable=False)
 )
 
+_leases = sa.Table(
+    "leases",
+    _metadata,
+    sa.Column("key", sa.String(KEY_LENGTH), primary_key=True),
+    sa.Column("holder", sa.Text, nullable=False, index=True),
+    sa.Column("expires", sa.Double, nullable=False),  # seconds since 1970, by the clock of the database
+)
+
 
 def read_store(path: Path) -> Store:
     """
     Open a file of SQLite for reading alone; its folder may be read-only too.
 
+    Where side files cannot be written, the store is read as it is now: from a copy where its newest records stand in the write-ahead log.
+
     Raises:
-        StoreError: The file is no store.
+        StoreError: The file is no store, or what its write-ahead log holds cannot be read.
     """
-    immutable = "" if os.access(path.parent, os.W_OK) else "&immutable=1"  # without a place for its side files, SQLite must be told
-    store = Store(
-        sa.create_engine(f"sqlite:///file:{quote(str(path.resolve()))}?mode=ro{immutable}&uri=true", connect_args={"timeout": 60})
-    )
+    log = path.with_name(f"{path.name}-wal")
+    sides = [path.parent, *(side for side in (log, path.with_name(f"{path.name}-shm")) if side.exists())]
+    folder: Path | None = None
+    if all(os.access(side, os.W_OK) for side in sides):
+        place, mode = path, "mode=ro"
+    elif log.exists() and log.stat().st_size:
+        folder = Path(tempfile.mkdtemp(prefix="bench"))
+        place, mode = folder / path.name, "mode=rw"
+    else:
+        place, mode = path, "mode=ro&immutable=1"  # without a place for its side files, SQLite must be told
+    address = f"file:{quote(bytes(place.absolute()))}?{mode}"
+
+    def connect() -> sqlite3.Connection:
+        return sqlite3.connect(address, timeout=WAIT_SECONDS, uri=True, check_same_thread=False)
+
+    engine = sa.create_engine("sqlite://", creator=connect, poolclass=sa.QueuePool)
+    sa.event.listen(engine, "connect", _prepare_reading)
+    store = Store(engine, printable(str(path)), folder)
+    if folder is not None:
+        _copy(path, log, folder)
     store.known([""])
 
     return store
 
 
-def open_store(url: str) -> Store:
+def _copy(path: Path, log: Path, folder: Path) -> None:
+    """
+    Copy a store with its write-ahead log, as both stand at one moment.
+
+    The copy is one moment's if the file did not change meanwhile and the log kept its header: then it has only grown, and a torn end is left out by its
+    checksums.
+    """
+    for _ in range(COPY_ATTEMPTS):
+        try:
+            before = _moment(path, log)
+            shutil.copyfile(path, folder / path.name)
+            shutil.copyfile(log, folder / log.name)
+            if _moment(path, log) == before:
+                return
+        except OSError as error:
+            raise StoreError(
+                f"the newest records of the store '{printable(str(path))}' cannot be read: they are in '{printable(str(log))}', and the copy that reading "
+                f"them needs cannot be made: {error.strerror}\n    read it as somebody who may write its folder"
+            ) from error
+        time.sleep(0.1)
+    raise StoreError(
+        f"the store '{printable(str(path))}' cannot be read: it changes too fast to be copied\n    read it as somebody who may write its folder"
+    )
+
+
+def _moment(path: Path, log: Path) -> tuple[int, int, bytes]:
+    with log.open("rb") as file:
+        header = file.read(32)
+    found = path.stat()
+
+    return found.st_mtime_ns, found.st_size, header
+
+
+def open_store(url: str, within: Path | None = None) -> Store:
     """
     Open a store, and create its tables where they are missing.
 
     Args:
         url: A path of an SQLite file, or a URL of SQLAlchemy (``postgresql+psycopg://...``).
+        within: A folder that a path must not lead out of by a link.
 
     Raises:
         StoreError: The place cannot be written, is no database, or its driver is not installed.
     """
+    place = printable(hide_url(url))
     if "://" not in url:
+        path = Path(url)
+        if within is not None:
+            refuse_way_out(path, within, "name the file that it leads to with --store")
         try:
-            Path(url).parent.mkdir(parents=True, exist_ok=True)
+            path.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise StoreError(f"the store '{url}' cannot be created: {error.strerror}\n    choose another place with --store") from error
-        url = f"sqlite:///{url}"
+            raise StoreError(f"the store '{place}' cannot be created: {error.strerror}\n    choose another place with --store") from error
+        parsed = sa.URL.create("sqlite", database=str(path.absolute()))  # as parts: a name may hold what means something in a URL
+    else:
+        try:
+            parsed = sa.make_url(url)
+        except (sa.exc.ArgumentError, ValueError):  # their text may hold a part of the password
+            raise StoreError(f"--store: '{place}' is no URL of SQLAlchemy: DIALECT+DRIVER://USER:PASSWORD@HOST:PORT/DATABASE") from None
+    is_sqlite = parsed.get_backend_name() == "sqlite"
     try:
-        parsed = sa.make_url(url)
-    except sa.exc.ArgumentError as error:
-        raise StoreError(f"--store: {error}") from error
-    try:
-        engine = sa.create_engine(parsed, connect_args={"timeout": 60} if parsed.get_backend_name() == "sqlite" else {})
-    except (sa.exc.ArgumentError, ModuleNotFoundError) as error:
+        engine = sa.create_engine(parsed, connect_args={"timeout": WAIT_SECONDS} if is_sqlite else {})
+    except (sa.exc.ArgumentError, ModuleNotFoundError, TypeError, ValueError) as error:
         hint = "\n    for PostgreSQL: pip install 'weighbridge[postgres]'" if isinstance(error, ModuleNotFoundError) else ""
-        raise StoreError(f"the store '{parsed.render_as_string(hide_password=True)}' cannot be opened: {error}{hint}") from error
-    store = Store(engine)
+        raise StoreError(f"the store '{place}' cannot be opened: {hide_passwords(str(error))}{hint}") from None
+    store = Store(engine, place)
     if engine.dialect.name == "sqlite" and parsed.database:
-        sa.event.listen(engine, "connect", _prepare_sqlite)
-        with _creation_lock(Path(parsed.database)):  # SQLite does not wait where two processes change its mode at once
+        sa.event.listen(engine, "connect", _prepare_reading)
+        sa.event.listen(engine, "connect", _prepare_writing)
+        file = Path(parsed.database)
+        for side in ("-wal", "-shm", "-journal", ".lock"):
+            if file.with_name(f"{file.name}{side}").is_symlink():
+                raise StoreError(
+                    f"'{place}{side}' is a link, and nothing is written through it\n    remove it, or choose another place with --store"
+                )
+        with _creation_lock(file, place):  # SQLite does not wait where two processes change its mode at once
             store.create()
     else:
         store.create()
@@ -96,26 +191,55 @@ def open_store(url: str) -> Store:
     return store
 
 
+def refuse_way_out(path: Path, folder: Path, step: str) -> None:
+    """
+    Refuse a path below a folder that a link leads out of it.
+
+    Args:
+        path: What is to be written.
+        folder: May be a link itself.
+        step: What a user can do instead.
+
+    Raises:
+        StoreError: It leads elsewhere.
+    """
+    try:
+        real = path.resolve()
+        leads_out = not real.is_relative_to(folder.resolve())
+    except (OSError, RuntimeError) as error:  # a link that leads to itself
+        raise StoreError(f"'{printable(str(path))}' cannot be written: {error}") from error
+    if leads_out:
+        raise StoreError(
+            f"'{printable(str(path))}' leads out of '{printable(str(folder))}' by a link, to '{printable(str(real))}', and nothing is written there\n"
+            f"    remove the link, or {step}"
+        )
+
+
 @contextlib.contextmanager
-def _creation_lock(path: Path) -> Iterator[None]:
+def _creation_lock(path: Path, place: str) -> Iterator[None]:
     """
     Hold the lock under which a file of SQLite is created.
 
     Raises:
         StoreError: It cannot be placed beside the file.
     """
-    lock = FileLock(f"{path}.lock", timeout=60)
+    lock = FileLock(f"{path}.lock", timeout=WAIT_SECONDS)
     try:
         lock.acquire()
     except (OSError, Timeout) as error:
-        raise StoreError(f"the store '{path}' cannot be created: {error}\n    choose another place with --store") from error
+        raise StoreError(f"the store '{place}' cannot be created: {error}\n    choose another place with --store") from error
     try:
         yield
     finally:
         lock.release()
 
 
-def _prepare_sqlite(connection: Any, _: object) -> None:  # Any: the driver's own connection
+def _prepare_reading(connection: Any, _: object) -> None:  # Any: the driver's own connection
+    """Let a row of damaged bytes be read as text that is no JSON, instead of failing the whole query."""
+    connection.text_factory = lambda raw: raw.decode("utf-8", "backslashreplace")
+
+
+def _prepare_writing(connection: Any, _: object) -> None:  # Any: the driver's own connection
     """Let readers and one writer work at once; a commit survives the death of the process (not necessarily the loss of power)."""
     cursor = connection.cursor()
     cursor.execute("PRAGMA journal_mode=WAL")
@@ -130,31 +254,114 @@ class Store:
     Several processes may use one store at once; a key that two of them write keeps its first record.
     """
 
-    def __init__(self, engine: sa.Engine) -> None:
+    def __init__(self, engine: sa.Engine, place: str, copy: Path | None = None) -> None:
+        """
+        Args:
+            engine: Of the database.
+            place: What messages call it, without a password.
+            copy: Folder of a copy, which is deleted with the store.
+        """
         self._engine = engine
+        self._place = place
+        self._delete = None if copy is None else weakref.finalize(self, shutil.rmtree, copy, ignore_errors=True)
+        self._unread: set[str] = set()
 
     def create(self) -> None:
-        """Create the tables that are missing."""
-        with self._guard("created"):
-            _metadata.create_all(self._engine)
+        """
+        Create the tables that are missing, and widen the columns that were too narrow for a seed or a name.
+
+        Raises:
+            StoreError: They cannot be created, or the database is of a kind that keeps no stores.
+        """
+        self._insert_class()
+        with self._guard("created"), self._engine.begin() as connection:
+            if self._engine.dialect.name != "postgresql":
+                _metadata.create_all(connection)
+                return
+            connection.execute(
+                sa.select(sa.func.pg_advisory_xact_lock(CREATION_LOCK))
+            )  # two that create one table at once disturb each other
+            _metadata.create_all(connection)
+            for found in sa.inspect(connection).get_columns(_records.name):
+                wanted = _records.c[found["name"]].type if found["name"] in _records.c else None
+                if isinstance(wanted, sa.BigInteger | sa.Text) and not isinstance(found["type"], type(wanted)):
+                    kind = wanted.compile(connection.dialect)
+                    connection.execute(sa.text(f'ALTER TABLE {_records.name} ALTER COLUMN "{found["name"]}" TYPE {kind}'))
 
     def close(self) -> None:
         """Release the connections."""
         self._engine.dispose()
+        if self._delete is not None:
+            self._delete()
 
-    def add(self, finished: Sequence[tuple[Record, bytes | None]]) -> None:
+    def add(self, finished: Sequence[tuple[Record, bytes | None]], holder: str = "") -> None:
         """
         Commit records, each with its outcome where one is kept; a key that is there already is left alone.
+
+        Args:
+            finished: Records and outcomes.
+            holder: Gives up its leases of these keys in the same commit.
 
         Raises:
             StoreError: They could not be written (a full disk, a lost server).
         """
         rows = [_row(record) for record, _ in finished]
         arrays = [{"key": record.key, "arrays": outcome} for record, outcome in finished if outcome is not None]
+        keys = [record.key for record, _ in finished]
         with self._guard("written"), self._engine.begin() as connection:
-            connection.execute(self._insert(_records), rows)
+            self._set_aside(connection, self._unread.intersection(keys))
+            if rows:
+                connection.execute(self._insert(_records), rows)
             if arrays:
                 connection.execute(self._insert(_outcomes), arrays)
+            for part in _parts(keys) if holder else ():
+                connection.execute(sa.delete(_leases).where(_leases.c.key.in_(part), _leases.c.holder == holder))
+
+    def lease(self, keys: Iterable[str], holder: str, free: Iterable[str] = ()) -> set[str]:
+        """
+        Take trials into hand for :data:`LEASE_SECONDS`, so that no other driver starts them.
+
+        Args:
+            keys: Of the trials.
+            holder: Who takes them; its own leases are renewed.
+            free: Holders that are known to be gone.
+
+        Returns:
+            The keys that nobody else holds.
+        """
+        taken: set[str] = set()
+        expires = self._clock() + LEASE_SECONDS
+        others = sa.or_(_leases.c.expires < self._clock(), _leases.c.holder.in_([holder, *free]))
+        with self._guard("written"), self._engine.begin() as connection:
+            for part in _parts(sorted(keys)):  # sorted: two drivers never wait for each other
+                rows = [{"key": key, "holder": holder, "expires": expires} for key in part]
+                insert = self._insert_class()(_leases).values(rows)
+                values = {"holder": insert.excluded.holder, "expires": insert.excluded.expires}
+                query = insert.on_conflict_do_update(index_elements=[_leases.c.key], set_=values, where=others).returning(_leases.c.key)
+                taken.update(connection.execute(query).scalars())
+
+        return taken
+
+    def holders(self, keys: Iterable[str]) -> set[str]:
+        """Return who holds leases of these keys, expired ones too."""
+        found: set[str] = set()
+        with self._guard("read"), self._engine.connect() as connection:
+            for part in _parts(list(keys)):
+                found.update(connection.execute(sa.select(_leases.c.holder).where(_leases.c.key.in_(part)).distinct()).scalars())
+
+        return found
+
+    def renew(self, holder: str) -> None:
+        """Let the leases of a holder end :data:`LEASE_SECONDS` from now."""
+        with self._guard("written"), self._engine.begin() as connection:
+            connection.execute(sa.update(_leases).where(_leases.c.holder == holder).values(expires=self._clock() + LEASE_SECONDS))
+
+    def release(self, holder: str, keys: Iterable[str] | None = None) -> None:
+        """Give up the leases of a holder, all of them or those of these keys."""
+        with self._guard("written"), self._engine.begin() as connection:
+            own = sa.delete(_leases).where(_leases.c.holder == holder)
+            for condition in (sa.true(),) if keys is None else (_leases.c.key.in_(part) for part in _parts(list(keys))):
+                connection.execute(own.where(condition))
 
     def replace(self, record: Record) -> None:
         """Overwrite the record of a key in one transaction: its metrics were computed anew from the outcome."""
@@ -165,10 +372,19 @@ class Store:
 
     def of_format(self, number: int) -> list[dict[str, Any]]:
         """Return the records of a format, as JSON holds them; those of an older one are read by nobody else."""
+        values = []
         with self._guard("read"), self._engine.connect() as connection:
-            values = [json.loads(content) for (content,) in connection.execute(sa.select(_records.c.content))]
+            for key, content in connection.execute(sa.select(_records.c.key, _records.c.content)):
+                try:
+                    value = parse_json(content)
+                    if isinstance(value, dict) and value.get("format") == number:
+                        values.append(value)
+                    elif not isinstance(value, dict) or "format" not in value:
+                        self._complain(key, "not a record: it has no 'format'")
+                except (ValueError, TypeError) as error:
+                    self._complain(key, str(error))
 
-        return [value for value in values if value["format"] == number]
+        return values
 
     def rename(self, records: Mapping[str, Record]) -> None:
         """Put records in the place of those that have these keys, and keep the outcomes under their new keys; all or nothing."""
@@ -203,19 +419,16 @@ class Store:
         found = {}
         with self._guard("read"), self._engine.connect() as connection:
             for part in _parts(list(keys)):
-                for (content,) in connection.execute(sa.select(_records.c.content).where(_records.c.key.in_(part))):
-                    record = Record.from_json(json.loads(content))
-                    found[record.key] = record
+                found.update({record.key: record for record in self._read(connection, _records.c.key.in_(part))})
 
         return found
 
     def of_trials(self, trials: Iterable[str]) -> list[Record]:
         """Return all records of these trials, whatever the code was, oldest first."""
-        found = []
+        found: list[Record] = []
         with self._guard("read"), self._engine.connect() as connection:
             for part in _parts(list(trials)):
-                query = sa.select(_records.c.content).where(_records.c.trial.in_(part)).order_by(_records.c.started)
-                found += [Record.from_json(json.loads(content)) for (content,) in connection.execute(query)]
+                found += self._read(connection, _records.c.trial.in_(part))
 
         return found
 
@@ -223,22 +436,57 @@ class Store:
         """Return the records whose trial name or key begins with ``prefix``, oldest first."""
         condition = sa.or_(*(column.startswith(prefix, autoescape=True) for column in (_records.c.trial, _records.c.key)))
         with self._guard("read"), self._engine.connect() as connection:
-            rows = connection.execute(sa.select(_records.c.content).where(condition).order_by(_records.c.started))
-            return [Record.from_json(json.loads(content)) for (content,) in rows]
+            return list(self._read(connection, condition))
+
+    def _read(self, connection: sa.Connection, condition: sa.ColumnElement[bool]) -> Iterator[Record]:
+        """Give the records that meet a condition, oldest first; a row that is none is told of, and its trial counts as one without a record."""
+        query = sa.select(_records.c.key, _records.c.content).where(condition).order_by(_records.c.started)
+        for key, content in connection.execute(query):
+            try:
+                record = Record.from_json(parse_json(content))
+                if record.key != key:
+                    raise StoreError(f"not the record of this key, but of {record.key!r:.80}")
+                yield record
+            except (StoreError, ValueError, TypeError) as error:
+                self._complain(key, str(error))
+
+    def _complain(self, key: object, cause: str) -> None:
+        """Say once where a row is that is no record; it is data, which stops nobody."""
+        if not isinstance(key, str):
+            key = repr(key)
+        if not key.startswith(SET_ASIDE) and key not in self._unread:
+            self._unread.add(key)
+            told = printable(cause.encode("utf-8", "backslashreplace").decode())
+            print(f"bench: the store '{self._place}' holds a row that is left out, key {key!r:.80}: {told:.500}", file=sys.stderr)
+
+    def _set_aside(self, connection: sa.Connection, keys: Iterable[str]) -> None:
+        """Keep rows that are no records under another key, where they are in nobody's way."""
+        for key in keys:
+            other = f"{SET_ASIDE}-{key}"[:KEY_LENGTH]
+            connection.execute(sa.delete(_records).where(_records.c.key == other))
+            connection.execute(sa.update(_records).where(_records.c.key == key).values(key=other, trial=""))
+            self._unread.discard(key)
 
     def code_modules(self, code: str) -> dict[str, str] | None:
         """Return what a code hash stands for, or ``None`` if it was never noted."""
-        with self._guard("read"), self._engine.connect() as connection:
-            row = connection.execute(sa.select(_code.c.modules).where(_code.c.hash == code)).first()
+        found = self._facts(sa.select(_code.c.modules).where(_code.c.hash == code))
 
-        return None if row is None else json.loads(row[0])
+        return found if found is not None and all(isinstance(value, str) for value in found.values()) else None
 
     def environment(self, identifier: str) -> dict[str, Any] | None:
         """Return the facts of an environment."""
-        with self._guard("read"), self._engine.connect() as connection:
-            row = connection.execute(sa.select(_environments.c.facts).where(_environments.c.id == identifier)).first()
+        return self._facts(sa.select(_environments.c.facts).where(_environments.c.id == identifier))
 
-        return None if row is None else json.loads(row[0])
+    def _facts(self, query: sa.Select[Any]) -> dict[str, Any] | None:  # Any: whatever JSON holds
+        """Return an object of JSON; what is none counts as never noted."""
+        with self._guard("read"), self._engine.connect() as connection:
+            row = connection.execute(query).first()
+        try:
+            value = None if row is None else parse_json(row[0])
+        except (ValueError, TypeError):
+            return None
+
+        return value if isinstance(value, dict) else None
 
     def outcomes_kept(self, keys: Iterable[str]) -> set[str]:
         """Return which of these keys have a kept outcome."""
@@ -258,22 +506,40 @@ class Store:
 
     def _insert(self, table: sa.Table) -> Any:  # Any: each dialect has its own class of statement
         """Build an insert that leaves existing rows alone."""
+        return self._insert_class()(table).on_conflict_do_nothing()
+
+    def _insert_class(self) -> Any:  # Any: likewise
+        """
+        Return the statement that knows what to do with rows that are there.
+
+        Raises:
+            StoreError: The database has none.
+        """
+        from sqlalchemy.dialects import postgresql, sqlite
+
+        known = {"postgresql": postgresql.insert, "sqlite": sqlite.insert}
+        name = self._engine.dialect.name
+        if name not in known:
+            raise StoreError(f"the store '{self._place}' is a database of {name}; stores are kept in {' or '.join(known)}")
+
+        return known[name]
+
+    def _clock(self) -> sa.SQLColumnExpression[Any]:  # Any: a float of either database
+        """Return the time of the database, which is one for all drivers: seconds since 1970."""
         if self._engine.dialect.name == "postgresql":
-            from sqlalchemy.dialects import postgresql
+            return sa.extract("epoch", sa.func.clock_timestamp())
 
-            return postgresql.insert(table).on_conflict_do_nothing()
-
-        return sa.insert(table).prefix_with("OR IGNORE")
+        return (sa.func.julianday("now", type_=sa.Double) - 2440587.5) * 86400.0
 
     def _guard(self, verb: str) -> _Guard:
-        return _Guard(str(self._engine.url), verb)
+        return _Guard(self._place, verb)
 
 
 class _Guard:
     """Turns the database's exceptions into one that says where and what next."""
 
-    def __init__(self, url: str, verb: str) -> None:
-        self._url = url.removeprefix("sqlite:///")
+    def __init__(self, place: str, verb: str) -> None:
+        self._place = place
         self._verb = verb
 
     def __enter__(self) -> None:
@@ -281,10 +547,11 @@ class _Guard:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: object) -> None:
         if isinstance(error, sa.exc.SQLAlchemyError):
-            cause = getattr(error, "orig", None) or error
+            cause = str(getattr(error, "orig", None) or error)
+            shown = hide_passwords(cause)
             raise StoreError(
-                f"the store '{self._url}' cannot be {self._verb}: {cause}\n    see that there is room, or choose another --store"
-            ) from error
+                f"the store '{self._place}' cannot be {self._verb}: {shown}\n    see that there is room, or choose another --store"
+            ) from (error if shown == cause else None)
 
 
 def _row(record: Record) -> dict[str, Any]:
@@ -315,25 +582,34 @@ def write_export(path: Path, records: Iterable[Record], environments: Mapping[st
     Raises:
         StoreError: The file cannot be written.
     """
+    replace_file(path, export_text(records, environments))
+
+
+def export_text(records: Iterable[Record], environments: Mapping[str, Mapping[str, Any]]) -> str:
+    """Return what :func:`write_export` writes."""
     lines = [canonical_json({"environment": name, "facts": dict(facts)}) for name, facts in sorted(environments.items())]
     lines += [canonical_json(record.to_json()) for record in sorted(records, key=lambda record: record.key)]
-    replace_file(path, "".join(f"{line}\n" for line in lines))
+
+    return "".join(f"{line}\n" for line in lines)
 
 
 def replace_file(path: Path, text: str) -> None:
     """
-    Write a file as a whole or not at all.
+    Write a file as a whole or not at all; a link that has its name is replaced, not followed.
 
     Raises:
         StoreError: It cannot be written.
     """
-    part = path.with_name(f".{path.name}.part")
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")  # another process may write the same file
     try:
-        part.write_text(text, encoding="utf-8")
+        part.unlink(missing_ok=True)  # what a killed process left, or a link that somebody placed there
+        with part.open("x", encoding="utf-8") as file:
+            file.write(text)
         part.replace(path)
     except OSError as error:
-        part.unlink(missing_ok=True)
-        raise StoreError(f"{path} cannot be written: {error.strerror}") from error
+        with contextlib.suppress(OSError):
+            part.unlink(missing_ok=True)
+        raise StoreError(f"{printable(str(path))} cannot be written: {error.strerror}") from error
 
 
 def read_export(path: Path) -> tuple[list[Record], dict[str, dict[str, Any]]]:
@@ -346,9 +622,9 @@ def read_export(path: Path) -> tuple[list[Record], dict[str, dict[str, Any]]]:
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise StoreError(f"{path} cannot be read: {error}") from error
+        raise StoreError(f"{printable(str(path))} cannot be read: {error}") from error
 
-    return parse_export(text, str(path))
+    return parse_export(text, printable(str(path)))
 
 
 def parse_export(text: str, place: str) -> tuple[list[Record], dict[str, dict[str, Any]]]:
@@ -366,20 +642,14 @@ def parse_export(text: str, place: str) -> tuple[list[Record], dict[str, dict[st
     environments: dict[str, dict[str, Any]] = {}
     for number, line in enumerate(text.rstrip("\n").split("\n"), start=1):  # not splitlines: a traceback may hold other line separators
         try:
-            value = json.loads(line, parse_constant=_refuse_constant)
-            if "\\u" in line:
-                canonical_json(value).encode()  # half a surrogate pair could be neither written nor shown
+            value = parse_json(line)
             if isinstance(value, dict) and "environment" in value and "facts" in value:
                 if not isinstance(value["environment"], str) or not isinstance(value["facts"], dict):
                     raise StoreError("not an environment: it has no identifier and facts")
                 environments[value["environment"]] = value["facts"]
             else:
                 records.append(Record.from_json(value))
-        except (ValueError, RecursionError, StoreError) as error:
+        except (ValueError, StoreError) as error:
             raise StoreError(f"{place}:{number}: {error}") from error
 
     return records, environments
-
-
-def _refuse_constant(word: str) -> None:
-    raise ValueError(f"{word} is no JSON")

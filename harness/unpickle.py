@@ -1,14 +1,15 @@
 """
 Reading the pickles that some data packages hold, without letting them run code.
 
-A pickle may name any function and call it. Here only the classes and functions that arrays and data frames are rebuilt with are admitted.
+A pickle may name any function and call it. Here only the classes and functions that arrays and data frames are rebuilt with are admitted, and none of them
+is given a state, which would stay when the pickle is forgotten.
 """
 
 from __future__ import annotations
 
 import io
 import pickle
-from typing import Any
+from typing import Any, ClassVar
 
 __all__ = ["load_pickle"]
 
@@ -55,7 +56,20 @@ RENAMED = {
 BUILTINS = {"slice", "int", "float", "complex", "bool", "str", "bytes", "bytearray", "list", "tuple", "dict", "set", "frozenset"}
 
 
-class _Unpickler(pickle.Unpickler):
+class _Unpickler(pickle._Unpickler):
+    """The one that is written in Python: that in C lets nobody see what is given a state."""
+
+    dispatch: ClassVar = dict(pickle._Unpickler.dispatch)
+
+    def load_build(self) -> None:
+        """Set the state of the last object but one of the stack, as its last says."""
+        given = self.stack[-2]  # type: ignore[attr-defined]  # typeshed leaves it out, as what follows
+        if callable(given):  # a class or a function, which is everybody's
+            raise pickle.UnpicklingError(f"it sets the state of {given!r:.80}, which is not an object of its own")
+        super().load_build()  # type: ignore[misc]  # see above
+
+    dispatch[pickle.BUILD[0]] = load_build  # type: ignore[assignment]  # typeshed has the class of C there
+
     def find_class(self, module: str, name: str) -> Any:  # Any: whatever the name stands for
         module = RENAMED.get(module, module)
         if name in ADMITTED.get(module, ()) or (module == "builtins" and name in BUILTINS):

@@ -59,12 +59,11 @@ def command(
     Exit code: 0 adopted, or nothing was stale; 1 a trial came out differently and nothing was adopted; 2 invalid input.
     """
     from harness.sampling import draw_sample, largest_unseen
-    from harness.store import open_store
     from harness.suite import Overrides
 
     session = Session.open(plugins, results, store)
     loaded = session.suite(suite, Overrides())
-    database = open_store(session.store_url)
+    database = session.open_store()
     folder = session.folder(loaded, Overrides())
     plan = session.plan(loaded, database, lambda plan: session.with_export(plan, folder))
     session.exported(folder)

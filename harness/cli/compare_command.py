@@ -197,6 +197,7 @@ def _of_folder(folder: Path, suite: str | None) -> Side:
 
 def _of_store(session: Session, place: str, suite: str | None) -> Side:
     """Read a store, and of it the trials of the suite where one is given."""
+    from harness.secrecy import hide_url
     from harness.store import open_store, read_store
     from harness.trust import Side
 
@@ -207,7 +208,7 @@ def _of_store(session: Session, place: str, suite: str | None) -> Side:
         records = {name: record for name, record in records.items() if name in wanted}
     facts = {identifier: store.environment(identifier) or {} for identifier in {record.environment for record in records.values()}}
 
-    return Side(place, records, facts, store.code_modules)
+    return Side(hide_url(place), records, facts, store.code_modules)
 
 
 def _newest(records: Iterable[Record]) -> dict[str, Record]:

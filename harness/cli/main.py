@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import importlib
+import io
 import os
 import signal
 import sys
@@ -12,6 +13,7 @@ from typing import NoReturn
 import click
 
 from harness.errors import BenchError, nearest
+from harness.secrecy import hide_passwords, printable
 
 __all__ = ["COMMANDS", "EXIT_CODES", "cli", "main"]
 
@@ -120,10 +122,12 @@ def main() -> NoReturn:
     except BenchError as error:
         if os.environ.get("BENCH_DEBUG"):
             raise
-        click.echo(f"bench: {error}", err=True)
+        click.echo(f"bench: {hide_passwords(printable(str(error)))}", err=True)
         sys.exit(error.exit_code)
     except click.ClickException as error:
-        error.show()
+        shown = io.StringIO()
+        error.show(shown)
+        click.echo(hide_passwords(printable(shown.getvalue())), nl=False, err=True)
         sys.exit(2)
     except (KeyboardInterrupt, click.Abort):
         click.echo("bench: interrupted; what was finished is stored, the same command goes on from there", err=True)

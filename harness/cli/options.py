@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from harness.errors import BenchError, PluginError
+from harness.errors import BenchError, PluginError, StoreError
+from harness.secrecy import hide_url, printable
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -30,6 +31,10 @@ if TYPE_CHECKING:
 __all__ = ["Session", "make_console", "overrides_of", "place_options", "plugin_option", "selection_options"]
 
 WIDTH_WITHOUT_TERMINAL = 160
+STORE_NAME = "bench.db"
+EXPORT_NAME = "records.jsonl"
+SET_ASIDE_NAME = "set_aside.jsonl"  # records that an export held, the store lacked and the suite no longer asks for
+OWNERS = ".suites"  # below the results: which suite file the folder of a name belongs to
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -103,6 +108,7 @@ class Session:
     store_url: str
     _facts: dict[str, Mapping[str, Any]] = field(default_factory=dict)
     _exported: dict[Path, list[Record]] = field(default_factory=dict)
+    _lacked: set[str] = field(default_factory=set)  # keys of exported records that the store did not have
 
     @classmethod
     def open(cls, plugins: tuple[str, ...] = (), results: Path = Path("results"), store: str | None = None) -> Session:
@@ -116,7 +122,7 @@ class Session:
                 cause = plugin.error.rstrip().splitlines()[-1]
                 raise PluginError(f"--plugin {plugin.source}: {cause}\n    `bench plugins --plugin {plugin.source}` shows the traceback")
 
-        return cls(registry, CodeIndex(registry.roots, registry.paths), results, store or str(results / "bench.db"))
+        return cls(registry, CodeIndex(registry.roots, registry.paths), results, store or str(results / STORE_NAME))
 
     def suite(self, name: str, overrides: Overrides) -> Suite:
         """Load a suite by name or path."""
@@ -141,14 +147,32 @@ class Session:
         elif clashes:
             click.echo(f"bench: {len(clashes)} names are given twice: {clashes[0]}; `bench plugins` shows the others", err=True)
 
+    @property
+    def shown_store(self) -> str:
+        """What messages call the store: without a password."""
+        return printable(hide_url(self.store_url))
+
+    def open_store(self) -> Store:
+        """Open the store for writing, and create it where there is none; the one of the results folder is not opened through a link that leads out."""
+        from harness.store import open_store
+
+        is_own = self.store_url == str(self.results / STORE_NAME)
+
+        return open_store(self.store_url, self.results if is_own else None)
+
     def existing_store(self) -> Store | None:
         """Open the store for reading if there is one, without creating it."""
-        from harness.store import open_store, read_store
+        from harness.store import read_store
 
         if "://" in self.store_url:
-            return open_store(self.store_url)
+            return self.open_store()
 
-        return read_store(Path(self.store_url)) if Path(self.store_url).is_file() else None
+        try:
+            is_there = Path(self.store_url).is_file()
+        except OSError as error:
+            raise StoreError(f"the store '{self.store_url}' cannot be read: {error.strerror}") from error
+
+        return read_store(Path(self.store_url)) if is_there else None
 
     def folder(self, suite: Suite, overrides: Overrides) -> Path:
         """Return where the reports of a suite go; a changed suite has a folder of its own, so that it never overwrites the real one's."""
@@ -207,25 +231,101 @@ class Session:
         return records
 
     def exported(self, folder: Path) -> list[Record]:
-        """Return the records that a folder of results carries, read once; none where there is no such file."""
+        """Return the records that a folder of results carries, those that were set aside last, read once; none where there is no such file."""
         from harness.store import read_export
 
-        path = folder / "records.jsonl"
-        if path not in self._exported:
-            self._exported[path] = []
-            if path.is_file():
-                self._exported[path], environments = read_export(path)
-                self._facts.update(environments)
+        if folder not in self._exported:
+            found: dict[str, Record] = {}
+            for path in (folder / EXPORT_NAME, folder / SET_ASIDE_NAME):
+                if path.is_file():
+                    records, environments = read_export(path)
+                    self._facts.update(environments)
+                    found = {**{record.key: record for record in records}, **found}
+            self._exported[folder] = list(found.values())
 
-        return self._exported[path]
+        return self._exported[folder]
 
     def keep_exported(self, store: Store) -> None:
         """Put the exported records that were looked at into a store, with their environments; records that it has stay."""
         records = [record for found in self._exported.values() for record in found]
         if records:
+            self._lacked |= {record.key for record in records} - set(store.known(record.key for record in records))
             for identifier in {record.environment for record in records} & set(self._facts):
                 store.add_environment(identifier, self._facts[identifier])
             store.add([(record, None) for record in records])
+
+    def export(self, plan: Plan, records: Mapping[str, Record], folder: Path, store: Store) -> None:
+        """
+        Write the export of a folder of reports, unless it is the one that is there.
+
+        Records that it holds and the store lacks go there first. Those of them that the suite no longer asks for go to a file beside the export as well, since
+        the store may not be what is committed; that is said once, as the store has them afterwards.
+        """
+        from harness.store import export_text, replace_file, write_export
+
+        path = folder / EXPORT_NAME
+        text = export_text(records.values(), self.environments(records, store))
+        if path.is_file() and path.read_bytes() == text.encode():
+            return
+        held = self.exported(folder)
+        self.keep_exported(store)
+        asked = {item.name for item in plan.everything}
+        unasked = {record.key: record for record in held if record.trial not in asked}
+        aside = folder / SET_ASIDE_NAME
+        is_news = bool(self._lacked & set(unasked))
+        if is_news or aside.is_file():
+            write_export(aside, unasked.values(), self.environments(unasked, store))
+        if is_news:
+            what = f"{len(unasked)} records of '{path}' that the suite does not ask for are kept in '{aside}'"
+            click.echo(f"bench: {printable(what)}", err=True)
+        replace_file(path, text)
+
+    def claim_folder(self, folder: Path, suite: Suite) -> None:
+        """
+        Note which suite file a folder of reports belongs to.
+
+        Args:
+            folder: Of the reports, below the results.
+            suite: Whose reports are to be written there.
+
+        Raises:
+            StoreError: It holds the results of another suite file of the same name, or a link leads out of the results.
+        """
+        from harness.store import refuse_way_out, replace_file
+
+        note = self.results / OWNERS / f"{folder.relative_to(self.results)}.json"
+        for path in (folder, note):
+            refuse_way_out(path, self.results, "choose another folder with --results")
+        owner = self._owner(note, folder, suite.name)
+        if owner is not None and owner.samefile(suite.path):
+            return
+        if owner is not None and owner.read_bytes() != suite.path.read_bytes():
+            raise StoreError(
+                f"'{folder}' holds the results of '{os.path.relpath(owner)}', and '{suite.path}' is another suite of the same name\n"
+                f"    rename one of the files, or choose another folder with --results"
+            )
+        try:
+            note.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise StoreError(
+                f"the reports cannot be written to '{folder}': {error.strerror}\n    choose another folder with --results"
+            ) from error
+        replace_file(note, json.dumps({"suite": os.path.relpath(suite.path.resolve(), self.results.resolve())}) + "\n")
+
+    def _owner(self, note: Path, folder: Path, name: str) -> Path | None:
+        """Return the suite file that a folder belongs to, if it is still there: as noted, else the one that its name finds if there are reports."""
+        from harness.errors import SuiteError
+        from harness.suite_places import find_suite
+
+        try:
+            owner = self.results.resolve() / json.loads(note.read_text(encoding="utf-8"))["suite"]
+            return owner if owner.is_file() and os.access(owner, os.R_OK) else None
+        except (OSError, ValueError, TypeError, KeyError):
+            pass  # none, or not what we wrote
+        try:
+            return find_suite(name) if any((folder / report).is_file() for report in (EXPORT_NAME, "leaderboard.json")) else None
+        except SuiteError:
+            return None
 
     def recorded(self, plan: Plan, suite: str) -> dict[str, Record]:
         """
@@ -242,7 +342,7 @@ class Session:
         records = self.with_export(plan, folder)
         if not records:
             name = plan.suite.name
-            raise BenchError(f"there are no records of '{name}' in '{self.store_url}' or '{folder}'\n    `bench run {suite}` makes them")
+            raise BenchError(f"there are no records of '{name}' in '{self.shown_store}' or '{folder}'\n    `bench run {suite}` makes them")
 
         return records
 
@@ -262,7 +362,6 @@ class Session:
     def leaderboard(self, plan: Plan, records: Mapping[str, Record], store: Store | None, folder: Path) -> Leaderboard:
         """Return the leaderboard, from its JSON file where that was computed from the same records by the same code."""
         from harness.environment import hardware_id
-        from harness.errors import StoreError
         from harness.leaderboard import Leaderboard
         from harness.leaderboard_computation import build_leaderboard, leaderboard_inputs
 
@@ -281,7 +380,6 @@ class Session:
     def claims(self, plan: Plan, records: Mapping[str, Record], folder: Path) -> ClaimBoard:
         """Return the verdicts on the suite's claims, from their JSON file where they were computed from the same records by the same code."""
         from harness.claims import ClaimBoard, claim_inputs, verify_claims
-        from harness.errors import StoreError
         from harness.leaderboard_computation import leaderboard_inputs
 
         code = self._code_of("claims.py", "expressions.py", "stats.py")

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -34,7 +33,7 @@ def command(results: Path, store: str | None, plugins: tuple[str, ...]) -> int:
     """
     from harness.errors import StoreError
     from harness.rekey import FIRST_FORMAT, FirstScheme, rekey
-    from harness.store import open_store, parse_export, write_export
+    from harness.store import parse_export, write_export
 
     session = Session.open(plugins, results, store)
     first = FirstScheme(session.registry.roots, session.registry.paths)
@@ -44,24 +43,50 @@ def command(results: Path, store: str | None, plugins: tuple[str, ...]) -> int:
         for value in values:
             try:
                 record, was_fresh = rekey(value, session.registry, session.code, session.memo, first)
-            except (KeyError, TypeError) as error:
-                raise StoreError(f"{place}: not a record: {error}") from error
+            except (StoreError, KeyError, TypeError) as error:
+                raise StoreError(f"{place}: the record of key {value.get('key')!r:.80}: {error}") from error
             pairs.append((str(value["key"]), record))
             fresh += was_fresh
         click.echo(f"{place}: {fresh} records were fresh and are; {len(values) - fresh} were stale and are kept as such")
         return pairs
 
     for path in sorted(results.rglob("records.jsonl")):
-        lines = path.read_text(encoding="utf-8").rstrip("\n").split("\n")
-        values = [value for line in lines if isinstance(value := json.loads(line), dict) and value.get("format") == FIRST_FORMAT]
+        values, rest = _sorted_out(path, FIRST_FORMAT)
         if values:
-            rest = [line for line in lines if json.loads(line).get("format") != FIRST_FORMAT]
             kept, environments = parse_export("\n".join(rest), str(path)) if rest else ([], {})
             write_export(path, [*kept, *(record for _, record in converted(str(path), values))], environments)
     if "://" in session.store_url or Path(session.store_url).is_file():
-        database = open_store(session.store_url)
+        database = session.open_store()
         values = database.of_format(FIRST_FORMAT)
         if values:
-            database.rename(dict(converted(session.store_url, values)))
+            database.rename(dict(converted(session.shown_store, values)))
 
     return 0
+
+
+def _sorted_out(path: Path, number: int) -> tuple[list[dict[str, Any]], list[str]]:
+    """
+    Return the records of a format in an export, as JSON holds them, and its other lines.
+
+    Raises:
+        StoreError: The file cannot be read, or a line is no JSON.
+    """
+    from harness.errors import StoreError
+    from harness.records import parse_json
+
+    values, rest = [], []
+    try:
+        lines = path.read_text(encoding="utf-8").rstrip("\n").split("\n")
+    except (OSError, UnicodeDecodeError) as error:
+        raise StoreError(f"{path} cannot be read: {error}") from error
+    for position, line in enumerate(lines, start=1):
+        try:
+            value = parse_json(line)
+        except ValueError as error:
+            raise StoreError(f"{path}:{position}: {error}") from error
+        if isinstance(value, dict) and value.get("format") == number:
+            values.append(value)
+        else:
+            rest.append(line)
+
+    return values, rest

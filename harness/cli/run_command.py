@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext, redirect_stdout
@@ -89,7 +88,7 @@ def command(
     from harness.report.files import prepare_folder, write_reports
     from harness.report.index import write_index
     from harness.report.page import Evidence, write_page
-    from harness.store import open_store, write_export
+    from harness.secrecy import command_line, printable
 
     console = make_console()
     overrides = overrides_of(settings, seeds, methods, datasets, quick)
@@ -102,8 +101,9 @@ def command(
     for name, others in (("workers", ("inline",)), ("address", ("inline", "local"))):
         if executor in others and given(name) is click.core.ParameterSource.COMMANDLINE:  # an address in the environment asks for nothing
             raise BenchError(f"--{name} is nothing to --executor {executor}: leave out one of them")
-    database = open_store(session.store_url)
     folder = session.folder(loaded, overrides)
+    database = session.open_store()
+    session.claim_folder(folder, loaded)
     prepare_folder(folder)
 
     guarded = (str(results), session.store_url) if "://" not in session.store_url else (str(results),)
@@ -152,11 +152,11 @@ def command(
 
     board = session.leaderboard(plan, records, database, folder)
     with _stopping():
-        paths = write_reports(board, folder, shlex.join(["bench", *sys.argv[1:]]))
+        paths = write_reports(board, folder, command_line())
         exported = plan.exported(records)
-        write_export(folder / "records.jsonl", exported.values(), session.environments(exported, database))
+        session.export(plan, exported, folder, database)
         claims = session.claims(plan, records, folder) if loaded.claims else None
-        paths += write_claims(claims, folder, shlex.join(["bench", *sys.argv[1:]])) if claims is not None else []
+        paths += write_claims(claims, folder, command_line()) if claims is not None else []
     if as_json:
         import json
 
@@ -168,10 +168,10 @@ def command(
         if claims is not None:
             console.print(f"{summary(claims)}; `bench verify {suite}` shows them", soft_wrap=True)
     with _stopping():  # drawn last: who waits for the figures has them
-        evidence = Evidence(board, plan, records, session.environments(records, database), claims, f"bench run {suite}")
+        evidence = Evidence(board, plan, records, session.environments(records, database), claims, printable(f"bench run {suite}"))
         paths += [folder / "records.jsonl", write_page(evidence, folder, results), write_index(results)]
     if not quiet and not as_json:
-        console.print(f"reports: {', '.join(map(str, paths))}", soft_wrap=True)
+        console.print(printable(f"reports: {', '.join(map(str, paths))}"), soft_wrap=True)
 
     return 1 if board.failed else 0
 

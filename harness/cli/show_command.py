@@ -105,7 +105,7 @@ def find_record(session: Session, name: str) -> Found:
     names = sorted({item.record.trial for item in found})
     if not names:
         raise BenchError(
-            f"no record of a trial '{name}' in '{session.store_url}' or the exports under '{session.results}'\n"
+            f"no record of a trial '{name}' in '{session.shown_store}' or the exports under '{session.results}'\n"
             f"    `bench plan SUITE --trials` lists the trials and says which have a record"
         )
     if len(names) > 1:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
-import sys
 from pathlib import Path
 
 import click
@@ -48,6 +46,7 @@ def command(
     Exit code: 0, also with claims that are contradicted; 2 invalid input; 3 with --strict if a claim is contradicted.
     """
     from harness.report.claims import print_claims, to_json, write_claims
+    from harness.secrecy import command_line, printable
 
     overrides = overrides_of(settings, seeds, methods, datasets, quick)
     session = Session.open(plugins, results, store)
@@ -58,13 +57,14 @@ def command(
     database = session.existing_store()
     plan = session.plan(loaded, database, lambda plan: session.recorded(plan, suite))
     folder = session.folder(loaded, overrides)
+    session.claim_folder(folder, loaded)
     board = session.claims(plan, session.recorded(plan, suite), folder)
-    paths = write_claims(board, folder, shlex.join(["bench", *sys.argv[1:]]))
+    paths = write_claims(board, folder, command_line())
     if as_json:
         click.echo(to_json(board), nl=False)
     else:
         console = make_console()
         print_claims(board, console)
-        console.print(f"reports: {', '.join(map(str, paths))}", soft_wrap=True)
+        console.print(printable(f"reports: {', '.join(map(str, paths))}"), soft_wrap=True)
 
     return CONTRADICTED if strict and "contradicted" in board.counts() else 0

@@ -5,15 +5,16 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
 from harness.artifacts import obtain
 from harness.data import fetch
 from harness.environment import git_facts
 from harness.executors.schedule import schedule
+from harness.leases import Leases
 from harness.plan import mean_seconds
-from harness.records import cell_of, trial_key
+from harness.records import cell_of, storable, trial_key
 from harness.specs import Artifact
 from harness.trial import Finished, RunningTrial, rescore
 
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 __all__ = ["Listener", "execute_plan", "obtain_parts", "prepare_data"]
 
 SAY_EVERY_SECONDS = 5
+LOOK_EVERY_SECONDS = 1.0  # at trials that another driver has in hand
 
 EngineFactory = Callable[[Mapping[str, Any], float], "Engine"]
 
@@ -57,8 +59,10 @@ class _Delivery:
     hooks: pluggy.HookRelay
     listener: Listener
     known: dict[str, Record]
+    leases: Leases
 
     def __post_init__(self) -> None:
+        self.elsewhere: dict[str, Trial] = {}  # what another driver has in hand, by key
         self._environments: set[str] = set()
         self._failed_observers: set[str] = set()
 
@@ -68,7 +72,8 @@ class _Delivery:
             if environment not in self._environments:
                 self.store.add_environment(environment, returned.facts)
                 self._environments.add(environment)
-        self.store.add([(item.record, item.outcome) for item in finished])
+        finished = [replace(item, record=storable(item.record)) for item in finished]
+        self.store.add([(item.record, item.outcome) for item in finished], self.leases.holder)
         for item in finished:
             self.known[item.record.key] = item.record
             self.listener.finished(item.record)
@@ -87,14 +92,29 @@ class _Delivery:
                 self.listener.say(f"the observer '{observer.plugin_name}' failed and is not called again: {type(error).__name__}: {error}")
 
     def still_wanted(self, trials: Sequence[Trial]) -> Sequence[Trial]:
-        """Drop trials that another process has finished meanwhile, and take their records over."""
+        """Take trials into hand; drop those that another driver has in hand or has finished meanwhile, and take the records of the latter over."""
         keys = {trial_key(trial): trial for trial in trials}
-        for key, record in self.store.known(keys).items():
+        taken = self.leases.take(keys)  # before the look at the records: what is finished between the two would run again
+        done = self.store.known(keys)
+        for key, record in done.items():
             self.known[key] = record
             self.listener.finished(record)
-            del keys[key]
+        if done:
+            self.leases.release(taken & set(done))
+        self.elsewhere.update({key: trial for key, trial in keys.items() if key not in taken and key not in done})
 
-        return list(keys.values())
+        return [trial for key, trial in keys.items() if key in taken and key not in done]
+
+    def wait_elsewhere(self) -> Sequence[Trial]:
+        """Wait until another driver has finished a trial or let go of one; return those that are to run here now."""
+        while True:
+            self.listener.running([])
+            time.sleep(LOOK_EVERY_SECONDS)
+            trials = list(self.elsewhere.values())
+            self.elsewhere.clear()
+            free = self.still_wanted(trials)
+            if free or not self.elsewhere:
+                return free
 
 
 class _Steps:
@@ -140,7 +160,8 @@ def execute_plan(plan: Plan, store: Store, hooks: pluggy.HookRelay, listener: Li
     """
     Run the trials that a plan lacks and return all its records by key.
 
-    The engine starts while the data is checked. An interrupt closes the engine after what has come back is committed.
+    The engine starts while the data is checked. An interrupt closes the engine after what has come back is committed. A trial that another driver on the
+    same store has in hand is left to it, and its record is waited for.
 
     Args:
         plan: What to run.
@@ -154,7 +175,7 @@ def execute_plan(plan: Plan, store: Store, hooks: pluggy.HookRelay, listener: Li
         StoreError: A record cannot be written.
     """
     todo = plan.todo
-    delivery = _Delivery(plan, store, hooks, listener, dict(plan.known))
+    delivery = _Delivery(plan, store, hooks, listener, dict(plan.known), Leases(store))
     delivery.observe(hooks.bench_run_started, trials=len(plan.planned), known=len(plan.planned) - len(todo))
     if plan.to_rescore:
         prepare_data(plan, listener.say)
@@ -169,23 +190,37 @@ def execute_plan(plan: Plan, store: Store, hooks: pluggy.HookRelay, listener: Li
         }
         known_seconds = mean_seconds(plan.known.values())
         engine = build_engine(facts, sum(known_seconds.get(cell_of(item.trial.question()), UNKNOWN_SECONDS) for item in todo))
-        try:
-            with ThreadPoolExecutor(1) as background:  # an engine that forks has done so when it is built, before there is a thread
-                data = background.submit(prepare_data, plan, listener.say)
-                engine.open()
-            data.result()
-            schedule([item.trial for item in todo], engine, delivery.deliver, listener.running, delivery.still_wanted, known_seconds)
-        except KeyboardInterrupt:
-            for returned in engine.wait(0):
-                if returned.fault is None:
-                    delivery.deliver(returned.finished, returned)
-            raise
-        finally:
-            engine.close()
+        with delivery.leases:  # given up when the engine has stopped, and nothing that they hold can run any more
+            try:
+                with ThreadPoolExecutor(1) as background:  # an engine that forks has done so when it is built, before there is a thread
+                    data = background.submit(prepare_data, plan, listener.say)
+                    engine.open()
+                data.result()
+                _run([item.trial for item in todo], engine, delivery, known_seconds)
+            except KeyboardInterrupt:
+                for returned in engine.wait(0):
+                    if returned.fault is None:
+                        delivery.deliver(returned.finished, returned)
+                raise
+            finally:
+                engine.close()
     records = {item.key: delivery.known[item.key] for item in plan.planned if item.key in delivery.known}
     delivery.observe(hooks.bench_run_finished, records=list(records.values()))
 
     return records
+
+
+def _run(trials: Sequence[Trial], engine: Engine, delivery: _Delivery, known_seconds: dict[str, float]) -> None:
+    """Run trials; those that another driver has in hand are looked at again when all others are done."""
+    told = False
+    while trials:
+        schedule(trials, engine, delivery.deliver, delivery.listener.running, delivery.still_wanted, known_seconds)
+        if delivery.elsewhere and not told:
+            told = True
+            delivery.listener.say(
+                f"another run on this store took {len(delivery.elsewhere)} of these trials; waiting for the records of those that it still has in hand"
+            )
+        trials = delivery.wait_elsewhere() if delivery.elsewhere else ()
 
 
 def _rescore(plan: Plan, store: Store, delivery: _Delivery, listener: Listener) -> None:

@@ -13,6 +13,7 @@ from tabulate import tabulate
 
 from harness.errors import StoreError
 from harness.report import figures
+from harness.secrecy import printable
 from harness.store import replace_file
 
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ def prepare_folder(folder: Path) -> None:
             pass
     except OSError as error:
         hint = "choose another folder with --results"
-        raise StoreError(f"the reports cannot be written to '{folder}': {error.strerror}\n    {hint}") from error
+        raise StoreError(f"the reports cannot be written to '{printable(str(folder))}': {error.strerror}\n    {hint}") from error
 
 
 def write_reports(board: Leaderboard, folder: Path, command: str) -> list[Path]:

@@ -231,3 +231,19 @@ def test_a_disk_without_room_is_told_before_it_is_built(maker, monkeypatch, tmp_
 
     assert "are free; make room there" in failure(doubled())
     assert not (tmp_path / "builds").exists()
+
+
+@pytest.mark.parametrize("place", [".doubled-{}.partial", "doubled-{}"])
+def test_a_link_in_the_cache_is_not_followed_when_an_artifact_is_written(maker, tmp_path, place):
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "kept").touch()
+    link = tmp_path / "home" / "artifacts" / place.format(artifact_key(doubled())[:12])
+    link.parent.mkdir(parents=True)
+    link.symlink_to(tmp_path / "elsewhere" if link.name.startswith(".") else tmp_path / "nowhere")
+
+    folder = obtain(doubled())
+
+    assert (folder / "deep" / "x.npy").is_file()
+    assert not folder.is_symlink()
+    assert [path.name for path in (tmp_path / "elsewhere").iterdir()] == ["kept"]
+    assert not (tmp_path / "nowhere").exists()

@@ -307,6 +307,22 @@ def test_what_a_killed_process_left_is_cleared(home):
     assert leftovers(home) == [stem]
 
 
+@pytest.mark.parametrize("place", [".{}.partial", "{}"])
+def test_a_link_in_the_cache_is_not_followed_when_a_set_is_written(home, place):
+    raw = raw_data(put_file(home))
+    stem = f"numbers-{raw.content[:12]}"
+    (home / "elsewhere").mkdir()
+    (home / "elsewhere" / "kept").touch()
+    (home / "arrays").mkdir(exist_ok=True)
+    (home / "arrays" / place.format(stem)).symlink_to(home / "elsewhere")
+
+    data.fetch(raw)
+
+    assert leftovers(home) == [stem]
+    assert not (home / "arrays" / stem).is_symlink()
+    assert [path.name for path in (home / "elsewhere").iterdir()] == ["kept"]
+
+
 def test_a_cache_that_cannot_be_written_is_named(home, monkeypatch):
     raw = raw_data(put_file(home))
     (home / "arrays").write_text("a file where the folder should be")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import pickle
 import subprocess
@@ -82,3 +83,16 @@ def test_a_dotted_name_does_not_lead_out_of_an_admitted_class():
 def test_a_pickle_that_is_cut_short_is_an_error():
     with pytest.raises((pickle.UnpicklingError, EOFError)):
         load_pickle(pickle.dumps(np.arange(1000))[:-100])
+
+
+@pytest.mark.parametrize("state", ["(N(dS'planted'\nS'y'\nst", "(dS'planted'\nS'y'\ns"], ids=["slots", "attributes"])
+@pytest.mark.parametrize(
+    ("module", "name"), [("pandas", "Index"), ("pandas", "DataFrame"), ("pandas.core.internals.blocks", "new_block"), ("numpy", "ndarray")]
+)
+def test_a_class_or_a_function_that_is_admitted_is_given_no_state(module, name, state):
+    content = f"c{module}\n{name}\n{state}b.".encode()
+
+    with pytest.raises(pickle.UnpicklingError, match="not an object of its own"):
+        load_pickle(content)
+
+    assert not hasattr(getattr(importlib.import_module(module), name), "planted")
