@@ -150,7 +150,15 @@ class _Checker:
                     )
             for given in self._grid(place, entry):
                 part = self._part((*place, "parameters"), spec, given, spec.privileges)
+                self._refuse_unfit(place, spec, task)
                 yield index, Row(_method_label(entry, given), part, spec, tuple(given))
+
+    def _refuse_unfit(self, place: Location, spec: Method, task: Task) -> None:
+        """Refuse a method that lacks a verb of its task: each of its trials would fail."""
+        code = self.code.code_hash(spec.entry)
+        missing = self.memo.missing(spec, task.verbs, code, spec.extra, spec.distribution)
+        if missing:
+            raise self.file.error(place, f"method '{spec.name}': {missing}\n    a method of task '{task.name}' has {', '.join(task.verbs)}")
 
     def _tuning(
         self,

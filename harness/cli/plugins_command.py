@@ -30,13 +30,13 @@ def command(as_json: bool, plugins: tuple[str, ...]) -> int:
 
     registry = load_registry(plugins)
     registry.add_commands(click.Group())  # for their exceptions
-    provided = {plugin.name: registry.provided(plugin.name) for plugin in registry.plugins}
+    provided = {plugin: [] if plugin.error else registry.provided(plugin.name) for plugin in registry.plugins}
     clashes = registry.clashes
     if as_json:
         rows = [
             {
                 **asdict(plugin),
-                "provides": provided[plugin.name],
+                "provides": provided[plugin],
                 "clashes": [asdict(clash) for clash in clashes if clash.plugin == plugin.name],
             }
             for plugin in registry.plugins
@@ -46,7 +46,7 @@ def command(as_json: bool, plugins: tuple[str, ...]) -> int:
     width = max((len(plugin.name) for plugin in registry.plugins), default=0)
     for plugin in registry.plugins:
         source = f"{plugin.source} {plugin.version}".strip()
-        state = "BROKEN" if plugin.error else ", ".join(provided[plugin.name]) or ", ".join(plugin.hooks) or "no hooks"
+        state = "BROKEN" if plugin.error else ", ".join(provided[plugin]) or ", ".join(plugin.hooks) or "no hooks"
         click.echo(f"{plugin.name:{width}}  {source}  {state}")
     if clashes:
         click.echo("\nNames that are given twice:")
