@@ -13,6 +13,7 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import pkgutil
+import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from importlib.machinery import ModuleSpec, PathFinder
@@ -26,6 +27,7 @@ __all__ = ["Closure", "CodeIndex"]
 STREAMS = "harness.streams"  # what a seed means decides every outcome
 COUNTED = ("plugins", "harness.tasks", "harness.training", STREAMS)
 DOCUMENT_SUFFIXES = {".py", ".pyc", ".pyi", ".md", ".rst"}
+EDITABLE = "editable"  # in the names of the modules of all such finders: of setuptools, editables, scikit-build-core and meson-python
 TEMPLATE_SUFFIX = ".py.jinja"  # what `bench plugin new` writes code from
 
 
@@ -137,8 +139,7 @@ class CodeIndex:
             else:
                 above = self._spec(parent)
                 folders = None if above is None else above.submodule_search_locations
-                # By its last name: for a folder without an __init__, the finder would look for the package above it among those that are imported.
-                self._specs[name] = None if folders is None else PathFinder.find_spec(name.rpartition(".")[2], list(folders))
+                self._specs[name] = None if folders is None else _find_in(name, list(folders))
 
         return self._specs[name]
 
@@ -323,6 +324,18 @@ def _find_top(name: str) -> ModuleSpec | None:
         return importlib.util.find_spec(name)
     except (ImportError, ValueError):  # `__main__` has no spec
         return None
+
+
+def _find_in(name: str, folders: list[str]) -> ModuleSpec | None:
+    """Find a module in the folders of the package above it; one that an editable installation maps is found by that installation's finder alone."""
+    # By its last name: for a folder without an __init__, the finder would look for the package above it among those that are imported.
+    found = PathFinder.find_spec(name.rpartition(".")[2], folders)
+    if found is None:
+        for finder in sys.meta_path:
+            if EDITABLE in getattr(finder, "__module__", "") and (found := finder.find_spec(name, folders)) is not None:
+                break
+
+    return found
 
 
 def _files_below(folder: Path) -> Iterator[Path]:

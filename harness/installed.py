@@ -13,7 +13,7 @@ import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
-__all__ = ["modules_of"]
+__all__ = ["missing_packages", "modules_of"]
 
 DIRECT_URL = "direct_url.json"  # PEP 610
 TOP_LEVEL = "top_level.txt"
@@ -43,6 +43,47 @@ def modules_of(distribution: str) -> set[str]:
         names |= set(_modules_below(folder))
 
     return {name for name in names if name.isidentifier()}
+
+
+def missing_packages(distribution: str, extra: str) -> list[str]:
+    """
+    Name the packages of an optional dependency group that are not installed; none where the distribution itself is not, or has no such group.
+
+    Versions are not compared: that is the installer's.
+    """
+    from packaging.requirements import InvalidRequirement, Requirement
+
+    missing, seen, waiting = [], set(), [(distribution, extra)]
+    while waiting:
+        owner, group = waiting.pop()
+        if (owner, group) in seen:
+            continue
+        seen.add((owner, group))
+        try:
+            stated = importlib.metadata.requires(owner) or []
+        except importlib.metadata.PackageNotFoundError:
+            continue
+        for line in stated:
+            try:
+                needed = Requirement(line)
+            except InvalidRequirement:
+                continue
+            if needed.marker is None or needed.marker.evaluate({"extra": ""}) or not needed.marker.evaluate({"extra": group}):
+                continue
+            waiting += [(needed.name, inner) for inner in sorted(needed.extras)]  # "weighbridge[models]" within its own group
+            if not _is_installed(needed.name):
+                missing.append(needed.name)
+
+    return sorted(set(missing))
+
+
+def _is_installed(distribution: str) -> bool:
+    try:
+        importlib.metadata.distribution(distribution)
+    except importlib.metadata.PackageNotFoundError:
+        return False
+
+    return True
 
 
 def _project(distribution: importlib.metadata.Distribution) -> Path | None:

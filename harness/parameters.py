@@ -108,6 +108,22 @@ class ParameterMemo:
 
         return said
 
+    def not_callable(self, metric: Metric, code: str) -> str:
+        """
+        Say that the entry of a metric is no function, from memory where it was asked under the same code; empty where it is one.
+
+        Raises:
+            PluginError: The entry cannot be imported.
+        """
+
+        def look() -> str:
+            found = _entered(metric, None, "weighbridge")
+            return "" if callable(found) else f"'{metric.entry}' is no function but a {type(found).__name__}"
+
+        said: str = self._remembered({"entry": metric.entry, "code": code, "callable": 1}, look)
+
+        return said
+
     def draw(self, spaces: Mapping[str, Any], count: int) -> list[dict[str, Any]]:
         """Return what :func:`harness.search.draw` returns, from memory where the same was drawn."""
         drawn: list[dict[str, Any]] = self._remembered({"spaces": dict(spaces), "count": count}, lambda: draw(spaces, count))

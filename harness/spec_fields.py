@@ -51,7 +51,9 @@ def _as_tuple(value: object, kind: Any) -> object:  # Any: as above
     """Return a list as the tuple that is wanted, one within another too."""
     if isinstance(value, list | tuple) and typing.get_origin(kind) is tuple:
         inner = _inner(kind, len(value))
-        changed = tuple(_as_tuple(one, other) for one, other in zip(value, inner, strict=True)) if len(inner) == len(value) else tuple(value)
+        changed = (
+            tuple(_as_tuple(one, other) for one, other in zip(value, inner, strict=True)) if len(inner) == len(value) else tuple(value)
+        )
         return value if isinstance(value, tuple) and all(map(_same, value, changed)) else changed
 
     return value
@@ -104,7 +106,9 @@ def _spelled(kind: Any) -> str:  # Any: as above
 
 
 def _spelled_many(kind: Any) -> str:  # Any: as above
-    return {str: "texts"}.get(kind) or (f"{kind.__name__} specs" if isinstance(kind, type) else _spelled(kind).replace("a tuple", "tuples", 1))
+    return {str: "texts"}.get(kind) or (
+        f"{kind.__name__} specs" if isinstance(kind, type) else _spelled(kind).replace("a tuple", "tuples", 1)
+    )
 
 
 def _article(kind: type) -> str:
