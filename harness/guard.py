@@ -9,6 +9,7 @@ leaves behind.
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import io
 import os
 import signal
@@ -149,7 +150,7 @@ def _streams_kept() -> Iterator[None]:
 
 def _duplicate(descriptor: int) -> int | None:
     try:
-        return os.dup(descriptor)
+        return fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, 3)  # os.dup would give the number of a stream that is closed
     except OSError:  # the command was started with it closed
         return None
 

@@ -188,7 +188,7 @@ def _refuse_missing_extras(plan: Plan) -> None:
         missing = missing_packages(spec.distribution, spec.extra)
         if missing:
             word = "data set" if kind == "dataset" else kind
-            packages = f"the package{'s' if len(missing) > 1 else ''} {', '.join(f"'{name}'" for name in missing)}"
+            packages = f"the package{'s' if len(missing) > 1 else ''} {', '.join(map(repr, missing))}"
             lines[kind, spec.name] = f"{word} '{spec.name}' needs {packages}: pip install '{spec.distribution}[{spec.extra}]'"
     if lines:
         raise PluginError("\n    ".join(lines.values()))
