@@ -144,16 +144,26 @@ class CodeIndex:
         return self._specs[name]
 
     def _module(self, name: str) -> ModuleSource | None:
-        """Return a module that has Python source and counts, else ``None``."""
+        """
+        Return a module that has Python source and counts, else ``None``.
+
+        Raises:
+            PluginError: It is no Python, or not in the encoding that it declares.
+        """
         if name not in self._modules:
             spec = self._spec(name) if self._counts(name) else None
             origin = None if spec is None else spec.origin
             if spec is None or origin is None or not origin.endswith(".py"):
                 self._modules[name] = None
             else:
-                source = self._text(name, Path(origin))
                 is_package = spec.submodule_search_locations is not None
-                self._modules[name] = read_module(name, source, origin, is_package=is_package, counts=self._is_module)
+                try:
+                    source = self._text(name, Path(origin))
+                    self._modules[name] = read_module(name, source, origin, is_package=is_package, counts=self._is_module)
+                except (OSError, SyntaxError, ValueError, RecursionError) as error:  # a ValueError: bytes that the encoding does not have
+                    line = f", line {error.lineno}" if isinstance(error, SyntaxError) and error.lineno else ""
+                    said = error.msg if isinstance(error, SyntaxError) else str(error)
+                    raise PluginError(f"the module '{name}' cannot be read ({origin}{line}): {said}") from error
 
         return self._modules[name]
 

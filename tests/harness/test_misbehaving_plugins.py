@@ -12,8 +12,10 @@ import time
 import warnings
 
 import pytest
+from click.testing import CliRunner
 
 from harness.errors import PluginError
+from harness.fingerprint import CodeIndex
 from harness.guard import ForeignError, guarded
 from harness.registry import load_registry
 
@@ -529,3 +531,144 @@ def test_a_plugin_that_is_installed_may_be_named_as_well(bench, installed):
 
     assert done.returncode == 0, done.stderr
     assert len(json.loads(done.stdout)) == 1
+
+
+# Observers
+
+OBSERVER = """
+import os
+import signal
+import sys
+import time
+
+from harness import hookimpl
+
+
+@hookimpl
+def bench_{hook}({arguments}):
+    {body}
+"""
+OBSERVING = {"run_started": "suite, trials, known", "trial_finished": "suite, record", "run_finished": "suite, records"}
+ENDING = {
+    "sys.exit(0)": "SystemExit: it ends the process with exit code 0",
+    "raise BaseException('gone')": "BaseException: gone",
+    "raise KeyboardInterrupt": "KeyboardInterrupt",
+    "while True: time.sleep(0.01)": "it took more than 0.1 s",
+    "sys.stdout.close(); sys.__stdout__.close(); os.close(1); os.close(2)": None,
+    "os.chdir('/'); sys.argv.clear()": None,
+}
+
+
+def test_observers_cannot_end_a_run(toy, tmp_path, monkeypatch, written):
+    from harness.cli.main import cli
+
+    monkeypatch.setenv("BENCH_PLUGINS", "")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(toy.parent)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr("harness.executors.drive.OBSERVER_SECONDS", 0.1)
+    (tmp_path / "suite.yaml").write_text(SUITE.replace("seeds: 2", "seeds: 1"), encoding="utf-8")
+    options, causes = [], {}
+    for name, arguments in OBSERVING.items():
+        for number, (body, cause) in enumerate(ENDING.items()):
+            path = written(f"observing_{name}_{number}", OBSERVER.format(hook=name, arguments=arguments, body=body))
+            options += ["--plugin", str(path)]
+            causes[path.stem] = cause
+
+    done = CliRunner().invoke(cli, ["run", "suite.yaml", "--plugin", str(toy), *options, "--executor", "inline"], catch_exceptions=False)
+
+    assert done.exit_code == 0, done.output
+    said = [line for line in done.output.splitlines() if "is not called again" in line]
+    assert len(said) == sum(cause is not None for cause in causes.values())
+    for name, cause in causes.items():
+        assert cause is None or f"the observer '{name}' failed and is not called again: {cause}" in said
+    assert len((tmp_path / "results/suite/records.jsonl").read_text().splitlines()) == 3
+
+
+def test_what_observers_print_does_not_spoil_the_json(bench, toy, written):
+    path = written("observing", OBSERVER.format(hook="trial_finished", arguments="record", body="os.write(1, b'not JSON\\n')"))
+
+    done = bench("run", bench.suite(SUITE), "--plugin", toy, "--plugin", path, "--executor", "inline", "--json")
+
+    assert [json.loads(line) for line in done.stdout.splitlines()]
+    assert done.stderr.count("not JSON") == 4
+
+
+# Files in other encodings
+
+LATIN = """# -*- coding: latin-1 -*-
+from dataclasses import dataclass
+
+from harness import Method, hookimpl
+from word_of_test import WORD
+
+
+@hookimpl
+def bench_methods():
+    yield Method("worded", "toy", "{module}:Worded", "Gr\xfc\xdfe")
+
+
+@dataclass
+class Worded:
+    def guess(self, run):
+        return float(len("\xfc" + WORD))
+"""
+
+
+@pytest.mark.parametrize(("coding", "declared"), [("latin-1", "latin-1"), ("utf-8-sig", "utf-8"), ("cp1252", "cp1252"), ("utf-8", "utf-8")])
+def test_a_plugin_file_is_read_and_hashed_in_the_encoding_that_it_declares(tmp_path, monkeypatch, coding, declared):
+    monkeypatch.setenv("BENCH_PLUGINS", "")
+    name = f"in_{coding.replace('-', '_')}"
+    path = tmp_path / f"{name}.py"
+    path.write_bytes(LATIN.replace("latin-1", declared).format(module=name).encode(coding))
+    helper = tmp_path / "word_of_test.py"
+    monkeypatch.delitem(sys.modules, "word_of_test", raising=False)
+
+    def digest(word, coding="cp1252"):
+        helper.write_bytes(f"# vim: set fileencoding={coding} :\nWORD = '{word}'\n".encode(coding))
+        registry = load_registry([str(path)])
+        registry.ask()
+        assert registry.plugins[0].error is None
+        assert registry.methods[0].summary == "Gr\xfc\xdfe"
+        return CodeIndex(registry.roots, registry.paths).code_hash(f"{name}:Worded")
+
+    try:
+        first = digest("\u20ac")
+        assert digest("\u20ac", "utf-8") == first  # the same text
+        assert digest("\xa4") != first
+    finally:
+        sys.path.remove(str(tmp_path))
+        for module in (name, "word_of_test"):
+            sys.modules.pop(module, None)
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"x = '\xfc'\n", "): invalid or missing encoding declaration"),
+        (b"# coding: klingon\n", "): unknown encoding: klingon"),
+        (b"\n\nx = (\n", ", line 3): '(' was never closed"),
+    ],
+)
+def test_a_module_that_cannot_be_read_is_an_error_with_its_place(loaded, tmp_path, content, said):
+    (tmp_path / "helper_of_test.py").write_bytes(content)
+    registry = loaded("def model():\n    import helper_of_test\n\n    return helper_of_test.x\n")
+    code = CodeIndex(registry.roots, registry.paths)
+
+    with pytest.raises(PluginError) as caught:
+        code.code_hash(f"{registry.plugins[0].module}:model")
+
+    assert str(caught.value) == f"the module 'helper_of_test' cannot be read ({tmp_path / 'helper_of_test.py'}{said}"
+
+
+def test_an_unreadable_module_is_told_with_the_line_of_the_suite(bench, toy, written):
+    (bench.folder / "helper_of_test.py").write_text("x = (\n", encoding="utf-8")
+    source = (
+        SOUND.replace("toy_plugin:Constant", "lazy:Lazy") + "\n\nclass Lazy:\n    def guess(self, run):\n        import helper_of_test\n"
+    )
+
+    done = bench("plan", bench.suite(SUITE.replace("noisy", "sound")), "--plugin", toy, "--plugin", written("lazy", source))
+
+    assert done.returncode == 2
+    (line,) = done.stderr.splitlines()
+    assert line.startswith(f"bench: {bench.folder}/suite.yaml:6:21: the module 'helper_of_test' cannot be read (")
