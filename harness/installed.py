@@ -125,8 +125,8 @@ def _modules_named_in(finder: Path) -> Iterator[str]:
 def _is_developed(module: str) -> bool:
     """Whether a top-level module lies neither in the standard library nor among what was copied by an installer."""
     copied = [Path(sysconfig.get_path(name)).resolve() for name in ("stdlib", "platstdlib", "purelib", "platlib")]
-
-    return any(not any(place.is_relative_to(folder) for folder in copied) for place in _places(module))
+    # A namespace package whose parts a finder maps lies at a word of that finder's, which is no path.
+    return any(not place.is_absolute() or not any(place.resolve().is_relative_to(folder) for folder in copied) for place in _places(module))
 
 
 def _places(module: str) -> list[Path]:
@@ -137,9 +137,10 @@ def _places(module: str) -> list[Path]:
         return []
     if spec is None:
         return []
-    found = [*(spec.submodule_search_locations or []), *([spec.origin] if spec.has_location and spec.origin else [])]
 
-    return [Path(place).resolve() for place in found if Path(place).is_absolute()]  # a finder may have a word of its own among the folders
+    return [
+        Path(place) for place in [*(spec.submodule_search_locations or []), *([spec.origin] if spec.has_location and spec.origin else [])]
+    ]
 
 
 def _modules_below(folder: Path) -> Iterator[str]:
@@ -150,5 +151,5 @@ def _modules_below(folder: Path) -> Iterator[str]:
         return
     names = [entry.stem if entry.suffix == ".py" else entry.name for entry in entries if entry.suffix == ".py" or entry.is_dir()]
     for name in names:
-        if name.isidentifier() and any(place.is_relative_to(folder.resolve()) for place in _places(name)):
+        if name.isidentifier() and any(place.resolve().is_relative_to(folder.resolve()) for place in _places(name)):
             yield name
