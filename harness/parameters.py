@@ -118,7 +118,7 @@ class ParameterMemo:
 
         def look() -> str:
             found = _entered(metric, None, "weighbridge")
-            return "" if callable(found) else f"'{metric.entry}' is no function but a {type(found).__name__}"
+            return "" if callable(found) else f"'{metric.entry}' is no function: it is of the type {type(found).__name__}"
 
         said: str = self._remembered({"entry": metric.entry, "code": code, "callable": 1}, look)
 
