@@ -114,17 +114,26 @@ def test_an_unknown_hook_is_reported_with_the_nearest_one(bench, written):
         ("return ['gce']", "TypeError: bench_methods gave 'gce', expected a Method"),
     ],
 )
-def test_a_hook_that_goes_wrong_disables_its_plugin_alone(bench, toy, written, body, said):
-    source = f"from harness import hookimpl\n\n\n@hookimpl\ndef bench_methods():\n    {body}\n"
-    path = written("careless", source)
+def test_a_hook_that_goes_wrong_disables_its_plugin_alone(bench, toy, installed, body, said):
+    path = installed("careless", f"from harness import hookimpl\n\n\n@hookimpl\ndef bench_methods():\n    {body}\n")
 
-    plugins = described(bench, "--plugin", path, "--plugin", toy)
-    done = bench("run", bench.suite(SUITE), "--plugin", path, "--plugin", toy, "--executor", "inline")
+    plugins = described(bench, "--plugin", toy, PYTHONPATH=path)
+    done = bench("run", bench.suite(SUITE), "--plugin", toy, "--executor", "inline", PYTHONPATH=path)
 
     assert last_line(plugins["careless"]["error"]) == said
     assert plugins["careless"]["provides"] == []
     assert plugins["toy_plugin"]["error"] is None
     assert done.returncode == 0, done.stderr
+
+
+def test_a_file_whose_hook_goes_wrong_is_an_error_for_whoever_names_it(bench, toy, written):
+    path = written("careless", "from harness import hookimpl\n\n\n@hookimpl\ndef bench_methods():\n    raise OSError('no licence file')\n")
+
+    done = bench("run", bench.suite(SUITE), "--plugin", path, "--plugin", toy, "--executor", "inline")
+
+    assert done.returncode == 2
+    assert f"bench: --plugin {path}: OSError: no licence file\n" in done.stderr
+    assert not (bench.folder / "results").exists()
 
 
 def test_a_plugin_file_that_is_not_there_is_refused(bench):
