@@ -108,7 +108,7 @@ class _Spare(io.TextIOWrapper):
     """
 
     def __init__(self, behind: TextIO | None, raw: io.FileIO) -> None:
-        super().__init__(raw, encoding="utf-8", errors="backslashreplace", write_through=True)  # type: ignore[arg-type]  # a raw file will do
+        super().__init__(raw, encoding="utf-8", errors="backslashreplace", write_through=True)
         self._behind = behind
 
     def write(self, text: str) -> int:

@@ -30,7 +30,7 @@ def modules_of(distribution: str) -> set[str]:
     files = found.files or []
     names = {file.parts[0].removesuffix(".py") for file in files if file.suffix == ".py" and file.parts[0] not in ("..", ".")}
     names |= set((found.read_text(TOP_LEVEL) or "").split())
-    folders = []
+    folders: list[Path] = []
     for file in files:
         if file.suffix == PATH_FILE and len(file.parts) == 1:
             folders += _folders_in(Path(str(found.locate_file(file))))

@@ -24,7 +24,7 @@ class Checked:
     """
 
     def __post_init__(self) -> None:
-        for name, kind in _kinds(type(self)).items():
+        for name, kind in _kinds(type(self)).items():  # type: ignore[arg-type]  # a class has a hash; mypy looks at that of its instances
             value = getattr(self, name)
             value = _as_tuple(value, kind)
             if not _fits(value, kind):
@@ -44,7 +44,7 @@ def _kinds(cls: type) -> dict[str, Any]:  # Any: types, unions and literals
     """Return the type of each field."""
     hints = typing.get_type_hints(cls)
 
-    return {field.name: hints[field.name] for field in dataclasses.fields(cls)}  # type: ignore[arg-type]  # each subclass is one
+    return {field.name: hints[field.name] for field in dataclasses.fields(cls)}
 
 
 def _as_tuple(value: object, kind: Any) -> object:  # Any: as above
@@ -143,7 +143,7 @@ def _advice(value: object, kind: Any) -> str:  # Any: as above
         if _fits(value, options[0]):
             return "; put it in a tuple: (..., ), with the comma"
     if origin in (Union, types.UnionType) and isinstance(value, str):
-        wanted = next((option for option in options if dataclasses.is_dataclass(option)), None)
+        wanted = next((option for option in options if isinstance(option, type) and dataclasses.is_dataclass(option)), None)
         if wanted is not None:
             needed = [field for field in dataclasses.fields(wanted) if field.default is dataclasses.MISSING]
             shown = ", ".join('"..."' if field.type in ("str", str) else "2020" for field in needed)
