@@ -56,6 +56,7 @@ TOOLKIT = {
     "plugins.tasks.semi_supervised.protocol": ("The containers and the protocol of the task `semi_supervised`", ""),
     "plugins.tasks.rlvr.protocol": ("The containers and the protocol of the task `rlvr`", ""),
     "plugins.tasks.rlvr.learner": ("What a method of `rlvr` works with", ""),
+    "plugins.tasks.rlvr.environment": ("What a policy of the task `rlvr` acts in", ""),
     "plugins.tasks.rlvr.rollouts": ("Responses, and tokens as a loss of `rlvr` sees them", ""),
     "plugins.tasks.rlvr.losses": ("Advantages and losses of the task `rlvr`", ""),
     "plugins.tasks.rlvr.policy": ("The policy of the task `rlvr`", ""),

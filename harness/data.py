@@ -231,7 +231,12 @@ def _fault(folder: Path, content: str) -> str:
     except (OSError, ValueError, EOFError) as error:  # numpy's words for a file that is gone, cut short or no array, and empty
         return f"it cannot be read: {error}"
 
-    return "" if found == content else f"its content is {found[:12]}, the spec says {content[:12]}"
+    return "" if found == content else _differs(found, content)
+
+
+def _differs(found: str, wanted: str) -> str:
+    """Say that two digests differ, with all of their digits: whoever writes a spec copies them from here."""
+    return f"its content is {found}, the spec says {wanted or 'nothing'}"
 
 
 @functools.lru_cache(maxsize=256)
@@ -336,6 +341,6 @@ def _read_folder(source: Source, raw: RawData, folder: Path) -> dict[str, Array 
     except Exception as error:  # a reader is foreign code, and meets foreign bytes
         raise SourceFailed(f"its reader failed with {type(error).__name__}: {error}") from error
     if found != raw.content:
-        raise SourceFailed(f"its content is {found[:12]}, the spec says {raw.content[:12]}")
+        raise SourceFailed(_differs(found, raw.content))
 
     return values

@@ -13,6 +13,7 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import pkgutil
+import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from importlib.machinery import ModuleSpec, PathFinder
@@ -26,6 +27,7 @@ __all__ = ["Closure", "CodeIndex"]
 STREAMS = "harness.streams"  # what a seed means decides every outcome
 COUNTED = ("plugins", "harness.tasks", "harness.training", STREAMS)
 DOCUMENT_SUFFIXES = {".py", ".pyc", ".pyi", ".md", ".rst"}
+EDITABLE = "editable"  # in the names of the modules of all such finders: of setuptools, editables, scikit-build-core and meson-python
 TEMPLATE_SUFFIX = ".py.jinja"  # what `bench plugin new` writes code from
 
 
@@ -137,22 +139,31 @@ class CodeIndex:
             else:
                 above = self._spec(parent)
                 folders = None if above is None else above.submodule_search_locations
-                # By its last name: for a folder without an __init__, the finder would look for the package above it among those that are imported.
-                self._specs[name] = None if folders is None else PathFinder.find_spec(name.rpartition(".")[2], list(folders))
+                self._specs[name] = None if folders is None else _find_in(name, list(folders))
 
         return self._specs[name]
 
     def _module(self, name: str) -> ModuleSource | None:
-        """Return a module that has Python source and counts, else ``None``."""
+        """
+        Return a module that has Python source and counts, else ``None``.
+
+        Raises:
+            PluginError: It is no Python, or not in the encoding that it declares.
+        """
         if name not in self._modules:
             spec = self._spec(name) if self._counts(name) else None
             origin = None if spec is None else spec.origin
             if spec is None or origin is None or not origin.endswith(".py"):
                 self._modules[name] = None
             else:
-                source = self._text(name, Path(origin))
                 is_package = spec.submodule_search_locations is not None
-                self._modules[name] = read_module(name, source, origin, is_package=is_package, counts=self._is_module)
+                try:
+                    source = self._text(name, Path(origin))
+                    self._modules[name] = read_module(name, source, origin, is_package=is_package, counts=self._is_module)
+                except (OSError, SyntaxError, ValueError, RecursionError) as error:  # a ValueError: bytes that the encoding does not have
+                    line = f", line {error.lineno}" if isinstance(error, SyntaxError) and error.lineno else ""
+                    said = error.msg if isinstance(error, SyntaxError) else str(error)
+                    raise PluginError(f"the module '{name}' cannot be read ({origin}{line}): {said}") from error
 
         return self._modules[name]
 
@@ -323,6 +334,18 @@ def _find_top(name: str) -> ModuleSpec | None:
         return importlib.util.find_spec(name)
     except (ImportError, ValueError):  # `__main__` has no spec
         return None
+
+
+def _find_in(name: str, folders: list[str]) -> ModuleSpec | None:
+    """Find a module in the folders of the package above it; one that an editable installation maps is found by that installation's finder alone."""
+    # By its last name: for a folder without an __init__, the finder would look for the package above it among those that are imported.
+    found = PathFinder.find_spec(name.rpartition(".")[2], folders)
+    if found is None:
+        for finder in sys.meta_path:
+            if EDITABLE in getattr(finder, "__module__", "") and (found := finder.find_spec(name, folders)) is not None:
+                break
+
+    return found
 
 
 def _files_below(folder: Path) -> Iterator[Path]:

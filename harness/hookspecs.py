@@ -3,7 +3,11 @@ What a plugin may provide.
 
 A plugin is a module (the target of an entry point in the group ``bench``, a bundled package under ``plugins/``, or a file named with ``--plugin``) with
 functions marked ``@hookimpl``. The *describe* hooks are called once in each process that looks plugins up, as late as possible; an exception in one of
-them disables that plugin alone and is shown by ``bench plugins``. The *observe* hooks are called in the driver process only.
+them, ``SystemExit`` included, disables that plugin alone and is shown by ``bench plugins``; so does one that takes half a minute, or never ends. The
+*observe* hooks are called in the driver process only.
+
+Whatever a plugin prints while it is imported or in a hook goes to standard error, and what it changes of the process (folder, environment, streams,
+recursion limit, warning filters, signal handlers) is put back; a folder that it adds to ``sys.path`` stays, behind all others.
 """
 
 from __future__ import annotations
@@ -81,9 +85,13 @@ def bench_run_started(suite: str, trials: int, known: int) -> None:
 
 @hookspec
 def bench_trial_finished(suite: str, record: Record) -> None:
-    """Called for each new record, after it was committed. An exception is reported once and the observer is not called again."""
+    """
+    Called for each new record, after it was committed.
+
+    An exception, ``SystemExit`` included, is reported once and the observer is not called again; so is a call that takes five minutes.
+    """
 
 
 @hookspec
 def bench_run_finished(suite: str, records: list[Record]) -> None:
-    """Called once after the last trial, with all records of the suite. An exception is reported."""
+    """Called once after the last trial, with all records of the suite. What goes wrong is reported."""

@@ -8,11 +8,12 @@ import json
 import math
 import re
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypedDict, get_args
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypedDict, get_args, get_type_hints
 
 from harness.errors import BenchError, PluginError, nearest
+from harness.guard import IMPORT_SECONDS, ForeignError, guarded
 from harness.records import Measure, Part, canonical_json, digest
 from harness.search import draw, search_spaces
 from harness.specs import load_entry
@@ -66,7 +67,7 @@ class ParameterMemo:
         for name, value in given.items():
             if not _is_finite(value):
                 raise ParameterError(name, f"parameter '{name}' of '{spec.name}': finite values are needed, got {value}")
-        question = {"entry": spec.entry, "code": code, "given": dict(given), "form": "with defaults"}
+        question = {"entry": spec.entry, "code": code, "given": dict(given), "form": "with checked defaults"}
         parameters, at_default = self._remembered(question, lambda: list(resolve(spec, given, extra, distribution)))
 
         return Resolved(parameters, tuple(at_default))
@@ -75,12 +76,53 @@ class ParameterMemo:
         """Return what tuning needs to know of the spec's dataclass, from memory where it was asked under the same code."""
 
         def look() -> TuningFacts:
-            cls = _dataclass(load_entry(spec.entry, extra, distribution))
+            cls = _dataclass(_entered(spec, extra, distribution))
             return {"spaces": search_spaces(cls), "has_validation": callable(getattr(cls, "for_tuning", None))}
 
         facts: TuningFacts = self._remembered({"entry": spec.entry, "code": code, "tuning": 1}, look)
 
         return facts
+
+    def missing(self, spec: Entered, wanted: Sequence[str], code: str, extra: str | None, distribution: str) -> str:
+        """
+        Say which of the functions that its task calls the spec's class lacks, from memory where it was asked under the same code.
+
+        Returns:
+            A sentence that names the first of them, and those that there are; empty where none is missing.
+
+        Raises:
+            PluginError: As :func:`resolve`.
+        """
+
+        def look() -> str:
+            cls = _dataclass(_entered(spec, extra, distribution))
+            lacking = [name for name in wanted if not callable(getattr(cls, name, None))]
+            if not lacking:
+                return ""
+            own = [name for name in dir(cls) if not name.startswith("_") and callable(getattr(cls, name, None))]
+            hint = nearest(lacking[0], own)
+            there = f"it has {', '.join(own)}" if own else "it has no function at all"
+            return f"'{spec.entry}' has no function '{lacking[0]}'; {hint.replace('did you mean', 'is it meant by') if hint else there}"
+
+        said: str = self._remembered({"entry": spec.entry, "code": code, "wanted": list(wanted)}, look)
+
+        return said
+
+    def not_callable(self, metric: Metric, code: str) -> str:
+        """
+        Say that the entry of a metric is no function, from memory where it was asked under the same code; empty where it is one.
+
+        Raises:
+            PluginError: The entry cannot be imported.
+        """
+
+        def look() -> str:
+            found = _entered(metric, None, "weighbridge")
+            return "" if callable(found) else f"'{metric.entry}' is no function: it is of the type {type(found).__name__}"
+
+        said: str = self._remembered({"entry": metric.entry, "code": code, "callable": 1}, look)
+
+        return said
 
     def draw(self, spaces: Mapping[str, Any], count: int) -> list[dict[str, Any]]:
         """Return what :func:`harness.search.draw` returns, from memory where the same was drawn."""
@@ -120,11 +162,11 @@ def resolve(spec: Entered, given: Mapping[str, Any], extra: str | None = None, d
 
     Raises:
         ParameterError: A name is unknown, or a value of a wrong type or out of bounds.
-        PluginError: The entry cannot be imported or is no dataclass.
+        PluginError: The entry cannot be imported or is no dataclass, or a default is of a wrong type or out of bounds.
     """
     from pydantic import ValidationError
 
-    cls = load_entry(spec.entry, extra, distribution)
+    cls = _entered(spec, extra, distribution)
     adapter = _adapter(cls)
     names = [field.name for field in dataclasses.fields(cls) if field.init]
     for name in given:
@@ -143,12 +185,74 @@ def resolve(spec: Entered, given: Mapping[str, Any], extra: str | None = None, d
         raise ParameterError(where, f"parameter '{where}' of '{spec.name}': {message}, got {first['input']!r}") from error
     except Exception as error:  # the class's own checks
         raise ParameterError("", f"'{spec.name}': {type(error).__name__}: {error}") from error
-    resolved: dict[str, Any] = adapter.dump_python(instance, mode="json")
+    filled_in = [name for name in names if name not in given]
+    resolved = _dumped(spec, cls, instance, filled_in)
     for name, value in resolved.items():
         if not _is_finite(value):
             raise PluginError(f"the default of parameter '{name}' of '{spec.name}' is {value}: JSON holds finite numbers alone, use None")
 
+    try:
+        adapter.validate_json(json.dumps(resolved), strict=True)  # pydantic checks what it is given, not what it fills in
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        where = str(first["loc"][0]) if first["loc"] else ""
+        if where in filled_in:
+            raise _wrong_default(spec, cls, where, first["msg"]) from error
+    except Exception:  # the class's own checks, which have just passed: they are about the whole
+        pass
+
     return Resolved(resolved, _at_default(cls, resolved))
+
+
+def _dumped(spec: Entered, cls: type, instance: object, filled_in: Sequence[str]) -> dict[str, Any]:  # Any: whatever JSON holds
+    """Return the fields as JSON holds them; a default whose value is of another type than its field is refused."""
+    from pydantic import TypeAdapter
+    from pydantic_core import PydanticSerializationError
+
+    adapter = _adapter(cls)
+    try:
+        dumped: dict[str, Any] = adapter.dump_python(instance, mode="json", warnings="error")
+        return dumped
+    except PydanticSerializationError:
+        hints = get_type_hints(cls, include_extras=True)
+        for field in dataclasses.fields(cls):
+            if field.name in filled_in:
+                try:
+                    TypeAdapter(hints[field.name]).dump_python(getattr(instance, field.name), mode="json", warnings="error")
+                except PydanticSerializationError as error:
+                    raise _wrong_default(spec, cls, field.name, f"it is not of the type {_spelled_field(field)}") from error
+    try:
+        dumped = adapter.dump_python(instance, mode="json", warnings="none")  # what the class has made of what was given
+    except PydanticSerializationError as error:
+        raise PluginError(f"the fields of '{spec.name}' cannot be written as JSON: {error}") from error
+
+    return dumped
+
+
+def _wrong_default(spec: Entered, cls: type, name: str, message: str) -> PluginError:
+    field = next(field for field in dataclasses.fields(cls) if field.name == name)
+    default = field.default_factory() if field.default_factory is not dataclasses.MISSING else field.default
+
+    return PluginError(
+        f"the default of parameter '{name}' of '{spec.name}' is {default!r}: {message[:1].lower()}{message[1:]}\n"
+        f"    mend the field '{name}' of '{spec.entry}'"
+    )
+
+
+def _entered(spec: Entered, extra: str | None, distribution: str) -> Any:  # Any: an entry may be any class or function
+    """
+    Import what the entry of a spec names, in the process of the command line.
+
+    Raises:
+        PluginError: It cannot be imported; the message has the cause, whatever it was.
+    """
+    try:
+        with guarded(IMPORT_SECONDS):
+            return load_entry(spec.entry, extra, distribution)
+    except ForeignError as error:
+        if isinstance(error.__cause__, PluginError):
+            raise error.__cause__ from error.__cause__.__cause__
+        raise PluginError(f"'{spec.entry}' cannot be imported: {error}") from error
 
 
 def _at_default(cls: type, parameters: Mapping[str, Any]) -> tuple[str, ...]:
@@ -208,14 +312,17 @@ def build(entry: str, parameters: Mapping[str, Any]) -> Any:  # Any: an instance
 
 def describe(spec: Entered) -> list[tuple[str, str, str]]:
     """Return name, type and default of each parameter, as text."""
-    cls = load_entry(spec.entry, getattr(spec, "extra", None), getattr(spec, "distribution", "weighbridge"))
+    cls = _entered(spec, getattr(spec, "extra", None), getattr(spec, "distribution", "weighbridge"))
     rows = []
     for field in dataclasses.fields(_dataclass(cls)):
         default = field.default_factory() if field.default_factory is not dataclasses.MISSING else field.default
-        kind = field.type if isinstance(field.type, str) else _spelled(field.type)
-        rows.append((field.name, kind, "required" if default is dataclasses.MISSING else repr(default)))
+        rows.append((field.name, _spelled_field(field), "required" if default is dataclasses.MISSING else repr(default)))
 
     return rows
+
+
+def _spelled_field(field: dataclasses.Field[Any]) -> str:  # Any: of whatever type
+    return field.type if isinstance(field.type, str) else _spelled(field.type)
 
 
 def _spelled(kind: Any) -> str:  # Any: a type, a union or an annotated one
@@ -238,7 +345,8 @@ def _adapter(cls: type) -> TypeAdapter[Any]:
 
 
 def _dataclass(cls: type) -> type:
-    if not dataclasses.is_dataclass(cls):
-        raise PluginError(f"'{cls.__module__}:{cls.__qualname__}' is not a dataclass; its fields would be its parameters")
+    if not (isinstance(cls, type) and dataclasses.is_dataclass(cls)):
+        name = getattr(cls, "__qualname__", type(cls).__qualname__)
+        raise PluginError(f"'{getattr(cls, '__module__', '')}:{name}' is not a dataclass; its fields would be its parameters")
 
     return cls

@@ -5,10 +5,12 @@ from __future__ import annotations
 import importlib
 import importlib.metadata
 import importlib.util
+import inspect
+import itertools
 import os
 import pkgutil
+import reprlib
 import sys
-import traceback
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -20,6 +22,8 @@ import pluggy
 
 import harness.hookspecs
 from harness.errors import PluginError, nearest
+from harness.guard import IMPORT_SECONDS, ForeignError, guarded
+from harness.installed import modules_of
 from harness.specs import Artifact, Dataset, ListedPaper, Method, Metric, RawData, Task, qualified_name
 
 if TYPE_CHECKING:
@@ -41,6 +45,8 @@ KINDS: dict[type, str] = {
     Artifact: "artifact",
 }
 STORED = "stored"  # raw data and artifacts
+MAX_SPECS = 10_000  # that one hook may give; whoever gives more does not end
+HOOK_SECONDS = 30.0  # a hook describes; it is to take milliseconds
 WORDS = {"dataset": "data set", "rawdata": "raw data set"}  # where a kind is called otherwise in a sentence
 
 
@@ -56,6 +62,7 @@ class Plugin:
         version: Of the distribution; empty where there is none.
         hooks: The hooks that it implements.
         error: Traceback of what went wrong, or ``None``.
+        cause: What went wrong, in one line; empty where nothing did.
     """
 
     name: str
@@ -64,6 +71,7 @@ class Plugin:
     version: str = ""
     hooks: tuple[str, ...] = ()
     error: str | None = None
+    cause: str = ""
 
 
 @dataclass(frozen=True)
@@ -156,8 +164,7 @@ class Registry:
     @property
     def clashes(self) -> tuple[Clash, ...]:
         """The names that two plugins give, whatever the kind."""
-        for kind in ("tasks", "datasets", "methods", "metrics", "papers", "raw_data"):
-            getattr(self, kind)
+        self.ask()
 
         return tuple(self._clashes)
 
@@ -168,28 +175,26 @@ class Registry:
         Raises:
             PluginError: No plugin provides it; the message names the nearest one.
         """
-        return _pick("task", name, self.tasks, "")
+        return self._pick("task", name, self.tasks, "")
 
     def dataset(self, task: str, name: str) -> Dataset:
         """Return a data set of a task by name; raises as :meth:`task`."""
-        return _pick("dataset", name, [spec for spec in self.datasets if spec.task == task], task)
+        return self._pick("dataset", name, self.datasets, task)
 
     def method(self, task: str, name: str) -> Method:
         """Return a method of a task by name; raises as :meth:`task`."""
-        return _pick("method", name, [spec for spec in self.methods if spec.task == task], task)
+        return self._pick("method", name, self.methods, task)
 
     def metric(self, task: str, name: str) -> Metric:
         """Return a metric of a task by name; raises as :meth:`task`."""
-        return _pick("metric", name, [spec for spec in self.metrics if spec.task == task], task)
+        return self._pick("metric", name, self.metrics, task)
 
     @property
     def roots(self) -> set[str]:
         """Top-level packages of all plugins and of the distributions that they come in: what counts as code in a trial's key."""
         roots = {plugin.module.partition(".")[0] for plugin in self.plugins}
-        for plugin in self.plugins:
-            if plugin.version:
-                files = importlib.metadata.distribution(plugin.source).files or []
-                roots |= {file.parts[0].removesuffix(".py") for file in files if file.suffix == ".py" and not file.parts[0].startswith(".")}
+        for distribution in {plugin.source for plugin in self.plugins if plugin.version}:
+            roots |= modules_of(distribution)
 
         return roots
 
@@ -197,9 +202,21 @@ class Registry:
         """Let the plugins add their commands to ``bench``; one that fails is disabled, and the others go on."""
         for implementation in self.manager.hook.bench_commands.get_hookimpls():
             try:
-                implementation.function(cli)
-            except Exception:  # a plugin's code: whatever it raises is shown by `bench plugins`
-                self._disable(implementation.plugin_name)
+                with guarded(HOOK_SECONDS):
+                    implementation.function(cli)
+            except ForeignError as error:
+                self._disable(implementation.plugin_name, error)
+
+    def ask(self) -> None:
+        """Ask every plugin for its specs of every kind, after which :attr:`plugins` says of each whether it is broken."""
+        for kind in ("tasks", "datasets", "methods", "metrics", "papers", "raw_data"):
+            getattr(self, kind)
+
+    def who_may_provide(self) -> str:
+        """Return a line that names the plugins that failed to load, since one of them may have what is missing; empty where none did."""
+        broken = ", ".join(f"{plugin.name} ({plugin.source})" for plugin in self.plugins if plugin.error is not None)
+
+        return f"\n    a plugin that failed to load may provide it: {broken}, see `bench plugins`" if broken else ""
 
     def provided(self, name: str) -> list[str]:
         """Return what the plugin ``name`` provides, as ``kind name`` lines."""
@@ -268,12 +285,10 @@ class Registry:
         for implementation in sorted(getattr(self.manager.hook, hook).get_hookimpls(), key=lambda each: ranks[each.plugin_name]):
             owner = implementation.plugin_name
             try:
-                given = list(implementation.function())
-                for spec in given:
-                    if not isinstance(spec, kind):
-                        raise TypeError(f"{hook} gave {spec!r}, expected a {kind.__name__}")
-            except Exception:  # a plugin's code: whatever it raises is shown by `bench plugins`
-                self._disable(owner)
+                with guarded(HOOK_SECONDS):
+                    given = _specs_in(implementation.function(), hook, kind)
+            except ForeignError as error:
+                self._disable(owner, error)
                 continue
             found += [_Owned(owner, spec) for spec in given]
 
@@ -313,9 +328,35 @@ class Registry:
         """Return the place of each plugin in the order in which names are given away: that in which they were loaded."""
         return {plugin.name: place for place, plugin in reversed(list(enumerate(self.plugins)))}
 
-    def _disable(self, name: str) -> None:
-        error = traceback.format_exc()
-        self.plugins = [replace(plugin, error=error) if plugin.name == name else plugin for plugin in self.plugins]
+    def _disable(self, name: str, error: ForeignError) -> None:
+        self.plugins = [
+            replace(plugin, error=error.traceback, cause=str(error)) if plugin.name == name and plugin.error is None else plugin
+            for plugin in self.plugins
+        ]
+
+    def _pick(self, kind: str, name: str, known: list[Spec], task: str) -> Spec:
+        specs = [spec for spec in known if not task or getattr(spec, "task", "") == task]
+        for spec in specs:
+            if spec.name == name:
+                return spec
+        scope = f" for task '{task}'" if task else ""
+        option = f" --task {task}" if task else ""
+        hint = nearest(name, (spec.name for spec in specs))
+        told = f"unknown {kind} '{name}'{scope}\n    {hint + '   ' if hint else ''}`bench list {kind}s{option}` shows all {len(specs)}"
+        tasks = [spec.name for spec in self.tasks]
+        for spec in known:
+            if spec.name == name and getattr(spec, "task", task) not in tasks:
+                told += f"\n    {self.without_task(spec)}"
+
+        raise PluginError(told + self.who_may_provide())
+
+    def without_task(self, spec: Any) -> str:  # Any: one of the specs that belong to a task
+        """Say of a spec whose task no plugin provides what is wrong with it."""
+        kind, task, name = _identity(spec)
+        owner = self._owners.get((kind, task, name), "")
+        hint = nearest(task, (known.name for known in self.tasks))
+
+        return f"plugin '{owner}' has a {WORDS.get(kind, kind)} '{name}' for the task '{task}', which no plugin provides{'; ' + hint if hint else ''}"
 
 
 def load_registry(extra: Iterable[str] = ()) -> Registry:
@@ -340,13 +381,14 @@ def load_registry(extra: Iterable[str] = ()) -> Registry:
         if names is None or name in names:
             _load(registry, Plugin(name, module, "bundled"), partial(importlib.import_module, module))
             seen.add(name)
+    bundled = frozenset(seen)
 
-    for point in importlib.metadata.entry_points(group=ENTRY_POINT_GROUP) if names is None or names - seen else ():
-        if names is None or point.name in names:
+    for point in importlib.metadata.entry_points(group=ENTRY_POINT_GROUP) if names is None or names - bundled else ():
+        if names is None or point.name in names - bundled:
             distribution = point.dist
             plugin = Plugin(
                 point.name,
-                point.module,
+                point.value.partition(":")[0].strip(),
                 "installed" if distribution is None else distribution.name,
                 "" if distribution is None else distribution.version,
             )
@@ -369,12 +411,20 @@ def load_registry(extra: Iterable[str] = ()) -> Registry:
             raise PluginError(f"--plugin {given}: there is no such file")
         else:
             module = given
-            if importlib.util.find_spec(module.partition(".")[0]) is None:
+            if not _is_there(module.partition(".")[0]):
                 raise PluginError(f"--plugin {given}: there is no such file and no such module")
-        _load(registry, Plugin(module, module, given), partial(_import_from, module, path if path.exists() else None))
+        load = partial(_import_from, module, path if path.exists() else None)
+        _load(registry, Plugin(module, module, given), load, is_named=True)
     registry.paths = tuple(paths)
 
     return registry
+
+
+def _is_there(name: str) -> bool:
+    try:
+        return importlib.util.find_spec(name) is not None
+    except (ImportError, ValueError):  # no name at all, or a module without a spec
+        return False
 
 
 def _import_from(name: str, path: Path | None) -> ModuleType:
@@ -407,23 +457,88 @@ def _bundled_modules(package: str) -> list[str]:
     return walk(folders, package)
 
 
-def _load(registry: Registry, plugin: Plugin, load: Callable[[], object]) -> None:
+def _load(registry: Registry, plugin: Plugin, load: Callable[[], object], *, is_named: bool = False) -> None:
     """Import and register one plugin; a module without hooks is a folder, not a plugin."""
+    manager = registry.manager
     try:
-        module = load()
-        _refuse_what_would_not_run(module)
-        hooks = tuple(name for name in vars(module) if name.startswith("bench_") and hasattr(getattr(module, name), "bench_impl"))
-        if not hooks and plugin.source == "bundled":
-            return
-        unknown = [name for name in hooks if not hasattr(harness.hookspecs, name)]
-        if unknown:
-            hint = nearest(unknown[0], (name for name in vars(harness.hookspecs) if name.startswith("bench_")))
-            raise PluginError(f"unknown hook '{unknown[0]}' {hint}")
-        registry.manager.register(module, name=plugin.name)
-    except Exception:  # a plugin's code: whatever it raises is shown by `bench plugins`
-        registry.plugins.append(replace(plugin, error=traceback.format_exc()))
+        with guarded(IMPORT_SECONDS):
+            module = load()
+            _refuse_what_would_not_run(module)
+            hooks = tuple(name for name in vars(module) if name.startswith("bench_") and hasattr(getattr(module, name), "bench_impl"))
+            if not hooks and plugin.source == "bundled":
+                return
+            unknown = [name for name in hooks if not hasattr(harness.hookspecs, name)]
+            if unknown:
+                hint = nearest(unknown[0], (name for name in vars(harness.hookspecs) if name.startswith("bench_")))
+                raise PluginError(f"unknown hook '{unknown[0]}' {hint}")
+            if manager.get_name(module) is not None and is_named:  # installed, and named with --plugin as well
+                return
+            _refuse_twin(registry, plugin, module)
+            try:
+                manager.register(module, name=plugin.name)
+            except BaseException:
+                manager.unregister(module)  # some of its hooks may be in place
+                raise
+    except ForeignError as error:
+        registry.plugins.append(replace(plugin, error=error.traceback, cause=str(error)))
         return
     registry.plugins.append(replace(plugin, hooks=hooks))
+
+
+def _refuse_twin(registry: Registry, plugin: Plugin, module: object) -> None:
+    """
+    Refuse a plugin whose name another one has, or whose module is another one.
+
+    Raises:
+        PluginError: It is one of these.
+    """
+    same = registry.manager.get_name(module)
+    if same is not None:
+        raise PluginError(f"the module '{plugin.module}' is loaded as the plugin '{same}' already; leave out one of the two entry points")
+    for other in registry.plugins:
+        if other.name == plugin.name:
+            whose = "a bundled plugin" if other.source == "bundled" else f"a plugin of '{other.source}'"
+            raise PluginError(
+                f"'{plugin.name}' is the name of {whose} already ('{other.module}'), which keeps it: rename the entry point of '{plugin.source}'"
+                if plugin.version
+                else f"'{plugin.name}' is the name of {whose} already ('{other.module}'), which keeps it: rename '{plugin.source}'"
+            )
+
+
+def _specs_in(given: object, hook: str, kind: type[Spec]) -> list[Spec]:
+    """
+    Return the specs that a hook gave.
+
+    Raises:
+        TypeError: It gave something else.
+        ValueError: It does not end.
+    """
+    wanted = f"expected {'an' if kind is Artifact else 'a'} {kind.__name__}"
+    if isinstance(given, kind):
+        raise TypeError(f"{hook} gave a {kind.__name__} by itself: write `yield {kind.__name__}(...)`, or return a list")
+    if inspect.iscoroutine(given):
+        given.close()
+        raise TypeError(f"{hook} is a coroutine: write `def`, not `async def`")
+    if given is None or isinstance(given, str | bytes | dict) or not isinstance(given, Iterable):
+        raise TypeError(f"{hook} gave {_spelled(given)}, expected {kind.__name__} specs: `yield` each, or return a list of them")
+    specs = list(itertools.islice(given, MAX_SPECS + 1))
+    if len(specs) > MAX_SPECS:
+        raise ValueError(f"{hook} gave more than {MAX_SPECS:,} specs: it has to end")
+    for spec in specs:
+        if not isinstance(spec, kind):
+            raise TypeError(f"{hook} gave {_spelled(spec)}, {wanted}")
+
+    return specs
+
+
+def _spelled(given: object) -> str:
+    """Show in a few words what a hook gave instead of specs."""
+    if isinstance(given, type):
+        return f"the class {given.__name__}"
+    if type(given) in KINDS:
+        return f"the {type(given).__name__} {_identity(given)[2]!r}"
+
+    return reprlib.repr(given)
 
 
 def _refuse_what_would_not_run(module: object) -> None:
@@ -453,15 +568,3 @@ def _place(spec: Any) -> tuple[str, str, str]:  # Any: one of the specs
     kind, task, name = _identity(spec)
 
     return (STORED if isinstance(spec, RawData | Artifact) else kind), task, name
-
-
-def _pick(kind: str, name: str, specs: list[Spec], task: str) -> Spec:
-    for spec in specs:
-        if spec.name == name:
-            return spec
-    scope = f" for task '{task}'" if task else ""
-    option = f" --task {task}" if task else ""
-    hint = nearest(name, (spec.name for spec in specs))
-    raise PluginError(
-        f"unknown {kind} '{name}'{scope}\n    {hint + '   ' if hint else ''}`bench list {kind}s{option}` shows all {len(specs)}"
-    )

@@ -205,7 +205,7 @@ class _ModuleIndex:
             if origin is None or not origin.endswith(".py"):
                 self._modules[name] = None
             else:
-                tree = ast.parse(Path(origin).read_text(encoding="utf-8"), filename=origin)
+                tree = ast.parse(importlib.util.decode_source(Path(origin).read_bytes()), filename=origin)
                 is_package = spec is not None and spec.submodule_search_locations is not None
                 package = name if is_package else name.rpartition(".")[0]
                 imports = tuple(self._only_modules(_imports(tree, package)))

@@ -290,7 +290,7 @@ def _check_archive(archive: Path, sha256: str) -> None:
     with archive.open("rb") as file:
         found = hashlib.file_digest(file, "sha256").hexdigest()
     if found != sha256:
-        raise SourceFailed(f"the archive {archive.name} has SHA-256 {found[:12]}, the spec says {sha256[:12]}")
+        raise SourceFailed(f"the archive {archive.name} has SHA-256 {found}, the spec says {sha256}")
 
 
 def _unpack(archive: Path, folder: Path, members: Sequence[str]) -> None:

@@ -2,7 +2,7 @@
 Light descriptions of what plugins provide.
 
 A spec names heavy code by an entry string ``"package.module:attribute"``; the module is imported when a trial needs it.
-This file imports nothing but the standard library, so that a plugin's ``__init__`` stays light.
+This file imports nothing heavy, so that a plugin's ``__init__`` stays light. Each spec checks the types of its fields when it is built.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from harness.errors import PluginError
+from harness.spec_fields import Checked
 
 __all__ = [
     "Artifact",
@@ -31,7 +32,7 @@ __all__ = [
 
 
 @dataclass(frozen=True)
-class Paper:
+class Paper(Checked):
     """Where a technique was published."""
 
     title: str
@@ -41,7 +42,7 @@ class Paper:
 
 
 @dataclass(frozen=True)
-class ListedPaper:
+class ListedPaper(Checked):
     """
     A paper that a collection of plugins is about, whether a method of it is there yet or not; `bench list papers` works out its state.
 
@@ -59,7 +60,7 @@ class ListedPaper:
 
 
 @dataclass(frozen=True)
-class Method:
+class Method(Checked):
     """
     One technique: a dataclass at ``entry`` whose fields are its hyperparameters and whose verbs are those of ``task``.
 
@@ -114,7 +115,7 @@ class Search:
 
 
 @dataclass(frozen=True)
-class Source:
+class Source(Checked):
     """
     One place that a raw data set can come from.
 
@@ -143,7 +144,7 @@ class Source:
 
 
 @dataclass(frozen=True)
-class RawData:
+class RawData(Checked):
     """
     A public data set or pretrained model, known by its content whichever way it comes.
 
@@ -175,7 +176,7 @@ class RawData:
 
 
 @dataclass(frozen=True)
-class Artifact:
+class Artifact(Checked):
     """
     Something costly that trials share and that is built once: a converted model, a corpus, a tokenizer.
 
@@ -215,7 +216,7 @@ class Artifact:
 
 
 @dataclass(frozen=True)
-class Dataset:
+class Dataset(Checked):
     """
     The data of one task for one seed: a dataclass at ``entry`` whose fields are its parameters and whose ``load(run)`` gives the task's container.
 
@@ -248,7 +249,7 @@ class Dataset:
 
 
 @dataclass(frozen=True)
-class Metric:
+class Metric(Checked):
     """
     One figure of an outcome: a function ``(outcome, data) -> float | None`` at ``entry``; ``None`` where it does not apply.
 
@@ -272,7 +273,7 @@ class Metric:
 
 
 @dataclass(frozen=True)
-class Task:
+class Task(Checked):
     """
     A kind of benchmark: a dataclass at ``entry`` whose fields are the settings of its protocol.
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from harness.artifacts import contents_of
 from harness.errors import PluginError, SuiteError, nearest
 from harness.expressions import ExpressionError, parse_claim
+from harness.faults import unfit
 from harness.parameters import ParameterError, ParameterMemo, TuningFacts, make_part
 from harness.records import Limits, Part, Resources, canonical_json
 from harness.suite import Claim, Column, Configuration, Overrides, Row, Suite, Tuning
@@ -69,6 +70,9 @@ class _Checker:
             self._found(("metrics", index), self.registry.metric, task.name, name)
             for index, name in enumerate(parsed.metrics or task.metrics)
         )
+        for index, metric in enumerate(metrics):
+            self._refuse_unfit(("metrics", index) if parsed.metrics else ("task",), metric, task)
+        self._refuse_unfit(("task",), task, task)
         names = parsed.metrics or []
         for index, name in enumerate(names):
             if name in names[:index]:
@@ -130,6 +134,7 @@ class _Checker:
         for index, entry in enumerate(parsed.datasets):
             place: Location = ("datasets", index)
             spec = self._found((*place, "name"), self.registry.dataset, task.name, entry.name)
+            self._refuse_unfit(place, spec, task)
             protocol = self._part((*place, "protocol"), task, {**parsed.protocol, **entry.protocol}, ()) if entry.protocol else common
             for given in self._grid(place, entry):
                 content = "+".join(contents_of(spec))
@@ -150,7 +155,17 @@ class _Checker:
                     )
             for given in self._grid(place, entry):
                 part = self._part((*place, "parameters"), spec, given, spec.privileges)
+                self._refuse_unfit(place, spec, task)
                 yield index, Row(_method_label(entry, given), part, spec, tuple(given))
+
+    def _refuse_unfit(self, place: Location, spec: Method | Dataset | Metric | Task, task: Task) -> None:
+        """Refuse what lacks a function that each trial would call."""
+        try:
+            fault = unfit(spec, task, self.code, self.memo)
+        except PluginError as error:
+            raise self.file.error(place, str(error)) from error
+        if fault:
+            raise self.file.error(place, f"{type(spec).__name__.lower().replace('dataset', 'data set')} '{spec.name}': {fault}")
 
     def _tuning(
         self,

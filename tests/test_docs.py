@@ -23,10 +23,13 @@ import sys
 import tomllib
 import venv
 from dataclasses import dataclass, field
+from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import pytest
 import yaml
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 from warm_bench import Warm, users_environment
 
 import harness
@@ -428,3 +431,25 @@ def test_the_reference_is_not_committed():
     ignored = (ROOT / ".gitignore").read_text(encoding="utf-8").splitlines()
 
     assert {"docs/reference/", "docs/_build/"} <= set(ignored)
+
+
+def test_what_the_code_imports_at_once_is_installed_with_the_packages_of_the_documentation():
+    """The reference imports every entry: on a fresh clone, `make docs` has what the extra `docs` brings and no more."""
+    stated = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    brought, waiting = set(), [*stated["dependencies"], *stated["optional-dependencies"]["docs"]]
+    while waiting:
+        needed = Requirement(waiting.pop())
+        brought.add(canonicalize_name(needed.name))
+        waiting += [line for extra in needed.extras if needed.name == "weighbridge" for line in stated["optional-dependencies"][extra]]
+    holders = packages_distributions()
+
+    missing = {}
+    for path in [*(ROOT / "plugins").rglob("*.py"), *(ROOT / "harness").rglob("*.py")]:
+        for statement in ast.parse(path.read_text(encoding="utf-8")).body:
+            names = [alias.name for alias in statement.names] if isinstance(statement, ast.Import) else []
+            names += [statement.module or ""] if isinstance(statement, ast.ImportFrom) and not statement.level else []
+            for top in {name.partition(".")[0] for name in names} - sys.stdlib_module_names - {"harness", "plugins"}:
+                if not {canonicalize_name(holder) for holder in holders.get(top, [])} & brought:
+                    missing[top] = path.name
+
+    assert set(missing) <= {"pytest", "pydantic_core", "_pytest"}

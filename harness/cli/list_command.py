@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 __all__ = ["command"]
 
+STORED = {"raw": "raw data", "artifacts": "artifact", "models": "model"}
 KINDS = ("suites", "tasks", "methods", "datasets", "metrics", "papers")
 
 
@@ -43,12 +44,12 @@ def command(kind: str, name: str | None, task: str | None, with_paper: bool, as_
     """
     if with_paper and kind != "methods":
         raise click.UsageError(f"--paper belongs to `bench list methods`, not to `bench list {kind}`")
-    if kind == "suites":
+    registry = None if kind == "suites" else Session.open(plugins).registry
+    if registry is None:
         rows = _suites()
     elif kind == "papers":
-        rows = _papers(Session.open(plugins).registry, task)
+        rows = _papers(registry, task)
     else:
-        registry = Session.open(plugins).registry
         if task is not None:
             registry.task(task)
         rows = _specs(registry, kind, task)
@@ -56,8 +57,9 @@ def command(kind: str, name: str | None, task: str | None, with_paper: bool, as_
         chosen = [row for row in rows if row["name"] == name]
         if not chosen:
             hint = nearest(name, [row["name"] for row in rows])
+            may = registry.who_may_provide() if registry is not None else ""
             raise BenchError(
-                f"no {kind.removesuffix('s')} '{name}'\n    {hint + '   ' if hint else ''}`bench list {kind}` shows all {len(rows)}"
+                f"no {kind.removesuffix('s')} '{name}'\n    {hint + '   ' if hint else ''}`bench list {kind}` shows all {len(rows)}{may}"
             )
         rows = chosen
     if as_json:
@@ -197,14 +199,24 @@ def _describe(kind: str, row: dict[str, Any]) -> None:
 
     click.echo(f"{row['name']}: {row['summary']}")
     for key, value in row.items():
-        if key in ("name", "summary", "raw") or value in (None, "", (), []):
+        if key in ("name", "summary", *STORED) or value in (None, "", (), [], (None, None)):
+            continue
+        if key == "distribution" and not row["extra"]:  # it says whose the extra is
             continue
         if key == "paper":
             value = _cite(value)
-        click.echo(f"  {key}: {value if not isinstance(value, list | tuple) else ', '.join(map(str, value))}")
-    if row.get("raw"):
-        raw = row["raw"]
-        click.echo(f"  raw data: {raw['name']}, {raw['summary']}; licence: {raw['licence']}; {raw['size_bytes'] / 1e6:.1f} MB")
+        click.echo(f"  {key}: {', '.join(map(_spelled, value)) if isinstance(value, list | tuple) else value}")
+    for key, word in STORED.items():
+        for part in row.get(key, ()):
+            click.echo(f"  {word}: {part['name']}, {part['summary']}; licence: {part['licence']}; {part['size_bytes'] / 1e6:.1f} MB")
     if kind in ("methods", "datasets", "tasks"):
         for name, type_name, default in describe(SimpleNamespace(**row)):
             click.echo(f"    {name}: {type_name} = {default}")
+
+
+def _spelled(part: object) -> str:
+    """Show a member of a tuple: a name, a bound, or a privilege with what it means."""
+    if isinstance(part, list | tuple):
+        return f"{part[0]} ({', '.join(map(str, part[1:]))})"
+
+    return "none" if part is None else str(part)

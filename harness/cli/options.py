@@ -112,15 +112,23 @@ class Session:
 
     @classmethod
     def open(cls, plugins: tuple[str, ...] = (), results: Path = Path("results"), store: str | None = None) -> Session:
-        """Load the plugins."""
+        """
+        Load the plugins.
+
+        Raises:
+            PluginError: One of ``plugins`` is not there or broken.
+        """
         from harness.fingerprint import CodeIndex
         from harness.registry import load_registry
 
         registry = load_registry(plugins)
+        if plugins:
+            registry.ask()  # who names a plugin is told at once what is wrong with it
         for plugin in registry.plugins:
             if plugin.error is not None and plugin.source in plugins:
-                cause = plugin.error.rstrip().splitlines()[-1]
-                raise PluginError(f"--plugin {plugin.source}: {cause}\n    `bench plugins --plugin {plugin.source}` shows the traceback")
+                raise PluginError(
+                    f"--plugin {plugin.source}: {plugin.cause}\n    `bench plugins --plugin {plugin.source}` shows the traceback"
+                )
 
         return cls(registry, CodeIndex(registry.roots, registry.paths), results, store or str(results / STORE_NAME))
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from harness.cli.options import Session, make_console, overrides_of, place_options, plugin_option, selection_options
-from harness.errors import BenchError, StoreError
+from harness.errors import BenchError, PluginError, StoreError
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -134,6 +134,7 @@ def command(
         session.keep_exported(database)
         if retry:
             plan = forget_failures(plan)
+        _refuse_missing_extras(plan)
         if not plan.todo and not plan.to_rescore:
             if not quiet and not as_json:
                 console.print(f"{plan.name}: all {len(plan.planned)} trials are known; nothing to run")
@@ -174,6 +175,30 @@ def command(
         console.print(printable(f"reports: {', '.join(map(str, paths))}"), soft_wrap=True)
 
     return 1 if board.failed else 0
+
+
+def _refuse_missing_extras(plan: Plan) -> None:
+    """
+    Refuse, once, what each trial would fail for: a method or data set whose optional packages are not installed.
+
+    Raises:
+        PluginError: Trials that are still to run need them; none has started.
+    """
+    from harness.installed import missing_packages
+
+    todo = {(kind, getattr(item.trial, kind).name) for item in plan.todo for kind in ("dataset", "method")}
+    specs = [("dataset", column.spec) for column in plan.suite.datasets] + [("method", row.spec) for row in plan.suite.methods]
+    lines = {}
+    for kind, spec in specs:
+        if spec.extra is None or (kind, spec.name) not in todo:
+            continue
+        missing = missing_packages(spec.distribution, spec.extra)
+        if missing:
+            word = "data set" if kind == "dataset" else kind
+            packages = f"the package{'s' if len(missing) > 1 else ''} {', '.join(map(repr, missing))}"
+            lines[kind, spec.name] = f"{word} '{spec.name}' needs {packages}: pip install '{spec.distribution}[{spec.extra}]'"
+    if lines:
+        raise PluginError("\n    ".join(lines.values()))
 
 
 @contextmanager

@@ -12,6 +12,7 @@ from harness.artifacts import obtain
 from harness.data import fetch
 from harness.environment import git_facts
 from harness.executors.schedule import schedule
+from harness.guard import ForeignError, guarded
 from harness.leases import Leases
 from harness.plan import mean_seconds
 from harness.records import cell_of, storable, trial_key
@@ -31,6 +32,7 @@ __all__ = ["Listener", "execute_plan", "obtain_parts", "prepare_data"]
 
 SAY_EVERY_SECONDS = 5
 LOOK_EVERY_SECONDS = 1.0  # at trials that another driver has in hand
+OBSERVER_SECONDS = 300.0  # that one call of an observer may take: at the end of a run it may send all of it
 
 EngineFactory = Callable[[Mapping[str, Any], float], "Engine"]
 
@@ -86,10 +88,11 @@ class _Delivery:
             if observer.plugin_name in self._failed_observers:
                 continue
             try:
-                observer.function(*(given[name] for name in observer.argnames))
-            except Exception as error:  # an observer's code
+                with guarded(OBSERVER_SECONDS):
+                    observer.function(*(given[name] for name in observer.argnames))
+            except ForeignError as error:
                 self._failed_observers.add(observer.plugin_name)
-                self.listener.say(f"the observer '{observer.plugin_name}' failed and is not called again: {type(error).__name__}: {error}")
+                self.listener.say(f"the observer '{observer.plugin_name}' failed and is not called again: {error}")
 
     def still_wanted(self, trials: Sequence[Trial]) -> Sequence[Trial]:
         """Take trials into hand; drop those that another driver has in hand or has finished meanwhile, and take the records of the latter over."""

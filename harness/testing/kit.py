@@ -164,9 +164,7 @@ def _plugin(name: str, registry: Registry) -> Plugin:
     for plugin in registry.plugins:
         if plugin.name == name:
             if plugin.error is not None:
-                raise PluginError(
-                    f"plugin '{name}' is broken: {plugin.error.rstrip().splitlines()[-1]}\n    `bench plugins` shows the traceback"
-                )
+                raise PluginError(f"plugin '{name}' is broken: {plugin.cause}\n    `bench plugins` shows the traceback")
             return plugin
     hint = nearest(name, [plugin.name for plugin in registry.plugins])
     raise PluginError(f"no plugin '{name}'\n    {hint + '   ' if hint else ''}`bench plugins` shows all {len(registry.plugins)}")

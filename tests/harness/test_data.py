@@ -493,7 +493,7 @@ def test_an_archive_of_another_digest_is_not_even_opened(home, programs, tmp_pat
 
     data.fetch(raw_data(source("npm", sha256="0" * 64), put_file(home)), said.append)
 
-    assert f"the archive six-numbers.tgz has SHA-256 {sha256(archive)[:12]}, the spec says 000000000000" in said[1]
+    assert f"the archive six-numbers.tgz has SHA-256 {sha256(archive)}, the spec says 000000000000" in said[1]
 
 
 @pytest.mark.parametrize("name", ["numbers.zip", "numbers.tgz", "numbers.tar"])

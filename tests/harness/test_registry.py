@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import sqlite3
 
 import pytest
@@ -31,37 +30,6 @@ seeds: 2
 datasets: [numbers]
 methods: [constant, noisy]
 """
-
-
-@pytest.fixture
-def installed(tmp_path):
-    """Install a module as a distribution of its own: what pip leaves in site-packages, in a folder of the path."""
-    folder = tmp_path / "site"
-    folder.mkdir()
-
-    def install(name, source, version="1.0"):
-        (folder / f"{name}.py").write_text(source, encoding="utf-8")
-        info = folder / f"{name}-{version}.dist-info"
-        info.mkdir()
-        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n", encoding="utf-8")
-        (info / "entry_points.txt").write_text(f"[bench]\n{name} = {name}\n", encoding="utf-8")
-
-        return os.pathsep.join([str(folder), *filter(None, [os.environ.get("PYTHONPATH")])])
-
-    return install
-
-
-@pytest.fixture
-def written(tmp_path):
-    """Write a plugin file for ``--plugin``."""
-
-    def write(name, source):
-        path = tmp_path / f"{name}.py"
-        path.write_text(source, encoding="utf-8")
-
-        return path
-
-    return write
 
 
 def method(name, **more):
@@ -146,17 +114,26 @@ def test_an_unknown_hook_is_reported_with_the_nearest_one(bench, written):
         ("return ['gce']", "TypeError: bench_methods gave 'gce', expected a Method"),
     ],
 )
-def test_a_hook_that_goes_wrong_disables_its_plugin_alone(bench, toy, written, body, said):
-    source = f"from harness import hookimpl\n\n\n@hookimpl\ndef bench_methods():\n    {body}\n"
-    path = written("careless", source)
+def test_a_hook_that_goes_wrong_disables_its_plugin_alone(bench, toy, installed, body, said):
+    path = installed("careless", f"from harness import hookimpl\n\n\n@hookimpl\ndef bench_methods():\n    {body}\n")
 
-    plugins = described(bench, "--plugin", path, "--plugin", toy)
-    done = bench("run", bench.suite(SUITE), "--plugin", path, "--plugin", toy, "--executor", "inline")
+    plugins = described(bench, "--plugin", toy, PYTHONPATH=path)
+    done = bench("run", bench.suite(SUITE), "--plugin", toy, "--executor", "inline", PYTHONPATH=path)
 
     assert last_line(plugins["careless"]["error"]) == said
     assert plugins["careless"]["provides"] == []
     assert plugins["toy_plugin"]["error"] is None
     assert done.returncode == 0, done.stderr
+
+
+def test_a_file_whose_hook_goes_wrong_is_an_error_for_whoever_names_it(bench, toy, written):
+    path = written("careless", "from harness import hookimpl\n\n\n@hookimpl\ndef bench_methods():\n    raise OSError('no licence file')\n")
+
+    done = bench("run", bench.suite(SUITE), "--plugin", path, "--plugin", toy, "--executor", "inline")
+
+    assert done.returncode == 2
+    assert f"bench: --plugin {path}: OSError: no licence file\n" in done.stderr
+    assert not (bench.folder / "results").exists()
 
 
 def test_a_plugin_file_that_is_not_there_is_refused(bench):

@@ -1,9 +1,10 @@
 """
 Reinforcement learning with verifiable rewards: improve a policy by what a verifier says of its responses, and keep what it could do before.
 
-The protocol owns the outer loop: it draws prompts, and hands them to the method, iteration by iteration, with a :class:`Learner` that rolls out, verifies,
-updates and fine-tunes, and counts all of it. A method decides how advantages, losses, replay and fine-tuning are made of that. All methods start from the
-same base policy, one a seed, which is built once. Afterwards the policy answers test prompts of every level; what it answered is the outcome.
+The protocol owns the outer loop: it draws prompts, and hands them to the method, iteration by iteration, with a
+:class:`~plugins.tasks.rlvr.learner.Learner` that rolls out, verifies, updates and fine-tunes, and counts all of it. A method decides how advantages,
+losses, replay and fine-tuning are made of that. All methods start from the same base policy, one a seed, which is built once. Afterwards the policy
+answers test prompts of every level; what it answered is the outcome.
 """
 
 from __future__ import annotations
