@@ -91,7 +91,7 @@ def _state() -> dict[str, Any]:  # Any: whatever tells one state from another
 
     return {
         "threads": {thread.ident for thread in threading.enumerate()},
-        "open files": len(os.listdir("/proc/self/fd")),  # noqa: PTH208  # after each trial
+        "open files": _open_files(),
         "signal handlers": [signal.getsignal(number) for number in signal.valid_signals()],
         "blocked signals": signal.pthread_sigmask(signal.SIG_BLOCK, ()),
         "trace or profile functions": (sys.gettrace(), sys.getprofile(), threading.gettrace(), threading.getprofile()),
@@ -116,6 +116,13 @@ def _torch_settings(torch: Any) -> tuple[object, ...]:
         torch.is_anomaly_enabled(),
         torch.get_float32_matmul_precision(),
     )
+
+
+def _open_files() -> int:
+    try:
+        return len(os.listdir("/proc/self/fd"))  # noqa: PTH208  # after each trial
+    except OSError:  # not one more can be opened
+        return resource.getrlimit(resource.RLIMIT_NOFILE)[0]
 
 
 def _umask() -> int:
