@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import importlib.metadata
 import os
 import platform
 import subprocess
-import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from harness.records import digest
 
-__all__ = ["HARDWARE", "environment_id", "git_facts", "hardware_id", "machine_facts"]
+__all__ = ["HARDWARE", "environment_id", "git_facts", "hardware_id", "machine_facts", "usable_cores"]
 
 PACKAGES = ("weighbridge", "numpy", "scipy", "scikit-learn", "torch", "ray", "pydantic", "sqlalchemy", "pluggy")
 HARDWARE = ("cpu", "cpu_count", "gpus", "threads", "device")  # the facts within which times can be compared
+
+UNKNOWN = "unknown"  # what a GPU is called that the driver counts and cannot speak to
+CGROUPS = Path("/sys/fs/cgroup")
+OWN_CGROUPS = Path("/proc/self/cgroup")
 
 
 @functools.cache
@@ -29,11 +33,22 @@ def machine_facts() -> dict[str, Any]:
         "python": platform.python_version(),
         "platform": f"{platform.system()} {platform.machine()}",
         "cpu": _cpu_model(),
-        "cpu_count": os.cpu_count(),
+        "cpu_count": usable_cores(),
         "memory_gb": round(psutil.virtual_memory().total / 1e9, 1),
         "gpus": _gpus(),
         "packages": {name: version for name in PACKAGES if (version := _version(name)) is not None},
     }
+
+
+def usable_cores() -> int:
+    """
+    Return how many cores this process may keep busy, at least 1: those of the machine, less what its affinity and the CPU quota of its cgroups forbid.
+
+    A quota of one and a half cores is one: two trials at once would hold each other up, and their seconds would be no cost.
+    """
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+    return max(1, int(min([float(cores), *_quotas()])))
 
 
 def git_facts() -> dict[str, Any]:
@@ -58,6 +73,42 @@ def hardware_id(facts: Mapping[str, Any]) -> str:
     return digest([facts.get(name) for name in HARDWARE])[:16]
 
 
+def _quotas() -> list[float]:
+    """Return the CPU quotas, in cores, of the cgroups that this process is in, version 1 or 2, and of those around them, each of which holds."""
+    try:
+        lines = OWN_CGROUPS.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError):  # no Linux, or no /proc
+        return []
+    quotas = []
+    for line in lines:
+        _, controllers, path = line.split(":", 2)
+        if controllers and "cpu" not in controllers.split(","):
+            continue
+        mounts = [CGROUPS / name for name in dict.fromkeys([controllers, "cpu"])] if controllers else [CGROUPS, CGROUPS / "unified"]
+        parts = [part for part in path.split("/") if part not in ("", "..")]
+        # A container may see its own group as the root and yet be told its path outside, so that what is not there is left out.
+        for mount in mounts:
+            for depth in range(len(parts) + 1):
+                quota = _quota(mount.joinpath(*parts[:depth]))
+                quotas += [] if quota is None else [quota]
+
+    return quotas
+
+
+def _quota(group: Path) -> float | None:
+    """Return the CPU quota of one cgroup in cores, or ``None`` where it has none."""
+    for read in (
+        lambda: (group / "cpu.max").read_text(encoding="utf-8").split(),
+        lambda: [(group / f"cpu.cfs_{name}_us").read_text(encoding="utf-8") for name in ("quota", "period")],
+    ):
+        with contextlib.suppress(OSError, ValueError):  # no such file, or `max`
+            quota, period = map(int, read())
+            if quota > 0 and period > 0:
+                return quota / period
+
+    return None
+
+
 def _git(folder: Path, *arguments: str) -> str:
     answer = subprocess.run(["git", *arguments], cwd=folder, capture_output=True, text=True, check=True, timeout=10)
 
@@ -72,8 +123,8 @@ def _version(name: str) -> str | None:
 
 
 def _cpu_model() -> str:
-    if sys.platform == "linux":
-        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
+    with contextlib.suppress(OSError):  # no Linux, or a sandbox without it
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines():
             if line.lower().startswith("model name"):
                 return line.partition(":")[2].strip()
 
@@ -81,15 +132,29 @@ def _cpu_model() -> str:
 
 
 def _gpus() -> list[dict[str, str]]:
-    """Ask the driver, without loading a framework."""
+    """Ask the driver, without loading a framework; what it does not say is unknown."""
     import pynvml
+
+    def answer(ask: Callable[[], str | bytes]) -> str:
+        try:
+            said = ask()
+        except pynvml.NVMLError:  # a GPU that is lost, or not ours to ask
+            return UNKNOWN
+        return said.decode(errors="replace") if isinstance(said, bytes) else said
 
     try:
         pynvml.nvmlInit()
     except pynvml.NVMLError:
         return []
-    driver = pynvml.nvmlSystemGetDriverVersion()
-    names = [pynvml.nvmlDeviceGetName(pynvml.nvmlDeviceGetHandleByIndex(index)) for index in range(pynvml.nvmlDeviceGetCount())]
-    pynvml.nvmlShutdown()
+    try:
+        driver = answer(pynvml.nvmlSystemGetDriverVersion)
+        try:
+            number = pynvml.nvmlDeviceGetCount()
+        except pynvml.NVMLError:
+            return [{"name": UNKNOWN, "driver": driver}]
+        names = [answer(lambda index=index: pynvml.nvmlDeviceGetName(pynvml.nvmlDeviceGetHandleByIndex(index))) for index in range(number)]
+    finally:
+        with contextlib.suppress(pynvml.NVMLError):
+            pynvml.nvmlShutdown()
 
     return [{"name": name, "driver": driver} for name in names]

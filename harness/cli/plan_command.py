@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +41,7 @@ def command(
     bench plan noisy_labels --trials
     """
     from harness.artifacts import is_shared_built
+    from harness.environment import usable_cores
     from harness.plan import mean_seconds, plan_tuning
     from harness.records import cell_of
     from harness.report import figures
@@ -63,7 +63,7 @@ def command(
     seconds, unknown = sum(item for item in expected if item is not None), expected.count(None)
     shared = plan.shared
     stored = {item.name: item for column in loaded.datasets for item in column.spec.parts}
-    cores = os.cpu_count() or 1
+    cores = usable_cores()
     hours = seconds / max(1, cores // max(1, round(loaded.resources.cpu))) / 3600
     facts: dict[str, Any] = {
         "suite": loaded.name,
