@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -12,11 +10,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from harness.cli.output import echo
 from harness.errors import BenchError, PluginError
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
     from harness.claims import ClaimBoard
     from harness.fingerprint import CodeIndex
     from harness.leaderboard import Leaderboard
@@ -27,23 +24,9 @@ if TYPE_CHECKING:
     from harness.store import Store
     from harness.suite import Overrides, Suite
 
-__all__ = ["Session", "make_console", "overrides_of", "place_options", "plugin_option", "selection_options"]
-
-WIDTH_WITHOUT_TERMINAL = 160
+__all__ = ["Session", "overrides_of", "place_options", "plugin_option", "selection_options"]
 
 Command = TypeVar("Command", bound=Callable[..., Any])
-
-
-def make_console() -> Console:
-    """Build the console for a command's output: as wide as the terminal, and wide enough for tables elsewhere."""
-    from rich.console import Console
-
-    # No markup: names, labels and errors come from files and plugins. The file is fixed, so that redirecting a method's prints leaves the display alone.
-    console = Console(file=sys.stdout, highlight=False, markup=False, emoji=False)
-    if not console.is_terminal and "COLUMNS" not in os.environ:
-        console.width = WIDTH_WITHOUT_TERMINAL
-
-    return console
 
 
 def plugin_option(command: Command) -> Command:
@@ -137,9 +120,9 @@ class Session:
         """Say in one line that names are given twice, so that nobody takes another plugin's method for the own one."""
         clashes = self.registry.clashes
         if len(clashes) == 1:
-            click.echo(f"bench: {clashes[0]}", err=True)
+            echo(f"bench: {clashes[0]}", err=True)
         elif clashes:
-            click.echo(f"bench: {len(clashes)} names are given twice: {clashes[0]}; `bench plugins` shows the others", err=True)
+            echo(f"bench: {len(clashes)} names are given twice: {clashes[0]}; `bench plugins` shows the others", err=True)
 
     def existing_store(self) -> Store | None:
         """Open the store for reading if there is one, without creating it."""

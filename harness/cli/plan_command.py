@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from harness.cli.options import Session, overrides_of, place_options, plugin_option, selection_options
+from harness.cli.output import echo
 
 __all__ = ["command"]
 
@@ -86,32 +87,30 @@ def command(
     if as_json:
         import json
 
-        click.echo(json.dumps(facts, indent=1))
+        echo(json.dumps(facts, indent=1))
         return 0
-    click.echo(f"{loaded.name} ({loaded.task.name}): {loaded.summary}")
-    click.echo(f"  {figures.grid(plan)}")
+    echo(f"{loaded.name} ({loaded.task.name}): {loaded.summary}")
+    echo(f"  {figures.grid(plan)}")
     if shared:
         built = sum(map(is_shared_built, shared))
         what = figures.count(len(shared), "artifact")
-        click.echo(f"  they share {what} ({loaded.task.artifact}), one for each data set and seed; {built} of them are built")
+        echo(f"  they share {what} ({loaded.task.artifact}), one for each data set and seed; {built} of them are built")
     if open_trials:
-        click.echo(
-            f"  these choose the hyperparameters, on validation data; then come the leaderboard's {figures.count(open_trials, 'trial')}"
-        )
-    click.echo(f"  {facts['known']} known, {facts['to_run']} to run, {facts['stale']} of them stale (`bench why TRIAL` says why)")
+        echo(f"  these choose the hyperparameters, on validation data; then come the leaderboard's {figures.count(open_trials, 'trial')}")
+    echo(f"  {facts['known']} known, {facts['to_run']} to run, {facts['stale']} of them stale (`bench why TRIAL` says why)")
     if facts["expected_hours"] is not None:
         more = f", and {unknown} trials of unknown length" if unknown else ""
-        click.echo(f"  about {_duration(hours * 3600)} on the {cores} cores of this machine, by past costs{more}")
+        echo(f"  about {_duration(hours * 3600)} on the {cores} cores of this machine, by past costs{more}")
         if open_trials:
-            click.echo("  without the trials of the leaderboard, which depend on what is chosen")
+            echo("  without the trials of the leaderboard, which depend on what is chosen")
     elif plan.todo:
-        click.echo("  no past costs: `bench run` with one seed gives an estimate")
-    click.echo(f"  raw data: {', '.join(facts['data']) or 'none'}; {facts['data_bytes'] / 1e6:.1f} MB in the cache")
-    click.echo(f"  budget {dict(loaded.budget)}, limits {loaded.limits.seconds:g} s and {loaded.limits.memory_gb:g} GB a trial")
+        echo("  no past costs: `bench run` with one seed gives an estimate")
+    echo(f"  raw data: {', '.join(facts['data']) or 'none'}; {facts['data_bytes'] / 1e6:.1f} MB in the cache")
+    echo(f"  budget {dict(loaded.budget)}, limits {loaded.limits.seconds:g} s and {loaded.limits.memory_gb:g} GB a trial")
     if trials:
         for item in plan.planned:
             state = plan.known[item.key].status if item.key in plan.known else "stale" if item.name in plan.stale else "to run"
-            click.echo(f"  {item.name}  {state:13}  {item.method} on {item.dataset}, seed {item.trial.seed}")
+            echo(f"  {item.name}  {state:13}  {item.method} on {item.dataset}, seed {item.trial.seed}")
 
     return 0
 

@@ -8,6 +8,7 @@ from dataclasses import asdict
 import click
 
 from harness.cli.options import plugin_option
+from harness.cli.output import echo
 
 __all__ = ["command"]
 
@@ -41,19 +42,19 @@ def command(as_json: bool, plugins: tuple[str, ...]) -> int:
             }
             for plugin in registry.plugins
         ]
-        click.echo(json.dumps(rows, indent=1))
+        echo(json.dumps(rows, indent=1))
         return 0
     width = max((len(plugin.name) for plugin in registry.plugins), default=0)
     for plugin in registry.plugins:
         source = f"{plugin.source} {plugin.version}".strip()
         state = "BROKEN" if plugin.error else ", ".join(provided[plugin.name]) or ", ".join(plugin.hooks) or "no hooks"
-        click.echo(f"{plugin.name:{width}}  {source}  {state}")
+        echo(f"{plugin.name:{width}}  {source}  {state}")
     if clashes:
-        click.echo("\nNames that are given twice:")
+        echo("\nNames that are given twice:")
     for clash in clashes:
-        click.echo(f"  {clash}")
+        echo(f"  {clash}")
     for plugin in registry.plugins:
         if plugin.error:
-            click.echo(f"\n{plugin.name} ({plugin.source}) is broken:\n{plugin.error.rstrip()}")
+            echo(f"\n{plugin.name} ({plugin.source}) is broken:\n{plugin.error.rstrip()}")
 
     return 0

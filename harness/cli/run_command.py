@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from harness.cli.options import Session, make_console, overrides_of, place_options, plugin_option, selection_options
+from harness.cli.options import Session, overrides_of, place_options, plugin_option, selection_options
+from harness.cli.output import echo, make_console
 from harness.errors import BenchError, StoreError
 
 if TYPE_CHECKING:
@@ -153,7 +154,7 @@ def command(
     if as_json:
         import json
 
-        click.echo(json.dumps({"event": "leaderboard", **board.to_json()}, allow_nan=False))
+        echo(json.dumps({"event": "leaderboard", **board.to_json()}, allow_nan=False))
     else:
         from harness.report.terminal import print_leaderboard
 
@@ -194,4 +195,4 @@ def _progress(plan: Plan, console: Console, quiet: bool, as_json: bool) -> JsonP
     if quiet:
         return progress.QuietProgress(plan, console)
 
-    return progress.LiveProgress(plan, console) if console.is_terminal else progress.PlainProgress(plan, console)
+    return progress.LiveProgress(plan, console) if console.is_interactive else progress.PlainProgress(plan, console)

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import click
 
-from harness.cli.options import Session, make_console, overrides_of, place_options, plugin_option, selection_options
+from harness.cli.options import Session, overrides_of, place_options, plugin_option, selection_options
+from harness.cli.output import echo, make_console
 
 __all__ = ["command"]
 
@@ -53,7 +54,7 @@ def command(
     session = Session.open(plugins, results, store)
     loaded = session.suite(suite, overrides)
     if not loaded.claims:
-        click.echo(f"{loaded.name}: there are no claims in {loaded.path}; they stand under the key 'claims'", err=as_json)
+        echo(f"{loaded.name}: there are no claims in {loaded.path}; they stand under the key 'claims'", err=as_json)
         return 0
     database = session.existing_store()
     plan = session.plan(loaded, database, lambda plan: session.recorded(plan, suite))
@@ -61,7 +62,7 @@ def command(
     board = session.claims(plan, session.recorded(plan, suite), folder)
     paths = write_claims(board, folder, shlex.join(["bench", *sys.argv[1:]]))
     if as_json:
-        click.echo(to_json(board), nl=False)
+        echo(to_json(board), nl=False)
     else:
         console = make_console()
         print_claims(board, console)

@@ -65,7 +65,7 @@ def print_claims(board: ClaimBoard, console: Console) -> None:
     table.add_column("claim", overflow="fold")
     table.add_column("verdict", no_wrap=True)
     for header in HEADERS:
-        table.add_column(header, justify="right")
+        table.add_column(header, justify="right", overflow="fold")
     table.add_column("data sets", overflow="fold")
     for claim in board.claims:
         for title, verdict, texts, datasets in _lines(claim):

@@ -93,7 +93,9 @@ def gpus(monkeypatch):
         monkeypatch.setitem(
             sys.modules,
             "pynvml",
-            SimpleNamespace(**calls | {name: refuse if answer is None else answer for name, answer in answers.items()}, NVMLError=NVMLError),
+            SimpleNamespace(
+                **calls | {name: refuse if answer is None else answer for name, answer in answers.items()}, NVMLError=NVMLError
+            ),
         )
         return environment._gpus()
 
