@@ -69,7 +69,11 @@ def list_command(as_json: bool, plugins: tuple[str, ...]) -> int:
             row["name"], "yes" if row["cached"] else "-", f"{row['size_bytes'] / 1e6:.1f}", licence, " ".join(row["suites"]), row["summary"]
         )
     make_console().print(table)
-    echo(f"{len(rows)} in all, {sum(row['cached'] for row in rows)} in the cache ({cache_home()})")
+    try:
+        place = str(cache_home())
+    except DataError:
+        place = "there is none without a home folder; BENCH_DATA_HOME names one"
+    echo(f"{len(rows)} in all, {sum(row['cached'] for row in rows)} in the cache ({place})")
 
     return 0
 

@@ -46,7 +46,10 @@ INTERRUPTED = 130
 # What the documentation says of each exit code; a test finds every code that is used.
 EXIT_CODES = {
     0: "What was asked is done, and every cell is ok.",
-    1: "Some cells failed; or `rerun`, `audit` or `compare --fail-if` found a difference, `data verify` damaged bytes, `plugin check` a broken rule; or what was printed could not be written.",
+    1: (
+        "Some cells failed; or `rerun`, `audit` or `compare --fail-if` found a difference, `data verify` damaged bytes, `plugin check` a broken rule; "
+        "or what was printed could not be written."
+    ),
     2: "The input is invalid and nothing was started; or `data fetch` could not bring something.",
     3: "`verify --strict` found a claim contradicted.",
     INTERRUPTED: "Interrupted; what was finished is stored, and the same command goes on from there.",

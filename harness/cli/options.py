@@ -110,11 +110,15 @@ class Session:
 
     @property
     def memo(self) -> ParameterMemo:
-        """What is remembered of parameters and their defaults."""
+        """What is remembered of parameters and their defaults; nothing where there is no home folder."""
         from harness.data import cache_home
+        from harness.errors import DataError
         from harness.parameters import ParameterMemo
 
-        return ParameterMemo(cache_home() / "parameters")
+        try:
+            return ParameterMemo(cache_home() / "parameters")
+        except DataError:
+            return ParameterMemo(None)
 
     def warn_of_clashes(self) -> None:
         """Say in one line that names are given twice, so that nobody takes another plugin's method for the own one."""

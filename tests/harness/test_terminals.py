@@ -9,6 +9,7 @@ import re
 import signal
 import subprocess
 import time
+from pathlib import Path
 
 import pytest
 
@@ -150,7 +151,7 @@ def test_a_run_whose_reader_has_gone_finishes_its_reports(bench, toy):
 
 @pytest.mark.parametrize("command", [["list", "suites"], ["--help"]])
 def test_on_a_full_disk_one_line_says_that_nothing_was_printed(bench, command):
-    with open("/dev/full", "w") as full:
+    with Path("/dev/full").open("w") as full:
         done = subprocess.run(
             bench.command(*command), cwd=bench.folder, env=bench.environment, stdout=full, stderr=subprocess.PIPE, text=True, timeout=60
         )
