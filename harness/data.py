@@ -74,7 +74,9 @@ def cache_home() -> Path:
     try:
         home = Path(named).expanduser() if named else platformdirs.user_cache_path("weighbridge").expanduser()
     except RuntimeError as error:  # neither HOME nor an entry of the user says where it is; "~" would become a folder of that name here
-        raise DataError("there is no home folder for the cache of data\n    name a folder that can be written with BENCH_DATA_HOME") from error
+        raise DataError(
+            "there is no home folder for the cache of data\n    name a folder that can be written with BENCH_DATA_HOME"
+        ) from error
 
     return home
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from harness.leaderboard import SIGNIFICANCE
@@ -230,16 +230,16 @@ def column_title(label: str, name: str) -> str:
     return label.removeprefix(name).strip() or label
 
 
-def legend(board: Leaderboard, metric: MetricInfo) -> str:
-    """Say what the figures of an overview are."""
+def legend(board: Leaderboard, metric: MetricInfo, spell: Callable[[str], str] = str) -> str:
+    """Say what the figures of an overview are; ``spell`` writes the names in it, where a report has signs of its own."""
     few = " (few: small differences cannot show)" if len(board.seeds) < 5 else ""
-    unit = f", {metric.unit}" if metric.unit else ""
+    unit = f", {spell(metric.unit)}" if metric.unit else ""
     skewed = any(cell.interval == "bca" for cell in board.cells if cell.metric == metric.name)
     bootstrapped = " (in brackets, where the seeds are skewed: both ends of a BCa bootstrap interval)" if skewed else ""
 
     return (
-        f"{metric.name}{unit}: mean ± half the 95 % interval over {count(len(board.seeds), 'seed')}{few}, {metric.direction} is better{bootstrapped}; "
-        f"then the paired difference to {board.baseline}, * where its p-value (paired t, Holm over all comparisons of this metric) is below {SIGNIFICANCE}. "
+        f"{spell(metric.name)}{unit}: mean ± half the 95 % interval over {count(len(board.seeds), 'seed')}{few}, {metric.direction} is better{bootstrapped}; "
+        f"then the paired difference to {spell(board.baseline)}, * where its p-value (paired t, Holm over all comparisons of this metric) is below {SIGNIFICANCE}. "
         f"Bold: not significantly worse than the best of the column, which many are where seeds are few or scatter. "
         f"Mean rank: over all data sets, among the methods that are complete on them. "
         f"Cost: wall time relative to the baseline's on the same seeds and hardware."
