@@ -116,6 +116,7 @@ def to_markdown(board: Leaderboard, command: str) -> str:
         figures.legend(board, main, lambda name: escape(name).replace("\\_", "_")),  # within a word an underscore is no emphasis
         escape(figures.resolution_legend(board, main)),
     ]
+    parts += [escape(figures.untested(board, main)), escape(figures.unranked(board, main))]
     privileged = [f"{row.label} ({', '.join(row.privileges)})" for row in board.rows if row.privileges]
     if privileged:
         parts.append(escape(f"† needs more than its neighbours: {'; '.join(privileged)}."))

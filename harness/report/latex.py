@@ -45,6 +45,7 @@ def to_latex(board: Leaderboard, command: str, metric: str | None = None) -> str
     if privileged:
         lines.append(rf"\par\smallskip\dag\ needs more than its neighbours: {escape('; '.join(privileged))}.")
 
+    lines += [rf"\par\smallskip {escape(line)}" for line in (figures.untested(board, shown), figures.unranked(board, shown)) if line]
     table = "\n".join([*lines, r"\end{table}"]) + "\n"
     strange = "".join(dict.fromkeys(sign for sign in table if not sign.isascii()))
     notes = [" ".join(printable(command).split())]

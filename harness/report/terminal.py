@@ -36,7 +36,7 @@ def print_leaderboard(board: Leaderboard, console: Console, metric: str | None =
             console.print(table)
         if floor := figures.resolution(board, shown, [column for column in board.columns if column.name == name]):
             console.print(Text(floor, style="dim"))
-    for line in (*figures.mean_ranks(board, shown), figures.left_out(board, shown)):
+    for line in (figures.untested(board, shown), *figures.mean_ranks(board, shown), figures.left_out(board, shown)):
         if line:
             console.print(Text(line))
     for line in (
