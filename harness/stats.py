@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import math
 import warnings
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cache
 from typing import TYPE_CHECKING
@@ -55,6 +56,7 @@ MIN_FOR_BOOTSTRAP = 20
 SKEWED = 1.0
 ROUNDING = 1e-12  # of the largest figure: what differs by less differs by the order of additions alone
 MOST_SPLITS = 2000
+AT_ONCE = 4_000_000  # figures that a resampling holds at a time: ten thousand seeds drawn two thousand times are 160 MB an array
 MOST_SIGNS = 13  # 2^13 assignments of signs are enumerated where ties forbid the exact distribution; scipy draws this line too
 
 
@@ -164,7 +166,14 @@ def intervals(values: NDArray[np.float64]) -> Estimates:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", DegenerateDataWarning)  # it says so with NaN too, and then t stays
             result = bootstrap(
-                (present,), np.mean, axis=-1, n_resamples=RESAMPLES, confidence_level=LEVEL, method="BCa", rng=np.random.default_rng(SEED)
+                (present,),
+                np.mean,
+                axis=-1,
+                n_resamples=RESAMPLES,
+                batch=max(1, AT_ONCE // len(present)),  # else the jackknife of BCa holds the square of the seeds
+                confidence_level=LEVEL,
+                method="BCa",
+                rng=np.random.default_rng(SEED),
             )
         ends = result.confidence_interval
         if np.isfinite([ends.low, ends.high]).all():
@@ -392,10 +401,11 @@ def resampled_ranks(scores: NDArray[np.float64]) -> ResampledRanks:
     rng = np.random.default_rng(SEED)
     ranks = np.zeros((RESAMPLES, methods))
     for values in scores:
-        drawn = rng.integers(seeds, size=(RESAMPLES, seeds))
-        # Not by a matrix product: that may sum the same figures of two methods in two orders, and break their tie.
-        means = np.stack([row[drawn].mean(axis=1) for row in values], axis=1)
-        ranks += rankdata(-snapped(means, _largest(values).max()), axis=1)
+        for part in _in_parts(RESAMPLES, seeds):
+            drawn = rng.integers(seeds, size=(part.stop - part.start, seeds))
+            # Not by a matrix product: that may sum the same figures of two methods in two orders, and break their tie.
+            means = np.stack([row[drawn].mean(axis=1) for row in values], axis=1)
+            ranks[part] += rankdata(-snapped(means, _largest(values).max()), axis=1)
     ranks /= datasets
     first = ranks == ranks.min(axis=1, keepdims=True)
     low, high = np.quantile(ranks, [0.5 - LEVEL / 2, 0.5 + LEVEL / 2], axis=0)
@@ -417,17 +427,23 @@ def interquartile_means(values: NDArray[np.float64]) -> Estimates:
     """
     datasets, methods, seeds = values.shape
     total = datasets * seeds
-    drawn = np.random.default_rng(SEED).integers(seeds, size=(RESAMPLES, datasets, seeds))
-    # how often each figure is drawn, one row a figure: ordered by the figures of a method, a cumulative sum finds the middle half without sorting each draw
-    places = (np.arange(RESAMPLES)[:, None, None] + RESAMPLES * (np.arange(datasets)[None, :, None] * seeds + drawn)).reshape(-1)
-    times = np.bincount(places, minlength=total * RESAMPLES).reshape(total, RESAMPLES).astype(np.int32)
+    rng = np.random.default_rng(SEED)
     once = np.ones((total, 1), dtype=np.int32)
-    low, high, mean = np.full(methods, np.nan), np.full(methods, np.nan), np.empty(methods)
-    for row in range(methods):
-        own = values[:, row, :].reshape(total)
-        mean[row] = _middle_means(own, once)[0]
-        if seeds > 1:
-            low[row], high[row] = np.quantile(_middle_means(own, times), [0.5 - LEVEL / 2, 0.5 + LEVEL / 2])
+    flat = values.transpose(1, 0, 2).reshape(methods, total)
+    mean = np.array([_middle_means(own, once)[0] for own in flat])
+    low, high = np.full(methods, np.nan), np.full(methods, np.nan)
+    if seeds > 1:
+        middles = np.empty((methods, RESAMPLES))
+        for part in _in_parts(RESAMPLES, total):
+            number = part.stop - part.start
+            drawn = rng.integers(seeds, size=(number, datasets, seeds))
+            # How often each figure is drawn, one row a figure: ordered by the figures of a method, a cumulative sum finds the middle half without sorting
+            # each draw.
+            places = (np.arange(number)[:, None, None] + number * (np.arange(datasets)[None, :, None] * seeds + drawn)).reshape(-1)
+            times = np.bincount(places, minlength=total * number).reshape(total, number).astype(np.int32)
+            for row, own in enumerate(flat):
+                middles[row, part] = _middle_means(own, times)
+        low, high = np.quantile(middles, [0.5 - LEVEL / 2, 0.5 + LEVEL / 2], axis=1)
     nothing = np.full(methods, np.nan)
 
     return Estimates(mean, low, high, np.full(methods, total), nothing, nothing, np.ones(methods, dtype=bool))
@@ -492,12 +508,20 @@ def noise_floor(values: NDArray[np.float64]) -> tuple[float, int]:
     if half < 1:
         return math.nan, 0
     if math.comb(n, half) * math.comb(n - half, half) // 2 <= MOST_SPLITS:
-        splits = _splits(n)
+        parts = iter([_splits(n)])
     else:
-        splits = np.random.default_rng(SEED).permuted(np.tile(np.arange(n), (MOST_SPLITS, 1)), axis=1)
-    differences = np.abs(present[splits[:, :half]].mean(axis=1) - present[splits[:, half : 2 * half]].mean(axis=1))
+        rng = np.random.default_rng(SEED)
+        parts = (rng.permuted(np.tile(np.arange(n), (part.stop - part.start, 1)), axis=1) for part in _in_parts(MOST_SPLITS, n))
+    differences = [np.abs(present[rows[:, :half]].mean(axis=1) - present[rows[:, half : 2 * half]].mean(axis=1)) for rows in parts]
 
-    return float(np.quantile(differences, LEVEL)), half
+    return float(np.quantile(np.concatenate(differences), LEVEL)), half
+
+
+def _in_parts(number: int, width: int) -> Iterator[slice]:
+    """Part rows of some width, so that no part holds many more than ``AT_ONCE`` figures; drawn in turn they are the same rows."""
+    step = max(1, AT_ONCE // width)
+    for start in range(0, number, step):
+        yield slice(start, min(start + step, number))
 
 
 @cache
