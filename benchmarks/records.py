@@ -144,7 +144,9 @@ def main(records: int, keep: Path | None, only: tuple[str, ...]) -> None:
                 extra = ["--executor", "inline", "--quiet"] if command == "run" else []
                 used = measure(folder, command, suite, "--plugin", PLUGIN, "--store", url, "--results", folder / "results", *extra)
                 part = number / FULL
-                failed = used.peak_bytes / 1e6 > max(megabytes * part, 350) or (seconds is not None and used.cpu_seconds > max(seconds * part, 4))
+                failed = used.peak_bytes / 1e6 > max(megabytes * part, 350) or (
+                    seconds is not None and used.cpu_seconds > max(seconds * part, 4)
+                )
                 missed |= failed
                 target = f"{megabytes * part:,.0f} MB" + (f", {seconds * part:.1f} s" if seconds is not None else "")
                 lines.append(

@@ -7,16 +7,16 @@ import json
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import quote
 
 import sqlalchemy as sa
 from filelock import FileLock, Timeout
 
 from harness.errors import StoreError
-from harness.records import Record, canonical_json
+from harness.records import Record, SharedValues, canonical_json
 
-__all__ = ["Store", "open_store", "parse_export", "read_export", "read_store", "replace_file", "write_export"]
+__all__ = ["RecordState", "Store", "open_store", "parse_export", "read_export", "read_store", "replace_file", "write_export"]
 
 KEYS_PER_QUERY = 500  # below the limit of bound parameters of every database
 
@@ -123,6 +123,13 @@ def _prepare_sqlite(connection: Any, _: object) -> None:  # Any: the driver's ow
     cursor.close()
 
 
+class RecordState(NamedTuple):
+    """What a plan needs to know of a record: its status, and by which code each of its figures was computed."""
+
+    status: str
+    metric_code: Mapping[str, str]
+
+
 class Store:
     """
     Records by key, with the code and the environments that they refer to, and the outcomes that are kept.
@@ -200,22 +207,52 @@ class Store:
 
     def known(self, keys: Iterable[str]) -> dict[str, Record]:
         """Return the records of those keys that have one."""
-        found = {}
+        found, shared = {}, SharedValues()
         with self._guard("read"), self._engine.connect() as connection:
             for part in _parts(list(keys)):
-                for (content,) in connection.execute(sa.select(_records.c.content).where(_records.c.key.in_(part))):
-                    record = Record.from_json(json.loads(content))
+                for (content,) in connection.execute(sa.select(_records.c.content).where(self._among(_records.c.key, part))):
+                    record = Record.from_json(json.loads(content), shared)
                     found[record.key] = record
 
         return found
 
+    def states(self, keys: Iterable[str]) -> dict[str, RecordState]:
+        """Return what a plan needs to know of the records of those keys that have one, without reading the records."""
+        found: dict[str, RecordState] = {}
+        shared: dict[tuple[str, str], RecordState] = {}
+        columns = (_records.c.key, _records.c.status, self._metric_code())
+        with self._guard("read"), self._engine.connect() as connection:
+            for part in _parts(list(keys)):
+                for key, status, codes in connection.execute(sa.select(*columns).where(self._among(_records.c.key, part))):
+                    if (status, codes) not in shared:
+                        shared[status, codes] = RecordState(status, json.loads(codes))
+                    found[key] = shared[status, codes]
+
+        return found
+
+    def _metric_code(self) -> sa.ColumnElement[str]:
+        """Give the metrics' code of a record as the text of its JSON."""
+        if self._engine.dialect.name == "postgresql":
+            from sqlalchemy.dialects import postgresql
+
+            return sa.cast(_records.c.content, postgresql.JSON)["metric_code"].astext
+
+        return sa.func.json_extract(_records.c.content, "$.metric_code")
+
+    def _among(self, column: sa.Column[str], values: list[str]) -> sa.ColumnElement[bool]:
+        """Give the condition that a column is one of some values; to SQLite as one parameter, which takes a tenth of the time of a thousand."""
+        if self._engine.dialect.name == "sqlite":
+            return column.in_(sa.select(sa.func.json_each(json.dumps(values)).table_valued("value").c.value))
+
+        return column.in_(values)
+
     def of_trials(self, trials: Iterable[str]) -> list[Record]:
         """Return all records of these trials, whatever the code was, oldest first."""
-        found = []
+        found, shared = [], SharedValues()
         with self._guard("read"), self._engine.connect() as connection:
             for part in _parts(list(trials)):
-                query = sa.select(_records.c.content).where(_records.c.trial.in_(part)).order_by(_records.c.started)
-                found += [Record.from_json(json.loads(content)) for (content,) in connection.execute(query)]
+                query = sa.select(_records.c.content).where(self._among(_records.c.trial, part)).order_by(_records.c.started)
+                found += [Record.from_json(json.loads(content), shared) for (content,) in connection.execute(query)]
 
         return found
 
@@ -245,7 +282,7 @@ class Store:
         found: set[str] = set()
         with self._guard("read"), self._engine.connect() as connection:
             for part in _parts(list(keys)):
-                found.update(key for (key,) in connection.execute(sa.select(_outcomes.c.key).where(_outcomes.c.key.in_(part))))
+                found.update(key for (key,) in connection.execute(sa.select(_outcomes.c.key).where(self._among(_outcomes.c.key, part))))
 
         return found
 
@@ -363,6 +400,7 @@ def parse_export(text: str, place: str) -> tuple[list[Record], dict[str, dict[st
         StoreError: A line is neither a record nor an environment, or is of a newer format; the message names the line.
     """
     records = []
+    shared = SharedValues()
     environments: dict[str, dict[str, Any]] = {}
     for number, line in enumerate(text.rstrip("\n").split("\n"), start=1):  # not splitlines: a traceback may hold other line separators
         try:
@@ -374,7 +412,7 @@ def parse_export(text: str, place: str) -> tuple[list[Record], dict[str, dict[st
                     raise StoreError("not an environment: it has no identifier and facts")
                 environments[value["environment"]] = value["facts"]
             else:
-                records.append(Record.from_json(value))
+                records.append(Record.from_json(value, shared))
         except (ValueError, RecursionError, StoreError) as error:
             raise StoreError(f"{place}:{number}: {error}") from error
 

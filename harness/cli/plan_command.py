@@ -59,8 +59,12 @@ def command(
     except UnfinishedTuning:
         plan = plan_tuning(loaded, session.code, database, session.registry.paths, lambda: session.exported(session.results / loaded.name))
         open_trials = len(loaded.methods) * len(loaded.datasets) * len(loaded.seeds)
-    costs = mean_seconds([] if database is None else database.of_trials(item.name for item in plan.planned))
-    expected = [costs.get(cell_of(item.trial.question())) for item in plan.todo]
+    todo = plan.todo
+    cells = {(item.dataset, item.method) for item in todo}
+    costs = mean_seconds(
+        [] if database is None else database.of_trials(item.name for item in plan.planned if (item.dataset, item.method) in cells)
+    )
+    expected = [costs.get(cell_of(item.trial.question())) for item in todo]
     seconds, unknown = sum(item for item in expected if item is not None), expected.count(None)
     shared = plan.shared
     stored = {item.name: item for column in loaded.datasets for item in column.spec.parts}
@@ -74,10 +78,10 @@ def command(
         "seeds": len(loaded.seeds),
         "trials": open_trials or len(plan.planned),
         "tuning_trials": len(plan.planned) if open_trials else len(plan.everything) - len(plan.planned),
-        "known": len(plan.everything) - len(plan.todo),
+        "known": len(plan.everything) - len(todo),
         "stale": len(plan.stale),
-        "to_run": len(plan.todo) + open_trials,
-        "expected_hours": hours if unknown < len(plan.todo) or not plan.todo else None,
+        "to_run": len(todo) + open_trials,
+        "expected_hours": hours if unknown < len(todo) or not todo else None,
         "without_estimate": unknown,
         "artifacts": len(shared),
         "artifacts_built": sum(map(is_shared_built, shared)),
@@ -103,7 +107,7 @@ def command(
         echo(f"  about {_duration(hours * 3600)} on the {cores} cores of this machine, by past costs{more}")
         if open_trials:
             echo("  without the trials of the leaderboard, which depend on what is chosen")
-    elif plan.todo:
+    elif todo:
         echo("  no past costs: `bench run` with one seed gives an estimate")
     echo(f"  raw data: {', '.join(facts['data']) or 'none'}; {facts['data_bytes'] / 1e6:.1f} MB in the cache")
     echo(f"  budget {dict(loaded.budget)}, limits {loaded.limits.seconds:g} s and {loaded.limits.memory_gb:g} GB a trial")
