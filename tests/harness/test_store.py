@@ -10,6 +10,7 @@ from dataclasses import replace
 import pytest
 
 from harness.errors import StoreError
+from harness.plan import KnownRecords
 from harness.records import Costs, Record
 from harness.store import open_store, read_export, read_store, write_export
 
@@ -175,3 +176,41 @@ def test_the_database_is_in_wal_mode(store, tmp_path):
 
     with sqlite3.connect(tmp_path / "deep" / "bench.db") as connection:
         assert connection.execute("pragma journal_mode").fetchone() == ("wal",)
+
+
+def test_the_states_of_records_are_told_without_reading_them(store, monkeypatch):
+    kept = [record("a" * 64), record("b" * 64, status="failed", metric_code={})]
+    store.add([(item, None) for item in kept])
+    monkeypatch.setattr(Record, "from_json", None)
+
+    states = store.states([*(item.key for item in kept), "c" * 64])
+
+    assert states == {item.key: (item.status, dict(item.metric_code)) for item in kept}
+
+
+def test_records_of_a_store_share_what_they_have_in_common_and_are_equal_to_what_was_written(store):
+    kept = [record(f"{number:064d}") for number in range(3)]
+    store.add([(item, None) for item in kept])
+
+    known = store.known(item.key for item in kept)
+
+    assert [known[item.key] for item in kept] == kept
+    assert len({id(item.question["method"]) for item in known.values()}) == 1
+    assert len({id(item.circumstances) for item in known.values()}) == 1
+
+
+def test_known_records_are_read_when_one_is_asked_for(store):
+    kept = [record("a" * 64), record("b" * 64)]
+    store.add([(item, None) for item in kept])
+    read = []
+    known = KnownRecords(
+        [item.key for item in kept], lambda keys: read.append(sorted(keys)) or store.known(read[-1]), {"c" * 64: record("d" * 64)}
+    )
+
+    assert "a" * 64 in known
+    assert len(known) == 3
+    assert read == []
+    store.forget(["b" * 64])
+    assert known["a" * 64] == kept[0]
+    assert read == [["a" * 64, "b" * 64]]
+    assert set(known) == {"a" * 64, "c" * 64}  # what another process has deleted meanwhile is unknown again
