@@ -119,7 +119,9 @@ def mean_intervals(values: NDArray[np.float64], scale: NDArray[np.float64] | Non
 
 def _largest(values: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return the largest figure of each row regardless of its sign; 0 where there is none."""
-    return np.nan_to_num(np.abs(values)).max(axis=-1, initial=0.0)
+    largest: NDArray[np.float64] = np.nan_to_num(np.abs(values)).max(axis=-1, initial=0.0)
+
+    return largest
 
 
 def _settled(differences: NDArray[np.float64], scale: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -318,7 +320,7 @@ def improvement_probability(scores: NDArray[np.float64], reference: NDArray[np.f
     ordered = np.sort(reference[~np.isnan(reference)])
     margin = ROUNDING * np.maximum(_largest(scores), _largest(reference))[:, None]
     # How many figures of the reference lie below a figure, and how many below or level with it: not pair by pair, of which ten thousand seeds have 10^8.
-    below, level = (np.searchsorted(ordered, scores + sign * margin, side) for sign, side in ((-1, "left"), (1, "right")))
+    below, level = np.searchsorted(ordered, scores - margin, "left"), np.searchsorted(ordered, scores + margin, "right")
     won = np.where(np.isnan(scores), 0.0, (below + level) / 2).sum(axis=1)
     count = (~np.isnan(scores)).sum(axis=1) * len(ordered)
 

@@ -160,7 +160,7 @@ def _run() -> int:
         echo(f"bench: {error}", err=True)
         return error.exit_code
     except click.ClickException as error:
-        error.message = printable(error.message)
+        error.message = printable(error.message)  # type: ignore[misc]  # final by its annotation alone; click shows it itself
         error.show()
         return 2
     except (KeyboardInterrupt, click.Abort):

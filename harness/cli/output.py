@@ -120,11 +120,11 @@ def make_console() -> Console:
         del environment["FORCE_COLOR"]
     if not on_terminal:
         environment.setdefault("COLUMNS", str(WIDTH_WITHOUT_TERMINAL))
-    size: dict[str, int] = {}
+    width = height = None
     if columns := _number(environment, "COLUMNS"):
-        size = {"width": max(NARROWEST, columns)}
+        width = max(NARROWEST, columns)
         if not on_terminal or environment.get("TERM", "").lower() in DUMB:
-            size["height"] = _number(environment, "LINES") or 25  # of a dumb terminal rich believes a width only with a height
+            height = _number(environment, "LINES") or 25  # of a dumb terminal rich believes a width only with a height
 
     # No markup: names, labels and errors come from files and plugins. The file is fixed, so that redirecting a method's prints leaves the display alone.
     return CleanConsole(
@@ -134,7 +134,8 @@ def make_console() -> Console:
         emoji=False,
         force_interactive=on_terminal and environment.get("TERM", "").lower() not in DUMB,
         _environ=environment,
-        **size,
+        width=width,
+        height=height,
     )
 
 

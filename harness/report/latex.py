@@ -169,7 +169,7 @@ def _spelled(grapheme: str) -> str:
         return _PLAIN_MATHS[grapheme]
     if unicodedata.category(grapheme[0]) == "Cf":  # joiners, soft hyphens: nothing that is printed
         return ""
-    letter, *accents = unicodedata.normalize("NFD", grapheme)
+    letter, *accents = list(unicodedata.normalize("NFD", grapheme))
     if len(accents) == 1 and accents[0] in _ACCENTS:
         of_text, of_maths = _ACCENTS[accents[0]]
         if letter.isascii() and letter.isalpha():
