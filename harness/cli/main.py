@@ -151,21 +151,21 @@ def main() -> NoReturn:
 
 
 def _run() -> int:
-    """Run the command line and return its exit code; an error is one message."""
+    """Run the command line and return its exit code; an error is one message, and an exit with a code of its own."""
     try:
         code = cli.main(standalone_mode=False)
     except BenchError as error:
         if os.environ.get("BENCH_DEBUG"):
             raise
         echo(f"bench: {error}", err=True)
-        return error.exit_code
+        sys.exit(error.exit_code)
     except click.ClickException as error:
         error.message = printable(error.message)  # type: ignore[misc]  # final by its annotation alone; click shows it itself
         error.show()
-        return 2
+        sys.exit(2)
     except (KeyboardInterrupt, click.Abort):
         again = printable(shlex.join(["bench", *sys.argv[1:]]))
         echo(f"bench: interrupted; what was finished is stored, the same command goes on from there:\n    {again}", err=True)
-        return INTERRUPTED
+        sys.exit(INTERRUPTED)
 
     return code if isinstance(code, int) else 0
