@@ -30,7 +30,7 @@ TUNING_SEED = (
     1_000_000  # the first seed of tuning: far from those that a leaderboard counts from 0, and the same however many of those there are
 )
 QUICK_CONFIGS = 2
-MOST_TRIALS = 1_000_000  # what a plan and a leaderboard hold in memory; benchmarks/records.py measures a tenth to a third of it
+MOST_TRIALS = 1_000_000  # more than a machine of today holds; benchmarks/records.py measures 300,000
 
 Found = TypeVar("Found")
 Kept = TypeVar("Kept")
