@@ -18,7 +18,7 @@ import threading
 import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -73,7 +73,10 @@ def contents_of(made: Dataset | Artifact) -> list[str]:
 
 def is_built(artifact: Artifact, parameters: Mapping[str, Any] | None = None) -> bool:
     """Return whether the cache holds it; its bytes are not read."""
-    return _folder(artifact, parameters).is_dir()
+    with suppress(DataError, PermissionError):  # no home folder, or not ours to look into
+        return _folder(artifact, parameters).is_dir()
+
+    return False
 
 
 def obtain(
@@ -142,7 +145,10 @@ def verify_artifact(artifact: Artifact, parameters: Mapping[str, Any] | None = N
 
 def is_shared_built(trial: Trial) -> bool:
     """Return whether the cache holds what a trial shares with others; its bytes are not read."""
-    return trial.artifact is None or _shared_folder(trial, trial.artifact).is_dir()
+    with suppress(DataError, PermissionError):
+        return trial.artifact is None or _shared_folder(trial, trial.artifact).is_dir()
+
+    return False
 
 
 def obtain_shared(trial: Trial, write: Callable[[Path], None]) -> Shared | None:

@@ -8,6 +8,7 @@ there memory-mapped. Bytes that differ from the spec are refused.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import functools
 import hashlib
@@ -64,10 +65,21 @@ class PackedTexts(NamedTuple):
 
 
 def cache_home() -> Path:
-    """Return the folder of all data: ``BENCH_DATA_HOME``, else the user's cache folder."""
-    named = os.environ.get("BENCH_DATA_HOME")
+    """
+    Return the folder of all data: ``BENCH_DATA_HOME``, else the user's cache folder.
 
-    return Path(named).expanduser() if named else platformdirs.user_cache_path("weighbridge")
+    Raises:
+        DataError: Neither is known: there is no home folder.
+    """
+    named = os.environ.get("BENCH_DATA_HOME")
+    try:
+        home = Path(named).expanduser() if named else platformdirs.user_cache_path("weighbridge").expanduser()
+    except RuntimeError as error:  # neither HOME nor an entry of the user says where it is; "~" would become a folder of that name here
+        raise DataError(
+            "there is no home folder for the cache of data\n    name a folder that can be written with BENCH_DATA_HOME"
+        ) from error
+
+    return home
 
 
 def content_hash(values: Mapping[str, Array | Path]) -> str:
@@ -120,7 +132,10 @@ def unpack_texts(text: NDArray[np.uint8], offsets: NDArray[np.int64]) -> list[st
 
 def is_cached(raw: RawData) -> bool:
     """Return whether the cache holds a copy; its bytes are not read."""
-    return _folder(raw).is_dir()
+    with contextlib.suppress(DataError, PermissionError):  # no home folder, or not ours to look into
+        return _folder(raw).is_dir()
+
+    return False
 
 
 def load(raw: RawData) -> dict[str, Array]:

@@ -97,12 +97,9 @@ def _quotas() -> list[float]:
 
 def _quota(group: Path) -> float | None:
     """Return the CPU quota of one cgroup in cores, or ``None`` where it has none."""
-    for read in (
-        lambda: (group / "cpu.max").read_text(encoding="utf-8").split(),
-        lambda: [(group / f"cpu.cfs_{name}_us").read_text(encoding="utf-8") for name in ("quota", "period")],
-    ):
+    for names in (["cpu.max"], ["cpu.cfs_quota_us", "cpu.cfs_period_us"]):  # versions 2 and 1
         with contextlib.suppress(OSError, ValueError):  # no such file, or `max`
-            quota, period = map(int, read())
+            quota, period = map(int, " ".join((group / name).read_text(encoding="utf-8") for name in names).split())
             if quota > 0 and period > 0:
                 return quota / period
 
@@ -135,12 +132,17 @@ def _gpus() -> list[dict[str, str]]:
     """Ask the driver, without loading a framework; what it does not say is unknown."""
     import pynvml
 
-    def answer(ask: Callable[[], str | bytes]) -> str:
+    def answer(ask: Callable[..., str | bytes], *about: Any) -> str:  # Any: what NVML calls a device by
         try:
-            said = ask()
+            said = ask(*about)
         except pynvml.NVMLError:  # a GPU that is lost, or not ours to ask
             return UNKNOWN
         return said.decode(errors="replace") if isinstance(said, bytes) else said
+
+    def name_of(index: int) -> str | bytes:
+        name: str | bytes = pynvml.nvmlDeviceGetName(pynvml.nvmlDeviceGetHandleByIndex(index))
+
+        return name
 
     try:
         pynvml.nvmlInit()
@@ -152,7 +154,7 @@ def _gpus() -> list[dict[str, str]]:
             number = pynvml.nvmlDeviceGetCount()
         except pynvml.NVMLError:
             return [{"name": UNKNOWN, "driver": driver}]
-        names = [answer(lambda index=index: pynvml.nvmlDeviceGetName(pynvml.nvmlDeviceGetHandleByIndex(index))) for index in range(number)]
+        names = [answer(name_of, index) for index in range(number)]
     finally:
         with contextlib.suppress(pynvml.NVMLError):
             pynvml.nvmlShutdown()

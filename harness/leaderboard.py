@@ -56,7 +56,8 @@ class RowSummary:
         privileges: What it needs beyond its neighbours.
         hyperparameters: Where they come from: ``defaults`` (the method's own, as its card has them), ``suite`` (the suite gives some), ``tuned``, or
             ``tuned, suite``.
-        mean_ranks: By metric, the mean over the data sets of its rank among the methods that are complete on every one of them; ``None`` for the others.
+        mean_ranks: By metric, the mean over the data sets of its rank among the methods that are complete on every one of them (data sets on which
+            no method is complete do not count); ``None`` for the others.
         cost_ratio: Mean over the data sets of its wall time relative to the baseline's; ``None`` where they cannot be compared.
         ok: Trials with the status ok.
         total: Trials that the suite asks for.
@@ -80,7 +81,8 @@ class ToBaseline:
         difference: Mean paired difference to the baseline over the seeds that both have.
         difference_low: Lower end of its 95 % interval (Student's t).
         difference_high: Upper end.
-        p: Two-sided p-value of the paired t test, corrected by Holm over all comparisons of this metric in the suite.
+        p: Two-sided p-value of the paired t test, corrected by Holm over all comparisons of this metric in the suite; ``None`` with one seed, and where the
+            difference is the same on every seed and not 0: without scatter there is no test.
         wilcoxon_p: The same of Wilcoxon's signed-rank test, for comparison: with few seeds it cannot become small, so that nothing is decided by it.
         win_rate: Share of the seeds that both have on which the method beats the baseline, a tie counting half.
         improvement_probability: How probable it is that a seed of the method beats a seed of the baseline, over all pairs of seeds, a tie counting half.
@@ -190,10 +192,10 @@ class Cell:
 @dataclass(frozen=True)
 class Standing:
     """
-    One method over all data sets by one metric.
+    One method over all data sets by one metric, but for those on which no method is complete.
 
     Args:
-        method: Label; the method is complete on every data set.
+        method: Label; the method is complete on every one of them.
         mean_rank: Mean over the data sets of its rank among these methods.
         rank_low: 2.5 % quantile of the mean rank when the seeds of each data set are drawn anew, the same for all methods; ``None`` with one seed.
         rank_high: 97.5 % quantile.
@@ -253,7 +255,7 @@ class Resolution:
 @dataclass(frozen=True)
 class Overall:
     """
-    What the data sets say together by one metric, about the methods that are complete on every one of them.
+    What the data sets say together by one metric, about the methods that are complete on every one of them; one on which nobody is complete is left out.
 
     Args:
         metric: Name.

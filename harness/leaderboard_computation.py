@@ -113,7 +113,7 @@ def build_leaderboard(plan: Plan, records: Mapping[str, Record], hardware: Mappi
         )
         for column, described in zip(columns, suite.datasets, strict=True):
             means, differences = column.means, column.differences
-            ranks = average_ranks(np.where(column.complete, sign * means.mean, np.nan))
+            ranks = average_ranks(np.where(column.complete, sign * means.mean, np.nan), column.largest)
             for row, label in enumerate(methods):
                 low = _number(means.low[row])
                 cells.append(
@@ -236,7 +236,7 @@ class _Table:
 
 @dataclass(frozen=True)
 class _Statistics:
-    """The statistics of one metric on one data set, one entry a method; ``values`` is ``(M, S)``."""
+    """The statistics of one metric on one data set, one entry a method; ``values`` is ``(M, S)``, ``largest`` the largest of them regardless of its sign."""
 
     values: NDArray[np.float64]
     means: Estimates
@@ -247,6 +247,7 @@ class _Statistics:
     improvement_probability: NDArray[np.float64]
     detectable: NDArray[np.float64]
     best: NDArray[np.bool_]
+    largest: float
 
 
 def _statistics(table: _Table, metric: str, sign: float, baseline: int) -> _Statistics:
@@ -267,17 +268,20 @@ def _statistics(table: _Table, metric: str, sign: float, baseline: int) -> _Stat
     means = intervals(values)
     differences = paired_differences(values, values[baseline])
     effects = np.array([detectable_effect(n) for n in differences.n.tolist()])
+    wilcoxon_p = signed_rank_p(values - values[baseline])
+    wilcoxon_p[(differences.n > 1) & (differences.deviation == 0)] = differences.p[(differences.n > 1) & (differences.deviation == 0)]
 
     return _Statistics(
         values=values,
         means=means,
         complete=means.n == values.shape[1],
         differences=differences,
-        wilcoxon_p=signed_rank_p(values - values[baseline]),
+        wilcoxon_p=wilcoxon_p,
         win_rate=win_rates(scores, scores[baseline]),
         improvement_probability=improvement_probability(scores, scores[baseline]),
         detectable=effects * differences.deviation,
         best=best_set(scores),
+        largest=float(np.nan_to_num(np.abs(values)).max(initial=0.0)),
     )
 
 
@@ -286,15 +290,18 @@ def _overall(
 ) -> Overall:
     import numpy as np
 
-    from harness.stats import average_ranks, critical_difference, friedman, interquartile_means, resampled_ranks
+    from harness.stats import average_ranks, critical_difference, friedman, interquartile_means, resampled_ranks, snapped
 
+    resolution = tuple(_resolution(described.label, column, baseline) for described, column in zip(datasets, columns, strict=True))
+    # A data set on which nobody is complete ranks nobody, and must not silence the others.
+    ranked = [place for place, column in enumerate(columns) if column.complete.any()]
+    datasets, columns = [datasets[place] for place in ranked], [columns[place] for place in ranked]
     labels = [described.label for described in datasets]
-    resolution = tuple(_resolution(label, column, baseline) for label, column in zip(labels, columns, strict=True))
-    complete = np.flatnonzero(np.logical_and.reduce([column.complete for column in columns]))
+    complete = np.flatnonzero(np.logical_and.reduce([column.complete for column in columns])) if columns else np.array([])
     if not len(complete):
         return Overall(metric.name, (), (), None, None, (), resolution)
     values = np.stack([column.values[complete] for column in columns])
-    means = np.stack([sign * column.means.mean[complete] for column in columns])
+    means = np.stack([snapped(sign * column.means.mean[complete], column.largest) for column in columns])
     ranks = np.stack([average_ranks(row) for row in means])
     names = [methods[row] for row in complete.tolist()]
     mean_ranks = ranks.mean(axis=0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
 import json
@@ -56,10 +57,10 @@ class ParameterMemo:
     Remembers what parameters resolved to under the same code, so that a known suite is validated without importing a framework.
 
     Args:
-        folder: One small JSON file an answer; created when needed. A folder that cannot be written only costs time.
+        folder: One small JSON file an answer; created when needed. A folder that cannot be written, or none, only costs time.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path | None) -> None:
         self._folder = folder
 
     def resolve(self, spec: Entered, given: Mapping[str, Any], code: str, extra: str | None, distribution: str) -> Resolved:
@@ -131,22 +132,24 @@ class ParameterMemo:
         return drawn
 
     def _remembered(self, question: Mapping[str, Any], answer: Callable[[], Any]) -> Any:  # Any: whatever JSON holds
+        if self._folder is None:
+            return answer()
         path = self._folder / f"{digest(question)[:32]}.json"
         try:
             return json.loads(path.read_text(encoding="utf-8"))
         except (OSError, ValueError):
             given = answer()
-            self._write(path, given)
+            _write(path, given)
             return given
 
-    def _write(self, path: Path, answer: Any) -> None:  # Any: whatever JSON holds
-        try:
-            self._folder.mkdir(parents=True, exist_ok=True)
-            with tempfile.NamedTemporaryFile("w", dir=self._folder, suffix=".part", delete=False, encoding="utf-8") as file:
-                json.dump(answer, file)
-            Path(file.name).replace(path)
-        except OSError:
-            return
+
+def _write(path: Path, answer: Any) -> None:  # Any: whatever JSON holds
+    """Write a file if that is possible."""
+    with contextlib.suppress(OSError):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile("w", dir=path.parent, suffix=".part", delete=False, encoding="utf-8") as file:
+            json.dump(answer, file)
+        Path(file.name).replace(path)
 
 
 class Resolved(NamedTuple):

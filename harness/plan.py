@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
@@ -15,8 +15,7 @@ from harness.records import (
     Trial,
     artifact_of,
     cell_of,
-    trial_id,
-    trial_key,
+    seed_names,
 )
 from harness.suite import Configuration
 from harness.trust import code_changes
@@ -26,13 +25,13 @@ if TYPE_CHECKING:
     from harness.parameters import ParameterMemo
     from harness.registry import Registry
     from harness.specs import Dataset, Method, Metric, Task
-    from harness.store import Store
+    from harness.store import RecordState, Store
     from harness.suite import Column, Row, Suite
 
-__all__ = ["Plan", "Planned", "changed_parts", "make_plan", "mean_seconds", "plan_tuning", "trial_of"]
+__all__ = ["KnownRecords", "Plan", "Planned", "changed_parts", "make_plan", "mean_seconds", "plan_tuning", "trial_of"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Planned:
     """A trial, where it stands in the leaderboard, and what it is known by."""
 
@@ -95,6 +94,44 @@ class Plan:
         return [planned for planned in self.planned if planned.key not in self.known]
 
 
+class KnownRecords(Mapping[str, Record]):
+    """
+    The records by the key of the planned trial that they answer, read from the store when the first of them is asked for.
+
+    Whether there is one, and how many, is known without reading them: a plan of a few hundred thousand trials needs no more.
+
+    Args:
+        keys: Of the records in the store.
+        read: Reads the records of keys that have one.
+        given: Those that are not in the store under the key.
+    """
+
+    def __init__(self, keys: Iterable[str], read: Callable[[Iterable[str]], dict[str, Record]], given: Mapping[str, Record]) -> None:
+        self._keys = frozenset(keys).union(given)
+        self._read = read
+        self._given = given
+        self._records: dict[str, Record] | None = None
+
+    def __contains__(self, key: object) -> bool:
+        return key in self._keys
+
+    def __len__(self) -> int:
+        return len(self._keys)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._all())
+
+    def __getitem__(self, key: str) -> Record:
+        return self._all()[key]
+
+    def _all(self) -> dict[str, Record]:
+        if self._records is None:
+            self._records = {**self._read(key for key in self._keys if key not in self._given), **self._given}
+            self._keys = frozenset(self._records)  # another process may have deleted some meanwhile
+
+        return self._records
+
+
 Exported = Callable[[], Sequence[Record]]
 
 
@@ -128,14 +165,14 @@ def make_plan(
     if suite.tuning is not None and not suite.chosen:
         raise ValueError(f"the suite '{suite.name}' is to be tuned before its trials are known (harness.tuning)")
     common = _common(suite, suite.metrics, code, paths)
-    planned = []
-    for seed in suite.seeds:
-        for column in suite.datasets:
-            for row in suite.methods:
-                chosen = suite.chosen.get((column.label, row.label)) or Configuration({}, column.task, row.method)
-                at_once = _seeds_at_once(row.spec, code) if suite.seeds_at_once else None
-                trial = replace(common, task=chosen.task, dataset=column.dataset, method=chosen.method, seed=seed, seeds_at_once=at_once)
-                planned.append(_planned(suite.task, column, row, trial, code))
+    cells = []
+    for column in suite.datasets:
+        for row in suite.methods:
+            chosen = suite.chosen.get((column.label, row.label)) or Configuration({}, column.task, row.method)
+            at_once = _seeds_at_once(row.spec, code) if suite.seeds_at_once else None
+            trial = replace(common, task=chosen.task, dataset=column.dataset, method=chosen.method, seeds_at_once=at_once)
+            cells.append(_Seeds(suite.task, column, row, trial, code))
+    planned = [cell.planned(seed) for seed in suite.seeds for cell in cells]
 
     return _looked_up(suite, planned, code, store, exported, trust_cache)
 
@@ -165,8 +202,8 @@ def plan_tuning(
                     candidates = suite.tuning.candidates[column.label, row.label]
                     if position < len(candidates) > 1:
                         chosen = candidates[position]
-                        trial = replace(common, task=chosen.task, dataset=column.dataset, method=chosen.method, seed=seed)
-                        planned.append(_planned(suite.task, column, row, trial, code))
+                        trial = replace(common, task=chosen.task, dataset=column.dataset, method=chosen.method)
+                        planned.append(_Seeds(suite.task, column, row, trial, code).planned(seed))
 
     return _looked_up(replace(suite, metrics=suite.metrics[:1]), planned, code, store, exported, trust_cache)
 
@@ -190,10 +227,20 @@ def _seeds_at_once(method: Method, code: CodeIndex) -> SeedsAtOnce | None:
     return SeedsAtOnce(method.seeds_at_once, code.code_hash(method.seeds_at_once)) if method.seeds_at_once else None
 
 
-def _planned(task: Task, column: Column, row: Row, trial: Trial, code: CodeIndex) -> Planned:
-    trial = replace(_with_unread(trial, code), guarded=_carriers(column.spec), blind=task.blind)
+class _Seeds:
+    """The trials of a cell: what they have in common is worked out and kept once."""
 
-    return Planned(column.label, row.label, _with_artifact(task, trial), trial_key(trial), trial_id(trial))
+    def __init__(self, task: Task, column: Column, row: Row, trial: Trial, code: CodeIndex) -> None:
+        self._task = task
+        self._labels = (column.label, row.label)
+        self._trial = replace(_with_unread(trial, code), guarded=_carriers(column.spec), blind=task.blind)
+        self._names = seed_names(self._trial)
+
+    def planned(self, seed: int) -> Planned:
+        """Return the trial with one of the seeds."""
+        names = self._names(seed)
+
+        return Planned(*self._labels, _with_artifact(self._task, replace(self._trial, seed=seed)), names.key, names.name)
 
 
 def _carriers(dataset: Dataset) -> tuple[str, ...]:
@@ -218,25 +265,31 @@ def _looked_up(
     suite: Suite, planned: Sequence[Planned], code: CodeIndex, store: Store | None, exported: Exported, trust_cache: bool
 ) -> Plan:
     """Look up what is known of the planned trials."""
-    known = {} if store is None else store.known(item.key for item in planned)
+    states = {} if store is None else store.states(item.key for item in planned)
+    given: dict[str, Record] = {}  # what is known otherwise than by a record of the store under the very key
     stale: set[str] = set()
-    unknown = {item.name: item.key for item in planned if item.key not in known}
+    unknown = {item.name: item.key for item in planned if item.key not in states}
     if unknown:
         carried = [record for record in exported() if record.trial in unknown]
-        known.update({record.key: record for record in carried if record.key == unknown[record.trial]})
-        unknown = {name: key for name, key in unknown.items() if key not in known}
+        given.update({record.key: record for record in carried if record.key == unknown[record.trial]})
+        unknown = {name: key for name, key in unknown.items() if key not in given}
         older = [record for record in carried if record.trial in unknown] + (store.of_trials(unknown) if store is not None else [])
         for record in sorted(older, key=lambda record: record.started):
             stale.add(record.trial)
             if trust_cache and record.status == "ok":
-                known[unknown[record.trial]] = record
-    lacking = [item for item in planned if item.key in known and _lacks_metrics(known[item.key], item.trial)]
-    kept = store.outcomes_kept(known[item.key].key for item in lacking) if store is not None else set()
+                given[unknown[record.trial]] = record
+
+    found: dict[str, Record | RecordState] = {**states, **given}
+    lacking = [item for item in planned if item.key in found and _lacks_metrics(found[item.key], item.trial)]
+    of_key = {item.key: given[item.key].key if item.key in given else item.key for item in lacking}
+    kept = store.outcomes_kept(of_key.values()) if store is not None else set()
     # A record that failed before its metrics were computed has no outcome and no figures to miss.
-    outdated = tuple(item.key for item in lacking if known[item.key].key not in kept and known[item.key].status == "ok")
-    to_rescore = tuple(item for item in lacking if known[item.key].key in kept)
+    outdated = tuple(item.key for item in lacking if of_key[item.key] not in kept and found[item.key].status == "ok")
+    to_rescore = tuple(item for item in lacking if of_key[item.key] in kept)
     for key in outdated:
-        del known[key]
+        states.pop(key, None)
+        given.pop(key, None)
+    known: Mapping[str, Record] = given if store is None else KnownRecords(states, store.known, given)
     parts = [(item.trial.task, item.trial.dataset, item.trial.method, item.trial.seeds_at_once) for item in planned]
     entries = {part.entry: part.code for trial_parts in parts for part in trial_parts if part is not None}
 
@@ -251,7 +304,7 @@ def _looked_up(
     )
 
 
-def _lacks_metrics(record: Record, trial: Trial) -> bool:
+def _lacks_metrics(record: Record | RecordState, trial: Trial) -> bool:
     return any(record.metric_code.get(measure.name) != measure.code for measure in trial.metrics)
 
 

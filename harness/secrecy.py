@@ -7,7 +7,7 @@ import shlex
 import sys
 import urllib.parse
 
-__all__ = ["command_line", "hide_passwords", "hide_url", "printable"]
+__all__ = ["command_line", "hide_passwords", "hide_url", "spell_bytes"]
 
 HIDDEN = "***"  # as SQLAlchemy writes it
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
@@ -34,10 +34,10 @@ def hide_passwords(text: str) -> str:
 
 def command_line() -> str:
     """Return the command that this process was called with, as a reader may see it and a shell takes it."""
-    return printable(shlex.join(["bench", *map(hide_url, sys.argv[1:])]))
+    return spell_bytes(shlex.join(["bench", *map(hide_url, sys.argv[1:])]))
 
 
-def printable(text: str) -> str:
+def spell_bytes(text: str) -> str:
     """Spell out the bytes of a file's name that are no UTF-8 (``\\xff``), which no file of text and no terminal takes."""
     return text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import math
 import warnings
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cache
 from typing import TYPE_CHECKING
@@ -40,6 +41,7 @@ __all__ = [
     "pairing_gain",
     "resampled_ranks",
     "signed_rank_p",
+    "snapped",
     "win_rates",
 ]
 
@@ -52,7 +54,9 @@ SEED = 20240501
 # (benchmarks/leaderboard_statistics.py).
 MIN_FOR_BOOTSTRAP = 20
 SKEWED = 1.0
+ROUNDING = 1e-12  # of the largest figure: what differs by less differs by the order of additions alone
 MOST_SPLITS = 2000
+AT_ONCE = 4_000_000  # figures that a resampling holds at a time: ten thousand seeds drawn two thousand times are 160 MB an array
 MOST_SIGNS = 13  # 2^13 assignments of signs are enumerated where ties forbid the exact distribution; scipy draws this line too
 
 
@@ -66,7 +70,8 @@ class Estimates:
         low: ``(M,)``, lower end of the 95 % interval; NaN with fewer than two seeds.
         high: ``(M,)``, upper end.
         n: ``(M,)``, seeds with a figure.
-        p: ``(M,)``, two-sided p-value of a mean of 0; NaN with fewer than two seeds.
+        p: ``(M,)``, two-sided p-value of a mean of 0; NaN with fewer than two seeds, and where nothing varies around a mean that is not 0: a t test needs
+            scatter.
         deviation: ``(M,)``, standard deviation over the seeds; NaN with fewer than two.
         bootstrapped: ``(M,)``, whether the interval is BCa's; Student's t otherwise.
     """
@@ -80,16 +85,19 @@ class Estimates:
     bootstrapped: NDArray[np.bool_]
 
 
-def mean_intervals(values: NDArray[np.float64]) -> Estimates:
+def mean_intervals(values: NDArray[np.float64], scale: NDArray[np.float64] | None = None) -> Estimates:
     """
     Estimate the mean of each row with Student's t interval over the seeds that have a figure.
 
     Args:
         values: ``(M, S)``.
+        scale: ``(M,)``, the largest figure, regardless of its sign, that each row was computed from; the row's own by default. What is smaller than its
+            rounding is 0.
     """
     from scipy.special import stdtr, stdtrit
 
     present = ~np.isnan(values)
+    smallest = ROUNDING * (_largest(values) if scale is None else scale)
     n = present.sum(axis=1)
     with np.errstate(invalid="ignore", divide="ignore"):
         mean = np.where(present, values, 0.0).sum(axis=1) / n
@@ -98,12 +106,46 @@ def mean_intervals(values: NDArray[np.float64]) -> Estimates:
         deviation[n < 2] = np.nan
         error = np.sqrt(squares / (n - 1) / n)
         error[n < 2] = np.nan
+        flat = (n > 1) & (deviation <= smallest)
+        deviation[flat] = error[flat] = 0.0
         half = stdtrit(np.maximum(n - 1, 1), 0.5 + LEVEL / 2) * error
         p = 2 * stdtr(np.maximum(n - 1, 1), -np.abs(mean / error))
-        p[(error == 0) & (mean == 0)] = 1.0  # equal on every seed: nothing speaks for a difference
-        p[(error == 0) & (mean != 0)] = 0.0
+        p[flat] = np.where(
+            np.abs(mean[flat]) <= smallest[flat], 1.0, np.nan
+        )  # 1: equal on every seed, so that nothing speaks for a difference
 
     return Estimates(mean, mean - half, mean + half, n, p, deviation, np.zeros(len(values), dtype=bool))
+
+
+def _largest(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the largest figure of each row regardless of its sign; 0 where there is none."""
+    largest: NDArray[np.float64] = np.nan_to_num(np.abs(values)).max(axis=-1, initial=0.0)
+
+    return largest
+
+
+def _settled(differences: NDArray[np.float64], scale: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return differences without what is nothing but rounding of figures up to ``scale``: equal figures differ by 0."""
+    return np.where(np.abs(differences) <= ROUNDING * scale, 0.0 * differences, differences)
+
+
+def snapped(means: NDArray[np.float64], scale: float | NDArray[np.float64]) -> NDArray[np.float64]:
+    """
+    Return means of which those are equal that differ by rounding alone, so that they tie.
+
+    Args:
+        means: ``(..., M)``, compared along the last axis; NaN stays NaN.
+        scale: The largest figure, regardless of its sign, that the means were computed from; its shape goes with ``means``.
+    """
+    order = np.argsort(means, axis=-1, kind="stable")
+    ordered = np.take_along_axis(means, order, axis=-1)
+    first = np.ones(ordered.shape, dtype=bool)
+    first[..., 1:] = ~(np.diff(ordered, axis=-1) <= ROUNDING * np.asarray(scale))
+    places = np.maximum.accumulate(np.where(first, np.arange(means.shape[-1]), 0), axis=-1)
+    equal = np.empty_like(means)
+    np.put_along_axis(equal, order, np.take_along_axis(ordered, places, axis=-1), axis=-1)
+
+    return equal
 
 
 def intervals(values: NDArray[np.float64]) -> Estimates:
@@ -126,7 +168,14 @@ def intervals(values: NDArray[np.float64]) -> Estimates:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", DegenerateDataWarning)  # it says so with NaN too, and then t stays
             result = bootstrap(
-                (present,), np.mean, axis=-1, n_resamples=RESAMPLES, confidence_level=LEVEL, method="BCa", rng=np.random.default_rng(SEED)
+                (present,),
+                np.mean,
+                axis=-1,
+                n_resamples=RESAMPLES,
+                batch=max(1, AT_ONCE // len(present)),  # else the jackknife of BCa holds the square of the seeds
+                confidence_level=LEVEL,
+                method="BCa",
+                rng=np.random.default_rng(SEED),
             )
         ends = result.confidence_interval
         if np.isfinite([ends.low, ends.high]).all():
@@ -155,7 +204,7 @@ def paired_differences(values: NDArray[np.float64], reference: NDArray[np.float6
         values: ``(M, S)``.
         reference: ``(S,)``.
     """
-    return mean_intervals(values - reference[None, :])
+    return mean_intervals(values - reference[None, :], np.maximum(_largest(values), _largest(reference)))
 
 
 def signed_rank_p(differences: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -217,7 +266,8 @@ def best_set(scores: NDArray[np.float64]) -> NDArray[np.bool_]:
     """
     Return which methods are complete and not significantly worse than the top one (paired t test, Holm over all pairs of complete methods).
 
-    All pairs count, because which method is on top was found by looking at all: where none differs, the set holds all of them in 95 % of tables
+    A pair whose difference is the same on every seed cannot be tested, and parts nobody; methods whose own figures are the same on every seed are compared as
+    they stand. All pairs count, because which method is on top was found by looking at all: where none differs, the set holds all of them in 95 % of tables
     (benchmarks/leaderboard_statistics.py). One seed tells nothing about the next, so with one nobody is best.
 
     Args:
@@ -229,9 +279,13 @@ def best_set(scores: NDArray[np.float64]) -> NDArray[np.bool_]:
         return best
     kept = scores[complete]
     first, second = np.triu_indices(len(kept), 1)
+    largest = _largest(kept)
+    p = mean_intervals(kept[first] - kept[second], np.maximum(largest[first], largest[second])).p
+    constant = np.ptp(kept, axis=1) <= ROUNDING * largest
+    p[np.isnan(p) & constant[first] & constant[second]] = 0.0  # the seed decides neither figure: their order is no estimate
     corrected = np.ones((len(kept), len(kept)))
-    corrected[first, second] = corrected[second, first] = holm(mean_intervals(kept[first] - kept[second]).p)
-    means = kept.mean(axis=1)
+    corrected[first, second] = corrected[second, first] = holm(p)
+    means = snapped(kept.mean(axis=1), largest.max())
     top = int(np.argmax(means))
     best[complete] = ~((corrected[top] < SIGNIFICANCE) & (means < means[top]))
 
@@ -246,7 +300,7 @@ def win_rates(scores: NDArray[np.float64], reference: NDArray[np.float64]) -> ND
         scores: ``(M, S)``, larger is better.
         reference: ``(S,)``.
     """
-    differences = scores - reference[None, :]
+    differences = _settled(scores - reference[None, :], np.maximum(_largest(scores), _largest(reference))[:, None])
     present = ~np.isnan(differences)
     won = np.where(present, (np.sign(np.nan_to_num(differences)) + 1) / 2, 0.0).sum(axis=1)
 
@@ -263,23 +317,27 @@ def improvement_probability(scores: NDArray[np.float64], reference: NDArray[np.f
         scores: ``(M, S)``, larger is better.
         reference: ``(S,)``.
     """
-    pairs = scores[:, :, None] - reference[None, None, :]
-    present = ~np.isnan(pairs)
-    won = np.where(present, (np.sign(np.nan_to_num(pairs)) + 1) / 2, 0.0).sum(axis=(1, 2))
-    count = present.sum(axis=(1, 2))
+    ordered = np.sort(reference[~np.isnan(reference)])
+    margin = ROUNDING * np.maximum(_largest(scores), _largest(reference))[:, None]
+    # How many figures of the reference lie below a figure, and how many below or level with it: not pair by pair, of which ten thousand seeds have 10^8.
+    below, level = np.searchsorted(ordered, scores - margin, "left"), np.searchsorted(ordered, scores + margin, "right")
+    won = np.where(np.isnan(scores), 0.0, (below + level) / 2).sum(axis=1)
+    count = (~np.isnan(scores)).sum(axis=1) * len(ordered)
 
     probability: NDArray[np.float64] = np.divide(won, count, out=np.full(len(scores), np.nan), where=count > 0)
 
     return probability
 
 
-def average_ranks(scores: NDArray[np.float64]) -> NDArray[np.float64]:
+def average_ranks(scores: NDArray[np.float64], scale: float | None = None) -> NDArray[np.float64]:
     """
-    Rank scores, highest first, rank 1 the best, ties sharing the mean of their ranks; NaN stays NaN.
+    Rank scores, highest first, rank 1 the best, ties sharing the mean of their ranks; NaN stays NaN. Scores that differ by rounding alone tie.
 
     Args:
         scores: ``(M,)``.
+        scale: The largest figure, regardless of its sign, that the scores are means of; that of the scores by default.
     """
+    scores = snapped(scores, _largest(scores) if scale is None else scale)
     above = (scores[None, :] > scores[:, None]).sum(axis=1)
     equal = (scores[None, :] == scores[:, None]).sum(axis=1)
     ranks = above + (equal + 1) / 2
@@ -345,10 +403,11 @@ def resampled_ranks(scores: NDArray[np.float64]) -> ResampledRanks:
     rng = np.random.default_rng(SEED)
     ranks = np.zeros((RESAMPLES, methods))
     for values in scores:
-        drawn = rng.integers(seeds, size=(RESAMPLES, seeds))
-        # Not by a matrix product: that may sum the same figures of two methods in two orders, and break their tie.
-        means = np.stack([row[drawn].mean(axis=1) for row in values], axis=1)
-        ranks += rankdata(-means, axis=1)
+        for part in _in_parts(RESAMPLES, seeds):
+            drawn = rng.integers(seeds, size=(part.stop - part.start, seeds))
+            # Not by a matrix product: that may sum the same figures of two methods in two orders, and break their tie.
+            means = np.stack([row[drawn].mean(axis=1) for row in values], axis=1)
+            ranks[part] += rankdata(-snapped(means, _largest(values).max()), axis=1)
     ranks /= datasets
     first = ranks == ranks.min(axis=1, keepdims=True)
     low, high = np.quantile(ranks, [0.5 - LEVEL / 2, 0.5 + LEVEL / 2], axis=0)
@@ -370,17 +429,23 @@ def interquartile_means(values: NDArray[np.float64]) -> Estimates:
     """
     datasets, methods, seeds = values.shape
     total = datasets * seeds
-    drawn = np.random.default_rng(SEED).integers(seeds, size=(RESAMPLES, datasets, seeds))
-    # how often each figure is drawn, one row a figure: ordered by the figures of a method, a cumulative sum finds the middle half without sorting each draw
-    places = (np.arange(RESAMPLES)[:, None, None] + RESAMPLES * (np.arange(datasets)[None, :, None] * seeds + drawn)).reshape(-1)
-    times = np.bincount(places, minlength=total * RESAMPLES).reshape(total, RESAMPLES).astype(np.int32)
+    rng = np.random.default_rng(SEED)
     once = np.ones((total, 1), dtype=np.int32)
-    low, high, mean = np.full(methods, np.nan), np.full(methods, np.nan), np.empty(methods)
-    for row in range(methods):
-        own = values[:, row, :].reshape(total)
-        mean[row] = _middle_means(own, once)[0]
-        if seeds > 1:
-            low[row], high[row] = np.quantile(_middle_means(own, times), [0.5 - LEVEL / 2, 0.5 + LEVEL / 2])
+    flat = values.transpose(1, 0, 2).reshape(methods, total)
+    mean = np.array([_middle_means(own, once)[0] for own in flat])
+    low, high = np.full(methods, np.nan), np.full(methods, np.nan)
+    if seeds > 1:
+        middles = np.empty((methods, RESAMPLES))
+        for part in _in_parts(RESAMPLES, total):
+            number = part.stop - part.start
+            drawn = rng.integers(seeds, size=(number, datasets, seeds))
+            # How often each figure is drawn, one row a figure: ordered by the figures of a method, a cumulative sum finds the middle half without sorting
+            # each draw.
+            places = (np.arange(number)[:, None, None] + number * (np.arange(datasets)[None, :, None] * seeds + drawn)).reshape(-1)
+            times = np.bincount(places, minlength=total * number).reshape(total, number).astype(np.int32)
+            for row, own in enumerate(flat):
+                middles[row, part] = _middle_means(own, times)
+        low, high = np.quantile(middles, [0.5 - LEVEL / 2, 0.5 + LEVEL / 2], axis=1)
     nothing = np.full(methods, np.nan)
 
     return Estimates(mean, low, high, np.full(methods, total), nothing, nothing, np.ones(methods, dtype=bool))
@@ -445,12 +510,20 @@ def noise_floor(values: NDArray[np.float64]) -> tuple[float, int]:
     if half < 1:
         return math.nan, 0
     if math.comb(n, half) * math.comb(n - half, half) // 2 <= MOST_SPLITS:
-        splits = _splits(n)
+        parts = iter([_splits(n)])
     else:
-        splits = np.random.default_rng(SEED).permuted(np.tile(np.arange(n), (MOST_SPLITS, 1)), axis=1)
-    differences = np.abs(present[splits[:, :half]].mean(axis=1) - present[splits[:, half : 2 * half]].mean(axis=1))
+        rng = np.random.default_rng(SEED)
+        parts = (rng.permuted(np.tile(np.arange(n), (part.stop - part.start, 1)), axis=1) for part in _in_parts(MOST_SPLITS, n))
+    differences = [np.abs(present[rows[:, :half]].mean(axis=1) - present[rows[:, half : 2 * half]].mean(axis=1)) for rows in parts]
 
-    return float(np.quantile(differences, LEVEL)), half
+    return float(np.quantile(np.concatenate(differences), LEVEL)), half
+
+
+def _in_parts(number: int, width: int) -> Iterator[slice]:
+    """Part rows of some width, so that no part holds many more than ``AT_ONCE`` figures; drawn in turn they are the same rows."""
+    step = max(1, AT_ONCE // width)
+    for start in range(0, number, step):
+        yield slice(start, min(start + step, number))
 
 
 @cache

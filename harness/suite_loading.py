@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -30,6 +31,7 @@ TUNING_SEED = (
     1_000_000  # the first seed of tuning: far from those that a leaderboard counts from 0, and the same however many of those there are
 )
 QUICK_CONFIGS = 2
+MOST_TRIALS = 1_000_000  # more than a machine of today holds; benchmarks/records.py measures 300,000
 
 Found = TypeVar("Found")
 Kept = TypeVar("Kept")
@@ -84,23 +86,27 @@ class _Checker:
                 raise self.file.error(("budget", key), f"task '{task.name}' has no budget '{key}'; {known}")
         if not budget and task.budget:
             raise self.file.error((), f"the key 'budget' is missing; task '{task.name}' understands {', '.join(task.budget)}")
+        self._refuse_crowds(parsed, overrides)
         numbered_columns = list(self._columns(task, parsed))
         numbered_rows = list(self._rows(task, parsed))
         self._refuse_twins(
             "datasets",
-            [
-                (index, column.label, (column.dataset.name, column.dataset.parameters, column.task.parameters))
+            (
+                (index, column.label, canonical_json([column.dataset.name, column.dataset.parameters, column.task.parameters]))
                 for index, column in numbered_columns
-            ],
+            ),
         )
-        self._refuse_twins("methods", [(index, row.label, (row.method.name, row.method.parameters)) for index, row in numbered_rows])
+        self._refuse_twins(
+            "methods", ((index, row.label, canonical_json([row.method.name, row.method.parameters])) for index, row in numbered_rows)
+        )
         all_columns, all_rows = [column for _, column in numbered_columns], [row for _, row in numbered_rows]
         baseline = self._baseline(parsed, all_rows)
-        seeds = tuple(range(parsed.seeds)) if isinstance(parsed.seeds, int) else tuple(parsed.seeds)
+        seeds: tuple[int, ...] = tuple(range(1 if overrides.quick else parsed.seeds) if isinstance(parsed.seeds, int) else parsed.seeds)
         if len(set(seeds)) < len(seeds):
             raise self.file.error(("seeds",), f"'seeds' names a seed twice: {list(seeds)}")
         columns = _kept("--datasets", all_columns, overrides.datasets, lambda column: (column.label, column.dataset.name))
         rows = _kept("--methods", all_rows, overrides.methods, lambda row: (row.label, row.method.name), baseline)
+        self._refuse_many(len(rows), len(columns), parsed, overrides)
         if overrides.quick:
             seeds = seeds[:1]
             budget = dict.fromkeys(budget, 1)
@@ -124,6 +130,31 @@ class _Checker:
             claims=tuple(_asked(claim, {column.label for column in columns}, {row.label for row in rows}) for claim in claims),
             seeds_at_once=parsed.seeds_at_once,
             tuning=tuning,
+        )
+
+    def _refuse_crowds(self, parsed: SuiteFile, overrides: Overrides) -> None:
+        """Refuse, before anything is expanded, what is more than a plan holds: the whole as far as nothing is selected, and each side, selected or not."""
+        methods, datasets = ([_size(entry) for entry in entries] for entries in (parsed.methods, parsed.datasets))
+        rows, columns = sum(methods), sum(datasets)
+        alone = replace(overrides, quick=True)
+        self._refuse_many(rows, 1, parsed, alone, ("methods", methods.index(max(methods))))
+        self._refuse_many(1, columns, parsed, alone, ("datasets", datasets.index(max(datasets))))
+        self._refuse_many(1 if overrides.methods else rows, 1 if overrides.datasets or overrides.quick else columns, parsed, overrides)
+
+    def _refuse_many(self, rows: int, columns: int, parsed: SuiteFile, overrides: Overrides, place: Location = ()) -> None:
+        """Refuse a suite with more trials than a plan holds, by their number alone."""
+        seeds = 1 if overrides.quick else parsed.seeds if isinstance(parsed.seeds, int) else len(parsed.seeds)
+        tuned = 0 if parsed.tuning is None or overrides.quick else parsed.tuning.configs * parsed.tuning.seeds
+        trials = rows * columns * (seeds + tuned)
+        if trials <= MOST_TRIALS:
+            return
+        sides = {"methods": rows, "datasets": columns, "seeds": seeds, "tuning": tuned}
+        named = {"methods": "methods", "datasets": "data sets", "seeds": "seeds", "tuning": "trials of tuning each"}
+        times = " x ".join(f"{number:,} {named[side]}" for side, number in sides.items() if number > 1)
+        raise self.file.error(
+            place or (max(sides, key=lambda side: sides[side]),),
+            f"{times}: {trials:,} trials, and a suite has at most {MOST_TRIALS:,}\n"
+            "    ask for fewer seeds or values, or make several suites of it: they share their records",
         )
 
     def _columns(self, task: Task, parsed: SuiteFile) -> Iterable[tuple[int, Column]]:
@@ -262,16 +293,19 @@ class _Checker:
         except PluginError as error:
             raise self.file.error(place, str(error)) from error
 
-    def _refuse_twins(self, key: str, listed: Sequence[tuple[int, str, object]]) -> None:
+    def _refuse_twins(self, key: str, listed: Iterable[tuple[int, str, str]]) -> None:
         """Refuse what stands twice; each is given as the number of its entry, its label, and what tells it from the others."""
-        for position, (index, label, identity) in enumerate(listed):
+        labels: set[str] = set()
+        identities: set[str] = set()
+        for index, label, identity in listed:
             if not label.isprintable():
                 raise self.file.error((key, index), f"a label is one line of printable text, got {label!r}")
-            for _, earlier_label, earlier in listed[:position]:
-                if identity == earlier:
-                    raise self.file.error((key, index), f"'{label}' is listed twice with the same parameters")
-                if label == earlier_label:
-                    raise self.file.error((key, index), f"two entries have the label '{label}'; give one of them a 'label'")
+            if identity in identities:
+                raise self.file.error((key, index), f"'{label}' is listed twice with the same parameters")
+            if label in labels:
+                raise self.file.error((key, index), f"two entries have the label '{label}'; give one of them a 'label'")
+            labels.add(label)
+            identities.add(identity)
 
     def _baseline(self, parsed: SuiteFile, rows: Sequence[Row]) -> str:
         labels = [row.label for row in rows]
@@ -360,6 +394,11 @@ def _asked(claim: Claim, datasets: Collection[str], methods: Collection[str]) ->
         return replace(claim, unasked="none of its data sets is selected")
 
     return claim
+
+
+def _size(entry: FileEntry) -> int:
+    """Return how many entries the lists among the parameters of one expand into."""
+    return math.prod(len(value) for value in entry.parameters.values() if isinstance(value, list))
 
 
 def _method_label(entry: FileEntry, given: Mapping[str, Any]) -> str:

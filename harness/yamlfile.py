@@ -1,7 +1,8 @@
-"""YAML with positions: PyYAML's safe scalars, plus the line and column of every value; no tags, no duplicate keys, no bombs."""
+"""YAML with positions: the scalars of YAML 1.2, plus the line and column of every value; no tags, no duplicate keys, no bombs."""
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,14 +22,54 @@ Location = tuple[str | int, ...]
 
 
 class _Loader(yaml.SafeLoader):
-    """The safe loader, which also reads ``1e-3`` as a number, as YAML 1.2 does, and a date as text."""
+    """
+    The safe loader with the scalars of YAML 1.2 (its core schema, chapter 10.3.2): ``010`` is ten, ``0o10`` is eight, ``1e-3`` is a number.
+
+    What only YAML 1.1 takes for something else is text: ``yes`` and ``off``, ``1:30``, ``1_000``, ``0b1``, dates.
+    """
 
 
-_Loader.yaml_implicit_resolvers = {
-    first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:timestamp"]
-    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
-}
-_Loader.add_implicit_resolver("tag:yaml.org,2002:float", re.compile(r"[-+]?[0-9]+(?:\.[0-9]*)?[eE][-+]?[0-9]+$"), list("-+0123456789"))
+def _integer(loader: _Loader, node: yaml.ScalarNode) -> int:
+    text = loader.construct_scalar(node)
+    base = {"0o": 8, "0x": 16}.get(text[:2], 10)
+
+    return int(text[2:] if base != 10 else text, base)
+
+
+def _boolean(loader: _Loader, node: yaml.ScalarNode) -> bool:
+    text = loader.construct_scalar(node).lower()
+    if text not in ("true", "false"):  # only an explicit tag leads here
+        raise ValueError(f"'{text}' is neither true nor false")
+
+    return text == "true"
+
+
+def _float(loader: _Loader, node: yaml.ScalarNode) -> float:
+    text = loader.construct_scalar(node).lower()
+    if text.endswith((".inf", ".nan")):
+        return float(text.replace(".", ""))
+    value = float(text)
+    if math.isinf(value):
+        raise ValueError(f"{text} is larger than any number here; write .inf if infinity is meant")
+
+    return value
+
+
+_TAG = "tag:yaml.org,2002:"
+_Loader.yaml_implicit_resolvers = {}
+for _kind, _pattern, _first in (
+    ("null", r"~|null|Null|NULL|", ["~", "n", "N", ""]),
+    ("bool", r"true|True|TRUE|false|False|FALSE", list("tTfF")),
+    ("int", r"[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+", list("-+0123456789")),
+    ("float", r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?|[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN)", list("-+.0123456789")),
+):
+    _Loader.add_implicit_resolver(f"{_TAG}{_kind}", re.compile(rf"(?:{_pattern})\Z"), _first)
+_Loader.add_implicit_resolver(
+    f"{_TAG}merge", re.compile(r"<<\Z"), ["<"]
+)  # not of 1.2, and refused: merged keys would have no place of their own
+_Loader.add_constructor(f"{_TAG}bool", _boolean)
+_Loader.add_constructor(f"{_TAG}int", _integer)
+_Loader.add_constructor(f"{_TAG}float", _float)
 
 
 @dataclass

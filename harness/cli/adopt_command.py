@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from harness.cli.options import Session, place_options, plugin_option
+from harness.cli.output import echo
 from harness.cli.rerun_command import KILLED, Repeated, repeat
 from harness.errors import BenchError
 from harness.report import figures
@@ -81,16 +82,16 @@ def command(
             else:
                 pool[item.name] = item
     for reason, names in refused.items():
-        click.echo(
+        echo(
             f"{figures.count(len(names), 'stale record')} cannot be adopted: {reason} ({', '.join(names[:3])}{' ...' if len(names) > 3 else ''})"
         )
     if not pool:
-        click.echo(f"{loaded.name}: no record is stale by code alone; there is nothing to adopt")
+        echo(f"{loaded.name}: no record is stale by code alone; there is nothing to adopt")
         return 0
 
     seed = secrets.randbelow(2**32) if seed is None else seed
     names = draw_sample([name for name in pool if stale[name].status not in KILLED], sample, seed)
-    click.echo(
+    echo(
         f"{loaded.name}: {figures.count(len(pool), 'record')} stale by code alone; {figures.count(len(names), 'trial')} of them run again, seed {seed}"
     )
     together = _cells(plan)
@@ -103,12 +104,12 @@ def command(
             repeated = repeat(session, item.trial, record, facts, click.echo, together[item.dataset, item.method])
             place = f"  {position}/{len(names)} {name} {item.method} on {item.dataset}, seed {item.trial.seed}"
             if repeated.difference.is_none:
-                click.echo(f"{place}: identical ({repeated.scope})")
+                echo(f"{place}: identical ({repeated.scope})")
                 continue
-            click.echo(f"{place}: differs; nothing is adopted")
+            echo(f"{place}: differs; nothing is adopted")
             _tell(repeated)
             if before is None and any(reason.kind in ("hardware", "environment") for reason in repeated.reasons):
-                click.echo("      other hardware or packages may be why: --against REV compares with what the code of a commit gives here")
+                echo("      other hardware or packages may be why: --against REV compares with what the code of a commit gives here")
             return 1
 
     share = largest_unseen(len(pool), len(names)) / len(pool)
@@ -116,7 +117,7 @@ def command(
     adopted = [_adopted(stale[name], item, how) for name, item in pool.items()]
     database.add([(record, database.outcome(stale[record.trial].key)) for record in adopted])
     database.add_code({**plan.code, **(plan.tuning.code if plan.tuning is not None else {})})
-    click.echo(
+    echo(
         f"adopted {figures.count(len(adopted), 'record')}; at 95 %, at most {100 * share:.3g} % of them would come out differently\n"
         f"`bench run {suite}` writes the reports"
     )
@@ -228,8 +229,8 @@ def _code_of(revision: str, results: Path, plugins: tuple[str, ...]) -> Iterator
 
 def _tell(repeated: Repeated) -> None:
     for line in repeated.difference.lines():
-        click.echo(f"      {line}")
+        echo(f"      {line}")
     for reason in repeated.reasons:
-        click.echo(f"      changed since: {reason.kind}: {reason.text}")
+        echo(f"      changed since: {reason.kind}: {reason.text}")
     if repeated.error:
-        click.echo(f"\n{repeated.error.rstrip()}\n")
+        echo(f"\n{repeated.error.rstrip()}\n")

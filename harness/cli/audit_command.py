@@ -13,6 +13,7 @@ import click
 
 from harness.cli.bundle_command import computing_code
 from harness.cli.options import Session, plugin_option
+from harness.cli.output import echo
 from harness.cli.rerun_command import KILLED, repeat
 from harness.errors import BenchError, StoreError, SuiteError
 
@@ -93,7 +94,7 @@ def command(file: Path, sample: int, seed: int | None, chosen: tuple[str, ...], 
 
 def _say(text: str) -> None:
     """Print a line in which names may come from a stranger: what could steer a terminal is spelled out."""
-    click.echo("".join(mark if mark.isprintable() else repr(mark)[1:-1] for mark in text))
+    echo("".join(mark if mark.isprintable() else repr(mark)[1:-1] for mark in text))
 
 
 def _suite(session: Session, bundle: Bundle, file: Path) -> Any:  # Any: a Suite, whose module is heavy

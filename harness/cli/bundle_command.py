@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from harness.cli.options import Session, place_options, plugin_option
+from harness.cli.output import echo
 from harness.errors import StoreError
 
 __all__ = ["command", "computing_code"]
@@ -61,7 +62,7 @@ def command(suite: str, output: Path, results: Path, store: str | None, plugins:
         output.write_bytes(content)
     except OSError as error:
         raise StoreError(f"{output} cannot be written: {error.strerror}") from error
-    click.echo(
+    echo(
         f"{output}: {len(exported)} of {len(plan.everything)} trials of {loaded.name}, {len(content):,} bytes; `bench audit {output}` checks it"
     )
 

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from harness.cli.options import Session, make_console, plugin_option
+from harness.cli.options import Session, plugin_option
+from harness.cli.output import echo, make_console
 from harness.errors import BenchError, StoreError, nearest
 
 if TYPE_CHECKING:
@@ -75,7 +76,7 @@ def command(
             raise BenchError(f"--fail-if {threshold.metric}: no such metric\n    {hint}   both sides have {', '.join(sorted(known))}")
     exceeded = [(threshold, cell) for threshold in thresholds for cell in compared.cells if threshold.is_exceeded(cell)]
     if as_json:
-        click.echo(json.dumps(_to_json(sides, compared, exceeded), indent=1, allow_nan=False, ensure_ascii=False))
+        echo(json.dumps(_to_json(sides, compared, exceeded), indent=1, allow_nan=False, ensure_ascii=False))
     else:
         _print(sides, compared, exceeded, make_console())
 
@@ -242,37 +243,39 @@ def _print(sides: list[Side], compared: SetComparison, exceeded: list[tuple[Thre
     from rich.table import Table
 
     moved = compared.moved
-    click.echo(f"A: {sides[0].label}, {len(sides[0].records)} records; B: {sides[1].label}, {len(sides[1].records)} records")
-    click.echo(
+    echo(f"A: {sides[0].label}, {len(sides[0].records)} records; B: {sides[1].label}, {len(sides[1].records)} records")
+    echo(
         f"{len(compared.pairs)} trials in both: {len(compared.pairs) - len(moved)} same, {len(moved)} moved; "
         f"{len(compared.only_before)} only in A, {len(compared.only_after)} only in B"
     )
     for letter, trials in (("A", compared.only_before), ("B", compared.only_after)):
         if trials:
-            click.echo(f"  only in {letter}: {' '.join(trials[:SHOWN])}{' ...' if len(trials) > SHOWN else ''}")
+            echo(f"  only in {letter}: {' '.join(trials[:SHOWN])}{' ...' if len(trials) > SHOWN else ''}")
     for line in _reasons(compared):
-        click.echo(line)
+        echo(line)
     for pair in moved[:SHOWN]:
         question = pair.before.question
         what = "; ".join(pair.difference.lines())
-        click.echo(f"  {pair.before.trial} {question['method']['name']} on {question['dataset']['name']}, seed {question['seed']}: {what}")
+        echo(f"  {pair.before.trial} {question['method']['name']} on {question['dataset']['name']}, seed {question['seed']}: {what}")
     if len(moved) > SHOWN:
-        click.echo(f"  and {len(moved) - SHOWN} more; --json has all")
+        echo(f"  and {len(moved) - SHOWN} more; --json has all")
     names = list(dict.fromkeys(name for cell in compared.cells for name in cell.metrics))
     cells = [cell for cell in compared.cells if cell.moved]
     if cells:
         table = Table("method", "data set", "moved", *names, "why", box=None, pad_edge=False, header_style="bold")
+        for column in table.columns:
+            column.overflow = "fold"
         for column in table.columns[2 : 3 + len(names)]:
             column.justify = "right"
         for cell in cells:
             why = " ".join(f"{kind}:{count}" for kind, count in cell.kinds.items())
             table.add_row(cell.method, cell.dataset, f"{cell.moved}/{cell.pairs}", *(_change(cell, name) for name in names), why)
         console.print(table)
-        click.echo(
+        echo(
             "Figures: mean of the paired differences, B less A, over the trials that have the figure in both. Cells without a change are left out."
         )
     for threshold, cell in exceeded:
-        click.echo(f"--fail-if {threshold.metric}:{threshold.limit:+g}: {cell.method} on {cell.dataset}: {_change(cell, threshold.metric)}")
+        echo(f"--fail-if {threshold.metric}:{threshold.limit:+g}: {cell.method} on {cell.dataset}: {_change(cell, threshold.metric)}")
 
 
 def _change(cell: CellChange, metric: str) -> str:

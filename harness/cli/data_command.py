@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from harness.cli.options import Session, make_console, plugin_option
+from harness.cli.options import Session, plugin_option
+from harness.cli.output import echo, make_console
 from harness.errors import BenchError, DataError, nearest
 from harness.specs import Artifact, RawData
 
@@ -54,7 +55,7 @@ def list_command(as_json: bool, plugins: tuple[str, ...]) -> int:
     users = _suites_by_data(registry)
     rows = [_facts(item, users.get(item.name, [])) for item in _stored(registry).values()]
     if as_json:
-        click.echo(json.dumps(rows, indent=1))
+        echo(json.dumps(rows, indent=1))
         return 0
 
     from rich.table import Table
@@ -68,7 +69,11 @@ def list_command(as_json: bool, plugins: tuple[str, ...]) -> int:
             row["name"], "yes" if row["cached"] else "-", f"{row['size_bytes'] / 1e6:.1f}", licence, " ".join(row["suites"]), row["summary"]
         )
     make_console().print(table)
-    click.echo(f"{len(rows)} in all, {sum(row['cached'] for row in rows)} in the cache ({cache_home()})")
+    try:
+        place = str(cache_home())
+    except DataError:
+        place = "there is none without a home folder; BENCH_DATA_HOME names one"
+    echo(f"{len(rows)} in all, {sum(row['cached'] for row in rows)} in the cache ({place})")
 
     return 0
 
@@ -84,10 +89,10 @@ def show_command(name: str, as_json: bool, plugins: tuple[str, ...]) -> int:
     facts = _facts(item, _suites_by_data(registry).get(name, []))
     facts["here"] = _here(item)
     if as_json:
-        click.echo(json.dumps(facts, indent=1))
+        echo(json.dumps(facts, indent=1))
         return 0
 
-    click.echo(f"{item.name}: {item.summary}")
+    echo(f"{item.name}: {item.summary}")
     lines = {
         "licence": facts["licence"] + ("" if facts["commercial"] else " (not for commercial use)"),
         "citation": facts["citation"],
@@ -101,7 +106,7 @@ def show_command(name: str, as_json: bool, plugins: tuple[str, ...]) -> int:
     }
     for label, text in lines.items():
         if text:
-            click.echo(f"  {label}: {text}")
+            echo(f"  {label}: {text}")
 
     return 0
 
@@ -154,10 +159,10 @@ def verify_command(names: tuple[str, ...], plugins: tuple[str, ...]) -> int:
     for item in chosen:
         try:
             verify_artifact(item) if isinstance(item, Artifact) else verify(item)
-            click.echo(f"{item.name}: ok")
+            echo(f"{item.name}: ok")
         except DataError as error:
             bad += 1
-            click.echo(f"{item.name}: {error}")
+            echo(f"{item.name}: {error}")
 
     return 1 if bad else 0
 
@@ -264,16 +269,16 @@ class _Lines:
 
     def say(self, line: str) -> None:
         self._said_at = time.monotonic()
-        click.echo(line)
+        echo(line)
 
     def error(self, text: str) -> None:
-        click.echo(f"error: {text}", err=True)
+        echo(f"error: {text}", err=True)
 
     def progress(self, done: int, total: int) -> None:
         now = time.monotonic()
         if now - self._said_at >= SAY_EVERY_SECONDS:
             self._said_at = now
-            click.echo(f"    {done / 1e6:.0f}{f' of {total / 1e6:.0f}' if total else ''} MB")
+            echo(f"    {done / 1e6:.0f}{f' of {total / 1e6:.0f}' if total else ''} MB")
 
 
 class _Bar:

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import click
 
-from harness.cli.options import Session, make_console, overrides_of, place_options, plugin_option, selection_options
+from harness.cli.options import Session, overrides_of, place_options, plugin_option, selection_options
+from harness.cli.output import echo, make_console
 from harness.errors import BenchError, nearest
 
 __all__ = ["command"]
@@ -74,7 +75,7 @@ def command(
     if export is not None:
         exported = plan.exported(records)
         write_export(export, exported.values(), session.environments(exported, database))
-        click.echo(f"{len(exported)} records written to {export}")
+        echo(f"{len(exported)} records written to {export}")
     elif page:
         from harness.report.index import write_index
         from harness.report.page import Evidence, write_page
@@ -82,15 +83,15 @@ def command(
         claims = session.claims(plan, records, folder) if loaded.claims else None
         prepare_folder(folder)
         evidence = Evidence(board, plan, records, session.environments(records, database), claims, f"bench run {suite}")
-        click.echo(f"pages: {write_page(evidence, folder, results)}, {write_index(results)}")
+        echo(f"pages: {write_page(evidence, folder, results)}, {write_index(results)}")
     elif form == "latex":
         from harness.report.latex import to_latex
 
-        click.echo(to_latex(board, f"bench leaderboard {suite} --format latex", metric), nl=False)
+        echo(to_latex(board, f"bench leaderboard {suite} --format latex", metric), nl=False)
     elif form == "terminal":
         print_leaderboard(board, make_console(), metric)
     else:
         text = {"csv": to_csv(board), "json": to_json(board), "markdown": to_markdown(board, f"bench leaderboard {suite}")}[form]
-        click.echo(text, nl=False)
+        echo(text, nl=False)
 
     return 0

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from harness.cli.options import Session, plugin_option
+from harness.cli.output import echo
 from harness.errors import BenchError, SuiteError, nearest
 
 if TYPE_CHECKING:
@@ -63,7 +64,7 @@ def command(kind: str, name: str | None, task: str | None, with_paper: bool, as_
             )
         rows = chosen
     if as_json:
-        click.echo(json.dumps(rows, indent=1))
+        echo(json.dumps(rows, indent=1))
     elif name is not None:
         for row in rows:
             if kind == "papers":
@@ -78,7 +79,7 @@ def command(kind: str, name: str | None, task: str | None, with_paper: bool, as_
         for row in rows:
             scope = f"{row['task']:{tasks}}  " if "task" in row and task is None else ""
             source = f"\n{'':{len(scope) + width}}  {_cite(row['paper']) if row['paper'] else 'common practice'}" if with_paper else ""
-            click.echo(f"{scope}{row['name']:{width}}  {row['summary']}{source}")
+            echo(f"{scope}{row['name']:{width}}  {row['summary']}{source}")
 
     return 0
 
@@ -167,19 +168,19 @@ def _show_papers(rows: list[dict[str, Any]]) -> None:
     names = max((len(row["name"]) for row in rows), default=0)
     tasks = max((len(row["task"]) for row in rows), default=0)
     for row in rows:
-        click.echo(f"{row['state']:7}  {row['task']:{tasks}}  {row['name']:{names}}  {_cite(row)}")
+        echo(f"{row['state']:7}  {row['task']:{tasks}}  {row['name']:{names}}  {_cite(row)}")
         if row["methods"]:
-            click.echo(f"{'':{tasks + names + 13}}{len(row['methods'])} methods, {len(row['suites'])} suites, {row['claims']} claims")
+            echo(f"{'':{tasks + names + 13}}{len(row['methods'])} methods, {len(row['suites'])} suites, {row['claims']} claims")
     hosted = sum(row["state"] == "hosted" for row in rows)
-    click.echo(f"\n{len(rows)} papers: {hosted} hosted, {len(rows) - hosted} planned; `bench list papers NAME` says what one asks for")
+    echo(f"\n{len(rows)} papers: {hosted} hosted, {len(rows) - hosted} planned; `bench list papers NAME` says what one asks for")
 
 
 def _describe_paper(row: dict[str, Any]) -> None:
-    click.echo(f"{row['name']}: {_cite(row)}\n  state: {row['state']}\n  task: {row['task']}\n  asks for: {row['asks']}")
+    echo(f"{row['name']}: {_cite(row)}\n  state: {row['state']}\n  task: {row['task']}\n  asks for: {row['asks']}")
     for key in ("methods", "suites"):
         if row[key]:
-            click.echo(f"  {key}: {', '.join(row[key])}")
-    click.echo(f"  claims: {row['claims']}")
+            echo(f"  {key}: {', '.join(row[key])}")
+    echo(f"  claims: {row['claims']}")
 
 
 def _cite(paper: Mapping[str, Any]) -> str:
@@ -197,7 +198,7 @@ def _describe(kind: str, row: dict[str, Any]) -> None:
 
     from harness.parameters import describe
 
-    click.echo(f"{row['name']}: {row['summary']}")
+    echo(f"{row['name']}: {row['summary']}")
     for key, value in row.items():
         if key in ("name", "summary", *STORED) or value in (None, "", (), [], (None, None)):
             continue
@@ -205,13 +206,13 @@ def _describe(kind: str, row: dict[str, Any]) -> None:
             continue
         if key == "paper":
             value = _cite(value)
-        click.echo(f"  {key}: {', '.join(map(_spelled, value)) if isinstance(value, list | tuple) else value}")
+        echo(f"  {key}: {', '.join(map(_spelled, value)) if isinstance(value, list | tuple) else value}")
     for key, word in STORED.items():
         for part in row.get(key, ()):
-            click.echo(f"  {word}: {part['name']}, {part['summary']}; licence: {part['licence']}; {part['size_bytes'] / 1e6:.1f} MB")
+            echo(f"  {word}: {part['name']}, {part['summary']}; licence: {part['licence']}; {part['size_bytes'] / 1e6:.1f} MB")
     if kind in ("methods", "datasets", "tasks"):
         for name, type_name, default in describe(SimpleNamespace(**row)):
-            click.echo(f"    {name}: {type_name} = {default}")
+            echo(f"    {name}: {type_name} = {default}")
 
 
 def _spelled(part: object) -> str:

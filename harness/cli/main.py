@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import importlib
 import io
 import os
+import shlex
 import signal
 import sys
 from typing import NoReturn
 
 import click
 
+from harness.cli.output import Output, echo, guard_streams
 from harness.errors import BenchError, nearest
-from harness.secrecy import hide_passwords, printable
+from harness.secrecy import hide_passwords, spell_bytes
+from harness.text import printable
 
 __all__ = ["COMMANDS", "EXIT_CODES", "cli", "main"]
 
@@ -44,7 +48,10 @@ INTERRUPTED = 130
 # What the documentation says of each exit code; a test finds every code that is used.
 EXIT_CODES = {
     0: "What was asked is done, and every cell is ok.",
-    1: "Some cells failed; or `rerun`, `audit` or `compare --fail-if` found a difference, `data verify` damaged bytes, `plugin check` a broken rule.",
+    1: (
+        "Some cells failed; or `rerun`, `audit` or `compare --fail-if` found a difference, `data verify` damaged bytes, `plugin check` a broken rule; "
+        "or what was printed could not be written."
+    ),
     2: "The input is invalid and nothing was started; or `data fetch` could not bring something.",
     3: "`verify --strict` found a claim contradicted.",
     INTERRUPTED: "Interrupted; what was finished is stored, and the same command goes on from there.",
@@ -77,7 +84,8 @@ class _Group(click.Group):
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         rows = [
-            (name, COMMANDS[name] if name in COMMANDS else self.commands[name].get_short_help_str()) for name in self.list_commands(ctx)
+            (name, COMMANDS[name] if name in COMMANDS else printable(self.commands[name].get_short_help_str()))
+            for name in self.list_commands(ctx)
         ]
         with formatter.section("Commands"):
             formatter.write_dl(rows)
@@ -107,29 +115,60 @@ def cli(debug: bool) -> None:
         os.environ["BENCH_DEBUG"] = "1"
 
 
-def _interrupt(*_: object) -> NoReturn:
-    """End as Ctrl-C does, also where a shell started us in the background and Ctrl-C is ignored."""
-    raise KeyboardInterrupt
+class _Stop:
+    """
+    Ends the command as Ctrl-C does, whichever signal asks for it and also where a shell started us in the background and Ctrl-C is ignored.
+
+    What is being committed then gets its time. A second Ctrl-C ends the process at once; a terminal that closes may send its signals twice without haste.
+    """
+
+    def __init__(self) -> None:
+        self._asked = False
+
+    def __call__(self, number: int, _: object) -> None:
+        if not self._asked:
+            self._asked = True
+            raise KeyboardInterrupt
+        if number == signal.SIGINT:
+            with contextlib.suppress(OSError):
+                os.write(2, b"bench: ended at once; what was finished is stored\n")
+            os._exit(INTERRUPTED)
 
 
 def main() -> NoReturn:
     """Run the command line, and end with one of :data:`EXIT_CODES`."""
     # Ten thousand records are some million objects and no cycles: collecting at Python's own pace takes a quarter of the time of a leaderboard.
     gc.set_threshold(50_000, 20, 20)
-    signal.signal(signal.SIGTERM, _interrupt)
+    guard_streams()
+    stop = _Stop()
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        if number == signal.SIGTERM or signal.getsignal(number) != signal.SIG_IGN:  # nohup, or a shell's background
+            signal.signal(number, stop)
+    code = _run()
+    sys.stdout.flush()
+    if isinstance(sys.stdout, Output) and sys.stdout.complaint:
+        echo(f"bench: {sys.stdout.complaint}", err=True)
+        code = code or 1
+    sys.exit(code)
+
+
+def _run() -> int:
+    """Run the command line and return its exit code; an error is one message, and an exit with a code of its own."""
     try:
         code = cli.main(standalone_mode=False)
     except BenchError as error:
         if os.environ.get("BENCH_DEBUG"):
             raise
-        click.echo(f"bench: {hide_passwords(printable(str(error)))}", err=True)
+        echo(f"bench: {hide_passwords(spell_bytes(str(error)))}", err=True)
         sys.exit(error.exit_code)
     except click.ClickException as error:
         shown = io.StringIO()
         error.show(shown)
-        click.echo(hide_passwords(printable(shown.getvalue())), nl=False, err=True)
+        echo(hide_passwords(spell_bytes(shown.getvalue())), nl=False, err=True)
         sys.exit(2)
     except (KeyboardInterrupt, click.Abort):
-        click.echo("bench: interrupted; what was finished is stored, the same command goes on from there", err=True)
+        again = printable(shlex.join(["bench", *sys.argv[1:]]))
+        echo(f"bench: interrupted; what was finished is stored, the same command goes on from there:\n    {again}", err=True)
         sys.exit(INTERRUPTED)
-    sys.exit(code if isinstance(code, int) else 0)
+
+    return code if isinstance(code, int) else 0

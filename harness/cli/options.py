@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -12,12 +11,11 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from harness.cli.output import echo
 from harness.errors import BenchError, PluginError, StoreError
-from harness.secrecy import hide_url, printable
+from harness.secrecy import hide_url, spell_bytes
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
     from harness.claims import ClaimBoard
     from harness.fingerprint import CodeIndex
     from harness.leaderboard import Leaderboard
@@ -28,27 +26,14 @@ if TYPE_CHECKING:
     from harness.store import Store
     from harness.suite import Overrides, Suite
 
-__all__ = ["Session", "make_console", "overrides_of", "place_options", "plugin_option", "selection_options"]
+__all__ = ["Session", "overrides_of", "place_options", "plugin_option", "selection_options"]
 
-WIDTH_WITHOUT_TERMINAL = 160
 STORE_NAME = "bench.db"
 EXPORT_NAME = "records.jsonl"
 SET_ASIDE_NAME = "set_aside.jsonl"  # records that an export held, the store lacked and the suite no longer asks for
 OWNERS = ".suites"  # below the results: which suite file the folder of a name belongs to
 
 Command = TypeVar("Command", bound=Callable[..., Any])
-
-
-def make_console() -> Console:
-    """Build the console for a command's output: as wide as the terminal, and wide enough for tables elsewhere."""
-    from rich.console import Console
-
-    # No markup: names, labels and errors come from files and plugins. The file is fixed, so that redirecting a method's prints leaves the display alone.
-    console = Console(file=sys.stdout, highlight=False, markup=False, emoji=False)
-    if not console.is_terminal and "COLUMNS" not in os.environ:
-        console.width = WIDTH_WITHOUT_TERMINAL
-
-    return console
 
 
 def plugin_option(command: Command) -> Command:
@@ -141,24 +126,28 @@ class Session:
 
     @property
     def memo(self) -> ParameterMemo:
-        """What is remembered of parameters and their defaults."""
+        """What is remembered of parameters and their defaults; nothing where there is no home folder."""
         from harness.data import cache_home
+        from harness.errors import DataError
         from harness.parameters import ParameterMemo
 
-        return ParameterMemo(cache_home() / "parameters")
+        try:
+            return ParameterMemo(cache_home() / "parameters")
+        except DataError:
+            return ParameterMemo(None)
 
     def warn_of_clashes(self) -> None:
         """Say in one line that names are given twice, so that nobody takes another plugin's method for the own one."""
         clashes = self.registry.clashes
         if len(clashes) == 1:
-            click.echo(f"bench: {clashes[0]}", err=True)
+            echo(f"bench: {clashes[0]}", err=True)
         elif clashes:
-            click.echo(f"bench: {len(clashes)} names are given twice: {clashes[0]}; `bench plugins` shows the others", err=True)
+            echo(f"bench: {len(clashes)} names are given twice: {clashes[0]}; `bench plugins` shows the others", err=True)
 
     @property
     def shown_store(self) -> str:
         """What messages call the store: without a password."""
-        return printable(hide_url(self.store_url))
+        return spell_bytes(hide_url(self.store_url))
 
     def open_store(self) -> Store:
         """Open the store for writing, and create it where there is none; the one of the results folder is not opened through a link that leads out."""
@@ -285,7 +274,7 @@ class Session:
             write_export(aside, unasked.values(), self.environments(unasked, store))
         if is_news:
             what = f"{len(unasked)} records of '{path}' that the suite does not ask for are kept in '{aside}'"
-            click.echo(f"bench: {printable(what)}", err=True)
+            echo(f"bench: {spell_bytes(what)}", err=True)
         replace_file(path, text)
 
     def claim_folder(self, folder: Path, suite: Suite) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from harness.cli.options import Session, overrides_of, place_options, plugin_option, selection_options
+from harness.cli.output import echo
 
 __all__ = ["command"]
 
@@ -58,8 +59,12 @@ def command(
     except UnfinishedTuning:
         plan = plan_tuning(loaded, session.code, database, session.registry.paths, lambda: session.exported(session.results / loaded.name))
         open_trials = len(loaded.methods) * len(loaded.datasets) * len(loaded.seeds)
-    costs = mean_seconds([] if database is None else database.of_trials(item.name for item in plan.planned))
-    expected = [costs.get(cell_of(item.trial.question())) for item in plan.todo]
+    todo = plan.todo
+    cells = {(item.dataset, item.method) for item in todo}
+    costs = mean_seconds(
+        [] if database is None else database.of_trials(item.name for item in plan.planned if (item.dataset, item.method) in cells)
+    )
+    expected = [costs.get(cell_of(item.trial.question())) for item in todo]
     seconds, unknown = sum(item for item in expected if item is not None), expected.count(None)
     shared = plan.shared
     stored = {item.name: item for column in loaded.datasets for item in column.spec.parts}
@@ -73,10 +78,10 @@ def command(
         "seeds": len(loaded.seeds),
         "trials": open_trials or len(plan.planned),
         "tuning_trials": len(plan.planned) if open_trials else len(plan.everything) - len(plan.planned),
-        "known": len(plan.everything) - len(plan.todo),
+        "known": len(plan.everything) - len(todo),
         "stale": len(plan.stale),
-        "to_run": len(plan.todo) + open_trials,
-        "expected_hours": hours if unknown < len(plan.todo) or not plan.todo else None,
+        "to_run": len(todo) + open_trials,
+        "expected_hours": hours if unknown < len(todo) or not todo else None,
         "without_estimate": unknown,
         "artifacts": len(shared),
         "artifacts_built": sum(map(is_shared_built, shared)),
@@ -86,32 +91,30 @@ def command(
     if as_json:
         import json
 
-        click.echo(json.dumps(facts, indent=1))
+        echo(json.dumps(facts, indent=1))
         return 0
-    click.echo(f"{loaded.name} ({loaded.task.name}): {loaded.summary}")
-    click.echo(f"  {figures.grid(plan)}")
+    echo(f"{loaded.name} ({loaded.task.name}): {loaded.summary}")
+    echo(f"  {figures.grid(plan)}")
     if shared:
         built = sum(map(is_shared_built, shared))
         what = figures.count(len(shared), "artifact")
-        click.echo(f"  they share {what} ({loaded.task.artifact}), one for each data set and seed; {built} of them are built")
+        echo(f"  they share {what} ({loaded.task.artifact}), one for each data set and seed; {built} of them are built")
     if open_trials:
-        click.echo(
-            f"  these choose the hyperparameters, on validation data; then come the leaderboard's {figures.count(open_trials, 'trial')}"
-        )
-    click.echo(f"  {facts['known']} known, {facts['to_run']} to run, {facts['stale']} of them stale (`bench why TRIAL` says why)")
+        echo(f"  these choose the hyperparameters, on validation data; then come the leaderboard's {figures.count(open_trials, 'trial')}")
+    echo(f"  {facts['known']} known, {facts['to_run']} to run, {facts['stale']} of them stale (`bench why TRIAL` says why)")
     if facts["expected_hours"] is not None:
         more = f", and {unknown} trials of unknown length" if unknown else ""
-        click.echo(f"  about {_duration(hours * 3600)} on the {cores} cores of this machine, by past costs{more}")
+        echo(f"  about {_duration(hours * 3600)} on the {cores} cores of this machine, by past costs{more}")
         if open_trials:
-            click.echo("  without the trials of the leaderboard, which depend on what is chosen")
-    elif plan.todo:
-        click.echo("  no past costs: `bench run` with one seed gives an estimate")
-    click.echo(f"  raw data: {', '.join(facts['data']) or 'none'}; {facts['data_bytes'] / 1e6:.1f} MB in the cache")
-    click.echo(f"  budget {dict(loaded.budget)}, limits {loaded.limits.seconds:g} s and {loaded.limits.memory_gb:g} GB a trial")
+            echo("  without the trials of the leaderboard, which depend on what is chosen")
+    elif todo:
+        echo("  no past costs: `bench run` with one seed gives an estimate")
+    echo(f"  raw data: {', '.join(facts['data']) or 'none'}; {facts['data_bytes'] / 1e6:.1f} MB in the cache")
+    echo(f"  budget {dict(loaded.budget)}, limits {loaded.limits.seconds:g} s and {loaded.limits.memory_gb:g} GB a trial")
     if trials:
         for item in plan.planned:
             state = plan.known[item.key].status if item.key in plan.known else "stale" if item.name in plan.stale else "to run"
-            click.echo(f"  {item.name}  {state:13}  {item.method} on {item.dataset}, seed {item.trial.seed}")
+            echo(f"  {item.name}  {state:13}  {item.method} on {item.dataset}, seed {item.trial.seed}")
 
     return 0
 

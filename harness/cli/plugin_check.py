@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from harness.cli.options import Session, plugin_option
+from harness.cli.output import echo
 from harness.errors import BenchError, nearest
 
 if TYPE_CHECKING:
@@ -53,12 +54,12 @@ def command(name: str, only: tuple[str, ...], seconds: float | None, as_json: bo
             continue
         if heading != f"{result.kind} {result.subject}":
             heading = f"{result.kind} {result.subject}"
-            click.echo(heading)
+            echo(heading)
         _show(result)
     if as_json:
-        click.echo(json.dumps([asdict(result) for result in results], indent=1))
+        echo(json.dumps([asdict(result) for result in results], indent=1))
     else:
-        click.echo(_summary(results))
+        echo(_summary(results))
 
     return 0 if all(result.is_sound for result in results) else 1
 
@@ -74,9 +75,9 @@ def _chosen(checks: list[Check], only: tuple[str, ...]) -> list[Check]:
 
 
 def _show(result: Result) -> None:
-    click.echo(f"  {WORDS[result.state]:9} {result.check}")
+    echo(f"  {WORDS[result.state]:9} {result.check}")
     for line in result.message.splitlines():
-        click.echo(f"            {line}")
+        echo(f"            {line}")
 
 
 def _summary(results: list[Result]) -> str:

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 import click
 
 from harness.cli.options import Session, plugin_option
+from harness.cli.output import echo
 from harness.errors import BenchError, PluginError
 
 if TYPE_CHECKING:
@@ -116,9 +117,9 @@ def command(name: str, task: str, folder: Path | None, plugins: tuple[str, ...])
         target.write_text(text, encoding="utf-8")
 
     package = Names(name, "").package
-    click.echo(f"{folder}: {len(files)} files; your technique goes into {package}/method.py, and what it is into README.md")
-    click.echo("There is no LICENSE: the choice is yours. Next:\n")
-    click.echo(f"    cd {folder} && pip install -e '.[test]'\n    bench run suite.yaml\n    pytest")
+    echo(f"{folder}: {len(files)} files; your technique goes into {package}/method.py, and what it is into README.md")
+    echo("There is no LICENSE: the choice is yours. Next:\n")
+    echo(f"    cd {folder} && pip install -e '.[test]'\n    bench run suite.yaml\n    pytest")
 
     return 0
 

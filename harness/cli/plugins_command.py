@@ -8,6 +8,7 @@ from dataclasses import asdict
 import click
 
 from harness.cli.options import plugin_option
+from harness.cli.output import echo
 
 __all__ = ["command"]
 
@@ -51,7 +52,7 @@ def command(as_json: bool, plugins: tuple[str, ...]) -> int:
             }
             for plugin in registry.plugins
         ]
-        click.echo(json.dumps(rows, indent=1))
+        echo(json.dumps(rows, indent=1))
         return 0
     faulty = {fault.plugin for fault in faults}
     width = max((len(plugin.name) for plugin in registry.plugins), default=0)
@@ -59,17 +60,17 @@ def command(as_json: bool, plugins: tuple[str, ...]) -> int:
         source = f"{plugin.source} {plugin.version}".strip()
         state = "BROKEN" if plugin.error else ", ".join(provided[plugin]) or ", ".join(plugin.hooks) or "no hooks"
         note = "" if plugin.error or plugin.name not in faulty else "  (FAULTY, see below)"
-        click.echo(f"{plugin.name:{width}}  {source}  {state}{note}")
+        echo(f"{plugin.name:{width}}  {source}  {state}{note}")
     if clashes:
-        click.echo("\nNames that are given twice:")
+        echo("\nNames that are given twice:")
     for clash in clashes:
-        click.echo(f"  {clash}")
+        echo(f"  {clash}")
     if faults:
-        click.echo("\nWhat would not run:")
+        echo("\nWhat would not run:")
     for fault in faults:
-        click.echo(f"  {fault}")
+        echo(f"  {fault}")
     for plugin in registry.plugins:
         if plugin.error:
-            click.echo(f"\n{plugin.name} ({plugin.source}) is broken: {plugin.cause}\n{plugin.error.rstrip()}")
+            echo(f"\n{plugin.name} ({plugin.source}) is broken: {plugin.cause}\n{plugin.error.rstrip()}")
 
     return 0

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from harness.cli.options import Session, place_options, plugin_option
+from harness.cli.output import echo
 
 if TYPE_CHECKING:
     from harness.records import Record
@@ -47,7 +48,7 @@ def command(results: Path, store: str | None, plugins: tuple[str, ...]) -> int:
                 raise StoreError(f"{place}: the record of key {value.get('key')!r:.80}: {error}") from error
             pairs.append((str(value["key"]), record))
             fresh += was_fresh
-        click.echo(f"{place}: {fresh} records were fresh and are; {len(values) - fresh} were stale and are kept as such")
+        echo(f"{place}: {fresh} records were fresh and are; {len(values) - fresh} were stale and are kept as such")
         return pairs
 
     for path in sorted(results.rglob("records.jsonl")):

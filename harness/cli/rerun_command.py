@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import click
 
 from harness.cli.options import Session, place_options, plugin_option
+from harness.cli.output import echo
 from harness.cli.show_command import find_record
 from harness.errors import BenchError
 
@@ -60,27 +61,27 @@ def command(trial: str, suite: str | None, results: Path, store: str | None, plu
             raise BenchError(f"the suite '{suite}' has no trial {record.trial}\n    `bench plan {suite} --trials` lists what it has")
         again = found[0]
     if as_json:
-        repeated = repeat(session, again, record, facts, lambda text: click.echo(text, err=True))
-        click.echo(json.dumps({"identical": repeated.difference.is_none, "record": repeated.record.to_json()}, allow_nan=False))
+        repeated = repeat(session, again, record, facts, lambda text: echo(text, err=True))
+        echo(json.dumps({"identical": repeated.difference.is_none, "record": repeated.record.to_json()}, allow_nan=False))
         return 0 if repeated.difference.is_none else 1
-    click.echo(f"trial {record.trial}: {again.method.name} on {again.dataset.name}, seed {again.seed}; recorded {record.started}")
+    echo(f"trial {record.trial}: {again.method.name} on {again.dataset.name}, seed {again.seed}; recorded {record.started}")
     repeated = repeat(session, again, record, facts, click.echo)
     if repeated.difference.is_none:
-        click.echo(f"identical: {repeated.scope}")
+        echo(f"identical: {repeated.scope}")
     else:
-        click.echo("differs")
+        echo("differs")
         for line in repeated.difference.lines():
-            click.echo(f"  {line}")
+            echo(f"  {line}")
         if repeated.error:
-            click.echo(f"\n{repeated.error.rstrip()}\n")
+            echo(f"\n{repeated.error.rstrip()}\n")
     parts = changed_parts(record, again, database, session.code)
     for line in parts:
-        click.echo(f"  changed since: {line}")
+        echo(f"  changed since: {line}")
     for reason in repeated.reasons:
         if reason.kind != "code" or not parts:
-            click.echo(f"  changed since: {reason.kind}: {reason.text}")
+            echo(f"  changed since: {reason.kind}: {reason.text}")
     if not repeated.difference.is_none and not repeated.reasons:
-        click.echo("  nothing that is recorded changed since: this trial is not deterministic, or its record was altered")
+        echo("  nothing that is recorded changed since: this trial is not deterministic, or its record was altered")
 
     return 0 if repeated.difference.is_none else 1
 

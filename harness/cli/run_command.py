@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from harness.cli.options import Session, make_console, overrides_of, place_options, plugin_option, selection_options
+from harness.cli.options import Session, overrides_of, place_options, plugin_option, selection_options
+from harness.cli.output import echo, make_console
 from harness.errors import BenchError, PluginError, StoreError
 
 if TYPE_CHECKING:
@@ -88,7 +89,7 @@ def command(
     from harness.report.files import prepare_folder, write_reports
     from harness.report.index import write_index
     from harness.report.page import Evidence, write_page
-    from harness.secrecy import command_line, printable
+    from harness.secrecy import command_line, spell_bytes
 
     console = make_console()
     overrides = overrides_of(settings, seeds, methods, datasets, quick)
@@ -161,7 +162,7 @@ def command(
     if as_json:
         import json
 
-        click.echo(json.dumps({"event": "leaderboard", **board.to_json()}, allow_nan=False))
+        echo(json.dumps({"event": "leaderboard", **board.to_json()}, allow_nan=False))
     else:
         from harness.report.terminal import print_leaderboard
 
@@ -169,10 +170,10 @@ def command(
         if claims is not None:
             console.print(f"{summary(claims)}; `bench verify {suite}` shows them", soft_wrap=True)
     with _stopping():  # drawn last: who waits for the figures has them
-        evidence = Evidence(board, plan, records, session.environments(records, database), claims, printable(f"bench run {suite}"))
+        evidence = Evidence(board, plan, records, session.environments(records, database), claims, spell_bytes(f"bench run {suite}"))
         paths += [folder / "records.jsonl", write_page(evidence, folder, results), write_index(results)]
     if not quiet and not as_json:
-        console.print(printable(f"reports: {', '.join(map(str, paths))}"), soft_wrap=True)
+        console.print(spell_bytes(f"reports: {', '.join(map(str, paths))}"), soft_wrap=True)
 
     return 1 if board.failed else 0
 
@@ -226,4 +227,4 @@ def _progress(plan: Plan, console: Console, quiet: bool, as_json: bool) -> JsonP
     if quiet:
         return progress.QuietProgress(plan, console)
 
-    return progress.LiveProgress(plan, console) if console.is_terminal else progress.PlainProgress(plan, console)
+    return progress.LiveProgress(plan, console) if console.is_interactive else progress.PlainProgress(plan, console)

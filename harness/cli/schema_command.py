@@ -6,6 +6,8 @@ import json
 
 import click
 
+from harness.cli.output import echo
+
 __all__ = ["command"]
 
 
@@ -20,6 +22,6 @@ def command() -> int:
     """
     from harness.suite_file import json_schema
 
-    click.echo(json.dumps(json_schema(), indent=1))
+    echo(json.dumps(json_schema(), indent=1))
 
     return 0

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import click
 
 from harness.cli.options import Session, place_options
+from harness.cli.output import echo
 from harness.errors import BenchError
 
 if TYPE_CHECKING:
@@ -37,37 +38,37 @@ def command(trial: str, as_json: bool, results: Path, store: str | None) -> int:
     session = Session.open((), results, store)
     record, facts, _ = find_record(session, trial)
     if as_json:
-        click.echo(json.dumps(record.to_json(), indent=1, allow_nan=False))
+        echo(json.dumps(record.to_json(), indent=1, allow_nan=False))
         return 0
     question = record.question
-    click.echo(f"trial {record.trial} ({record.status}), key {record.key[:16]}, started {record.started}")
+    echo(f"trial {record.trial} ({record.status}), key {record.key[:16]}, started {record.started}")
     for kind in ("task", "dataset", "method"):
         part = question[kind]
-        click.echo(
+        echo(
             f"  {kind}: {part['name']}  {json.dumps({**part['parameters'], **record.circumstances.get('defaults', {}).get(kind, {})}, sort_keys=True)}"
         )
     scored = "; scored on validation data, for tuning" if question.get("scored_on") == "validation" else ""
-    click.echo(f"  budget: {json.dumps(question['budget'])}, seed {question['seed']}{scored}")
+    echo(f"  budget: {json.dumps(question['budget'])}, seed {question['seed']}{scored}")
     for name, value in record.metrics.items():
-        click.echo(f"  {name}: {'–' if value is None else f'{value:.6g}'}")
+        echo(f"  {name}: {'–' if value is None else f'{value:.6g}'}")
     if record.costs is not None:
         costs = record.costs
         memory = "" if costs.peak_rss_bytes is None else f", peak {costs.peak_rss_bytes / 1e6:.0f} MB"
-        click.echo(
+        echo(
             f"  cost: {costs.wall_seconds:.3f} s wall, {costs.cpu_seconds:.3f} s CPU{memory}, "
             f"{costs.samples_forward:,} samples forward, {costs.samples_backward:,} backward"
         )
     for name, witness in record.witnesses.items():
-        click.echo(f"  {name} hash: {witness}")
+        echo(f"  {name} hash: {witness}")
     for name, points in record.curves.items():
-        click.echo(f"  {name}: {' '.join(f'{figure:.4g}' for _, figure in points)}")
-    click.echo(f"  code and data: {json.dumps(dict(record.circumstances))}")
+        echo(f"  {name}: {' '.join(f'{figure:.4g}' for _, figure in points)}")
+    echo(f"  code and data: {json.dumps(dict(record.circumstances))}")
     if facts:
-        click.echo(f"  environment {record.environment}: {json.dumps(dict(facts))}")
+        echo(f"  environment {record.environment}: {json.dumps(dict(facts))}")
     if record.error:
-        click.echo(f"\n{record.error.rstrip()}\n")
+        echo(f"\n{record.error.rstrip()}\n")
     places = [*([] if results == Path("results") else ["--results", str(results)]), *(["--store", store] if store else [])]
-    click.echo(f"  again: {shlex.join(['bench', 'rerun', record.trial, *places])}")
+    echo(f"  again: {shlex.join(['bench', 'rerun', record.trial, *places])}")
 
     return 0
 

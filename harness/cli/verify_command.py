@@ -6,7 +6,8 @@ from pathlib import Path
 
 import click
 
-from harness.cli.options import Session, make_console, overrides_of, place_options, plugin_option, selection_options
+from harness.cli.options import Session, overrides_of, place_options, plugin_option, selection_options
+from harness.cli.output import echo, make_console
 
 __all__ = ["command"]
 
@@ -46,13 +47,13 @@ def command(
     Exit code: 0, also with claims that are contradicted; 2 invalid input; 3 with --strict if a claim is contradicted.
     """
     from harness.report.claims import print_claims, to_json, write_claims
-    from harness.secrecy import command_line, printable
+    from harness.secrecy import command_line, spell_bytes
 
     overrides = overrides_of(settings, seeds, methods, datasets, quick)
     session = Session.open(plugins, results, store)
     loaded = session.suite(suite, overrides)
     if not loaded.claims:
-        click.echo(f"{loaded.name}: there are no claims in {loaded.path}; they stand under the key 'claims'", err=as_json)
+        echo(f"{loaded.name}: there are no claims in {loaded.path}; they stand under the key 'claims'", err=as_json)
         return 0
     database = session.existing_store()
     plan = session.plan(loaded, database, lambda plan: session.recorded(plan, suite))
@@ -61,10 +62,10 @@ def command(
     board = session.claims(plan, session.recorded(plan, suite), folder)
     paths = write_claims(board, folder, command_line())
     if as_json:
-        click.echo(to_json(board), nl=False)
+        echo(to_json(board), nl=False)
     else:
         console = make_console()
         print_claims(board, console)
-        console.print(printable(f"reports: {', '.join(map(str, paths))}"), soft_wrap=True)
+        console.print(spell_bytes(f"reports: {', '.join(map(str, paths))}"), soft_wrap=True)
 
     return CONTRADICTED if strict and "contradicted" in board.counts() else 0

@@ -11,6 +11,7 @@ from urllib.parse import quote
 
 import click
 
+from harness.cli.output import echo
 from harness.errors import BenchError, nearest
 
 __all__ = ["command", "make_server"]
@@ -38,13 +39,13 @@ def command(suite: str | None, port: int, no_open: bool, results: Path) -> int:
     name = page_of(suite, results)
     with make_server(results, port) as server:
         address = f"http://{ADDRESS}:{server.server_port}/{quote(name)}"
-        click.echo(f"{address}   (Ctrl-C ends)")
+        echo(f"{address}   (Ctrl-C ends)")
         if not no_open:
             webbrowser.open(address)
         try:
             server.serve_forever()
         except KeyboardInterrupt:
-            click.echo()
+            echo()
 
     return 0
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from harness.cli.options import Session, place_options, plugin_option
+from harness.cli.output import echo
 from harness.cli.show_command import find_record
 
 __all__ = ["command"]
@@ -33,16 +34,16 @@ def command(trial: str, results: Path, store: str | None, plugins: tuple[str, ..
     record, facts, database = find_record(session, trial)
     today = trial_of(record, session.registry, session.code, session.memo)
     if trial_key(today) == record.key:
-        click.echo(f"trial {record.trial} is fresh: {today.method.name} on {today.dataset.name}, seed {today.seed} ({record.status})")
+        echo(f"trial {record.trial} is fresh: {today.method.name} on {today.dataset.name}, seed {today.seed} ({record.status})")
     elif database is not None and (fresh := database.known([trial_key(today)])):
-        click.echo(f"trial {record.trial} has a fresh record too ({next(iter(fresh.values())).status}); the one you named is older")
+        echo(f"trial {record.trial} has a fresh record too ({next(iter(fresh.values())).status}); the one you named is older")
     else:
-        click.echo(f"trial {record.trial} would run again: {today.method.name} on {today.dataset.name}, seed {today.seed}")
+        echo(f"trial {record.trial} would run again: {today.method.name} on {today.dataset.name}, seed {today.seed}")
     for line in changed_parts(record, today, database, session.code):
-        click.echo(f"  {line}")
+        echo(f"  {line}")
     before, now = facts.get("packages", {}), machine_facts()["packages"]
     for name in sorted(set(before) & set(now)):
         if before[name] != now[name]:
-            click.echo(f"  {name} {before[name]} -> {now[name]} (recorded, not part of the key)")
+            echo(f"  {name} {before[name]} -> {now[name]} (recorded, not part of the key)")
 
     return 0

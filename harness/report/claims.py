@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from harness.report import figures
-from harness.report.files import escape, prepare_folder
+from harness.report.files import code, escape, prepare_folder
 from harness.store import replace_file
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ def print_claims(board: ClaimBoard, console: Console) -> None:
     table.add_column("claim", overflow="fold")
     table.add_column("verdict", no_wrap=True)
     for header in HEADERS:
-        table.add_column(header, justify="right")
+        table.add_column(header, justify="right", overflow="fold")
     table.add_column("data sets", overflow="fold")
     for claim in board.claims:
         for title, verdict, texts, datasets in _lines(claim):
@@ -91,7 +91,7 @@ def to_markdown(board: ClaimBoard, command: str) -> str:
     headers = ["claim", "verdict", *HEADERS, "data sets"]
     parts = [
         f"# Claims of {escape(board.suite)}",
-        f"Produced by `{command}`.",
+        f"Produced by {code(command)}.",
         f"{escape(summary(board))}.",
         tabulate(lines, headers=headers, tablefmt="github", disable_numparse=True),
         *map(escape, _notes(board)),
@@ -99,8 +99,8 @@ def to_markdown(board: ClaimBoard, command: str) -> str:
     for claim in board.claims:
         facts = [
             f"- paper: {escape(claim.paper)}" if claim.paper else "",
-            f"- expected: {_code(claim.expect)}{f', by a margin of {claim.margin:g}' if claim.margin else ''}",
-            f"- where: {_code(json.dumps(claim.where, ensure_ascii=False))}" if claim.where else "",
+            f"- expected: {code(claim.expect)}{f', by a margin of {claim.margin:g}' if claim.margin else ''}",
+            f"- where: {code(json.dumps(claim.where, ensure_ascii=False))}" if claim.where else "",
             *(f"- {escape(sentence(finding))}" for finding in claim.findings),
             *(f"- {escape(line)}" for line in _remarks(claim)),
         ]
@@ -196,7 +196,3 @@ def _notes(board: ClaimBoard) -> list[str]:
         notes.append(f"{figures.count(board.stale, 'record')} made by other code or data than today's; `bench run` brings it up to date.")
 
     return notes
-
-
-def _code(text: str) -> str:
-    return escape(text) if "`" in text else f"`{text}`"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from harness.leaderboard import SIGNIFICANCE
@@ -42,6 +42,8 @@ __all__ = [
     "resolution",
     "resolution_legend",
     "seconds",
+    "unranked",
+    "untested",
 ]
 
 NOTHING = "–"
@@ -230,16 +232,16 @@ def column_title(label: str, name: str) -> str:
     return label.removeprefix(name).strip() or label
 
 
-def legend(board: Leaderboard, metric: MetricInfo) -> str:
-    """Say what the figures of an overview are."""
+def legend(board: Leaderboard, metric: MetricInfo, spell: Callable[[str], str] = str) -> str:
+    """Say what the figures of an overview are; ``spell`` writes the names in it, where a report has signs of its own."""
     few = " (few: small differences cannot show)" if len(board.seeds) < 5 else ""
-    unit = f", {metric.unit}" if metric.unit else ""
+    unit = f", {spell(metric.unit)}" if metric.unit else ""
     skewed = any(cell.interval == "bca" for cell in board.cells if cell.metric == metric.name)
     bootstrapped = " (in brackets, where the seeds are skewed: both ends of a BCa bootstrap interval)" if skewed else ""
 
     return (
-        f"{metric.name}{unit}: mean ± half the 95 % interval over {count(len(board.seeds), 'seed')}{few}, {metric.direction} is better{bootstrapped}; "
-        f"then the paired difference to {board.baseline}, * where its p-value (paired t, Holm over all comparisons of this metric) is below {SIGNIFICANCE}. "
+        f"{spell(metric.name)}{unit}: mean ± half the 95 % interval over {count(len(board.seeds), 'seed')}{few}, {metric.direction} is better{bootstrapped}; "
+        f"then the paired difference to {spell(board.baseline)}, * where its p-value (paired t, Holm over all comparisons of this metric) is below {SIGNIFICANCE}. "
         f"Bold: not significantly worse than the best of the column, which many are where seeds are few or scatter. "
         f"Mean rank: over all data sets, among the methods that are complete on them. "
         f"Cost: wall time relative to the baseline's on the same seeds and hardware."
@@ -291,11 +293,12 @@ def rank_tests(board: Leaderboard, metric: MetricInfo) -> str:
 def mean_ranks(board: Leaderboard, metric: MetricInfo) -> list[str]:
     """Return lines on the mean ranks: their intervals, what tells them apart, who is best how probably."""
     order = sorted(board.over_all(metric.name).standings, key=lambda standing: standing.mean_rank)
+    lines = [gaps] if (gaps := unranked(board, metric)) else []
     if len(order) < 2:
-        return []
+        return lines
     ranks = ", ".join(f"{standing.method} {rank(standing.mean_rank)} {rank_interval(standing)}".rstrip() for standing in order)
     tests = rank_tests(board, metric)
-    lines = [f"Mean ranks{f' ({tests})' if tests else ''}: {ranks}."]
+    lines.append(f"Mean ranks{f' ({tests})' if tests else ''}: {ranks}.")
     likely = [standing for standing in order if (standing.best_probability or 0.0) >= 0.01]
     if likely:
         likely.sort(key=lambda standing: -(standing.best_probability or 0.0))
@@ -303,6 +306,38 @@ def mean_ranks(board: Leaderboard, metric: MetricInfo) -> list[str]:
         lines.append(f"P(best), if the seeds were drawn anew: {named}.")
 
     return lines
+
+
+def unranked(board: Leaderboard, metric: MetricInfo) -> str:
+    """Say which data sets no mean rank is over, since no method is complete on them; or, where no method is complete on the others, who is on which."""
+    complete = {
+        column.label: [row.label for row in board.rows if board.cell(column.label, row.label, metric.name).rank is not None]
+        for column in board.columns
+    }
+    silent = [label for label, methods in complete.items() if not methods]
+    parts = [f"Mean ranks are without {', '.join(silent)}, where no method is complete."] if silent and len(silent) < len(complete) else []
+    if board.over_all(metric.name).standings:
+        return "".join(parts)
+    by_methods: dict[str, list[str]] = {}
+    for label, methods in complete.items():
+        by_methods.setdefault(", ".join(methods) or "nobody", []).append(label)
+    who = "; ".join(f"{methods} on {', '.join(labels)}" for methods, labels in by_methods.items())
+
+    return f"No mean ranks: no method is complete on every data set. Complete: {who}."
+
+
+def untested(board: Leaderboard, metric: MetricInfo) -> str:
+    """Say which differences to the baseline are the same on every seed, so that nothing can be tested; nothing where there are none."""
+    found: dict[str, list[str]] = {}
+    for column in board.columns:
+        for row in board.rows:
+            cell = board.cell(column.label, row.label, metric.name)
+            beside = cell.to_baseline
+            if cell.n > 1 and beside.difference is not None and beside.difference_low is not None and beside.p is None:
+                found.setdefault(row.label, []).append(column.label)
+    where = "; ".join(f"{method} on {', '.join(labels)}" for method, labels in found.items())
+
+    return f"No test, since the seeds change nothing in the difference to {board.baseline}: {where}." if found else ""
 
 
 def rank_interval(standing: Standing) -> str:

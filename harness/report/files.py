@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 from pathlib import Path
 from tempfile import NamedTemporaryFile
 from typing import TYPE_CHECKING
@@ -13,14 +14,16 @@ from tabulate import tabulate
 
 from harness.errors import StoreError
 from harness.report import figures
-from harness.secrecy import printable
+from harness.secrecy import spell_bytes
 from harness.store import replace_file
+from harness.text import printable
 
 if TYPE_CHECKING:
     from harness.leaderboard import Leaderboard, MetricInfo
 
-__all__ = ["escape", "prepare_folder", "to_csv", "to_json", "to_markdown", "write_reports"]
+__all__ = ["code", "escape", "prepare_folder", "to_csv", "to_json", "to_markdown", "write_reports"]
 
+FORMULA_SIGNS = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")  # the wide ones are read as the others are
 
 TOGETHER = (
     "Among the methods that are complete on every data set; nothing is imputed. 95 % interval and P(best): the seeds of each data set drawn anew, the same "
@@ -42,7 +45,7 @@ def prepare_folder(folder: Path) -> None:
             pass
     except OSError as error:
         hint = "choose another folder with --results"
-        raise StoreError(f"the reports cannot be written to '{printable(str(folder))}': {error.strerror}\n    {hint}") from error
+        raise StoreError(f"the reports cannot be written to '{spell_bytes(str(folder))}': {error.strerror}\n    {hint}") from error
 
 
 def write_reports(board: Leaderboard, folder: Path, command: str) -> list[Path]:
@@ -75,7 +78,7 @@ def to_json(board: Leaderboard) -> str:
 
 
 def to_csv(board: Leaderboard) -> str:
-    """Return one line for each metric, data set and method."""
+    """Return one line for each metric, data set and method; text that a spreadsheet would take for a formula has an apostrophe before it."""
     buffer = io.StringIO()
     writer: csv.DictWriter[str] | None = None
     for cell in board.cells:
@@ -85,9 +88,21 @@ def to_csv(board: Leaderboard) -> str:
         if writer is None:
             writer = csv.DictWriter(buffer, fieldnames=list(line), lineterminator="\n")
             writer.writeheader()
-        writer.writerow(line)
+        writer.writerow({name: _harmless(value) if isinstance(value, str) else value for name, value in line.items()})
 
     return buffer.getvalue()
+
+
+def _harmless(cell: str) -> str:
+    """Put an apostrophe before text that a spreadsheet would take for a formula; a number stays one."""
+    if not cell.startswith(FORMULA_SIGNS):
+        return cell
+    try:
+        float(cell)
+    except ValueError:
+        return f"'{cell}"
+
+    return cell
 
 
 def to_markdown(board: Leaderboard, command: str) -> str:
@@ -96,12 +111,13 @@ def to_markdown(board: Leaderboard, command: str) -> str:
     parts = [
         f"# {escape(board.suite)}",
         escape(board.summary),
-        f"Produced by `{command}`.",
+        f"Produced by {code(command)}.",
         "## Overview",
         _overview(board, main),
-        figures.legend(board, main),
+        figures.legend(board, main, lambda name: escape(name).replace("\\_", "_")),  # within a word an underscore is no emphasis
         escape(figures.resolution_legend(board, main)),
     ]
+    parts += [escape(figures.untested(board, main)), escape(figures.unranked(board, main))]
     privileged = [f"{row.label} ({', '.join(row.privileges)})" for row in board.rows if row.privileges]
     if privileged:
         parts.append(escape(f"† needs more than its neighbours: {'; '.join(privileged)}."))
@@ -236,9 +252,22 @@ def _details(board: Leaderboard, dataset: str) -> str:
     return tabulate(lines, headers=headers, tablefmt="github", disable_numparse=True)
 
 
-_ESCAPES = str.maketrans({**{mark: f"\\{mark}" for mark in "\\`*_|[]#"}, "<": "&lt;", ">": "&gt;", "&": "&amp;", "\n": " "})
+_ESCAPES = str.maketrans({**{mark: f"\\{mark}" for mark in "\\`*_|[]#~$"}, "<": "&lt;", ">": "&gt;", "&": "&amp;", "\n": " "})
+_BLOCK = re.compile(r"\s*(?:(?=[-+=](?:[-+=\s]|$))|\d{1,9}(?=[.)](?:\s|$)))")  # what begins a list, a rule, or underlines a heading
 
 
 def escape(text: str) -> str:
-    """Keep text from being read as Markdown or HTML."""
-    return text.translate(_ESCAPES)
+    """Keep text from being read as Markdown or HTML, also at the beginning of a line, and control characters out of it."""
+    escaped = printable(text).translate(_ESCAPES)
+    begin = _BLOCK.match(escaped)
+
+    return escaped if begin is None else f"{escaped[: begin.end()]}\\{escaped[begin.end() :]}"
+
+
+def code(text: str) -> str:
+    """Return text as a span of code, whatever backticks are in it."""
+    shown = " ".join(printable(text).split())
+    fence = "`" * (1 + max(map(len, re.findall("`+", shown)), default=0))
+    pad = " " if shown.startswith("`") or shown.endswith("`") else ""
+
+    return f"{fence}{pad}{shown}{pad}{fence}"

@@ -142,6 +142,7 @@ class Board(NamedTuple):
     lines: list[Line]
     floors: list[tuple[str, str]]
     floors_legend: str
+    notes: list[str]
 
 
 def _table(board: Leaderboard, metric: MetricInfo) -> Board:
@@ -165,7 +166,9 @@ def _table(board: Leaderboard, metric: MetricInfo) -> Board:
         for column in board.columns
     ]
 
-    return Board(metric, figures.legend(board, metric), lines, floors, figures.resolution_legend(board, metric))
+    notes = [line for line in (figures.untested(board, metric), figures.unranked(board, metric)) if line]
+
+    return Board(metric, figures.legend(board, metric), lines, floors, figures.resolution_legend(board, metric), notes)
 
 
 def _entry(cell: Cell, metric: MetricInfo, anchor: str) -> Entry:

@@ -18,6 +18,8 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
 
+from harness.text import printable
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.transforms import Bbox
@@ -149,7 +151,7 @@ def cost_scatter(points: Sequence[Point], quality: str, *, lower_is_better: bool
         if percent:
             axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:g}"))
         axes.set_xlabel("cost: wall time relative to the baseline's")
-        axes.set_ylabel(quality)
+        axes.set_ylabel(printable(quality))  # XML holds no control characters
         _label_points(axes, points, front)
 
         return _inline(figure, name, f"{quality} against cost of {len(points)} methods, with the Pareto front")
@@ -399,7 +401,7 @@ def _inline(figure: Figure, name: str, title: str) -> str:
     root = ElementTree.fromstring(buffer.getvalue())
     content = "".join(_element(child, name) for child in root)
 
-    return f'<svg role="img" aria-label="{escape(title)}" viewBox="{escape(root.get("viewBox", ""))}">{content}</svg>'
+    return f'<svg role="img" aria-label="{escape(printable(title))}" viewBox="{escape(root.get("viewBox", ""))}">{content}</svg>'
 
 
 def _element(element: ElementTree.Element, name: str) -> str:

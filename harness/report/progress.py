@@ -14,6 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from harness.report import figures
+from harness.text import printable
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -48,7 +49,7 @@ class _Progress:
 
     def say(self, line: str) -> None:
         """Show a line of news."""
-        self._console.print(Text(line))
+        self._console.print(Text(printable(line)))
 
     def finished(self, record: Record) -> None:
         """Count a record."""
@@ -70,7 +71,7 @@ class _Progress:
 
     def _fault(self, record: Record) -> str:
         item = self._names[record.key]
-        cause = (record.error or "").strip().splitlines()
+        cause = printable((record.error or "").strip()).splitlines()
 
         return f"{record.status}: {item.method} on {item.dataset}, seed {item.trial.seed}: {cause[-1] if cause else ''}  (bench show {record.trial})"
 
@@ -172,9 +173,9 @@ class LiveProgress(_Progress):
         suite = self._plan.suite
         metric = suite.metrics[0]
         table = Table(title=f"{suite.name}: {metric.name}, mean so far", title_justify="left", show_edge=False, pad_edge=False)
-        table.add_column("method", no_wrap=True)
+        table.add_column("method", overflow="fold")
         for column in suite.datasets:
-            table.add_column(column.label.replace(" ", "\n"), justify="right")
+            table.add_column(column.label.replace(" ", "\n"), justify="right", overflow="fold")
         for row in suite.methods:
             texts = []
             for column in suite.datasets:

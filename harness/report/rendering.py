@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from harness.records import digest
+from harness.text import printable
 
 __all__ = ["Drawing", "code_hash", "drawing", "file_hash", "inputs_of", "render"]
 
@@ -36,7 +37,12 @@ def render(template: str, **values: Any) -> str:  # Any: whatever the template s
     from markupsafe import Markup
 
     environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(TEMPLATES), autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
+        loader=jinja2.FileSystemLoader(TEMPLATES),
+        autoescape=True,
+        finalize=_clean,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
     )
     environment.filters |= {"paint": _paint, "breakable": _breakable}
     script = (TEMPLATES / "page.js").read_text(encoding="utf-8")
@@ -47,6 +53,11 @@ def render(template: str, **values: Any) -> str:  # Any: whatever the template s
     }
 
     return environment.get_template(template).render(values)
+
+
+def _clean(value: Any) -> Any:  # Any: whatever the template shows
+    """Leave control characters out of text that is about to be escaped."""
+    return printable(value) if type(value) is str else value
 
 
 def _paint(colour: str) -> str:
@@ -60,7 +71,7 @@ def _breakable(label: str) -> Any:  # Any: markupsafe's string
     """Let a label be broken after its underscores."""
     from markupsafe import Markup, escape
 
-    return Markup("_<wbr>").join(escape(part) for part in label.split("_"))
+    return Markup("_<wbr>").join(escape(part) for part in printable(label).split("_"))
 
 
 @cache

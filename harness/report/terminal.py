@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, NamedTuple
 
+from rich.cells import cell_len
 from rich.table import Table
 from rich.text import Text
 
@@ -15,6 +17,8 @@ if TYPE_CHECKING:
     from harness.leaderboard import Cell, Leaderboard, MetricInfo
 
 __all__ = ["print_leaderboard"]
+
+BETWEEN = " ┃ "  # what stands between two columns
 
 
 def print_leaderboard(board: Leaderboard, console: Console, metric: str | None = None) -> None:
@@ -28,10 +32,11 @@ def print_leaderboard(board: Leaderboard, console: Console, metric: str | None =
     """
     shown = next(item for item in board.metrics if metric in (None, item.name))
     for name in dict.fromkeys(column.name for column in board.columns):
-        console.print(_table(board, name, shown, plain=not console.is_terminal))
+        for table in _tables(board, name, shown, console):
+            console.print(table)
         if floor := figures.resolution(board, shown, [column for column in board.columns if column.name == name]):
             console.print(Text(floor, style="dim"))
-    for line in (*figures.mean_ranks(board, shown), figures.left_out(board, shown)):
+    for line in (figures.untested(board, shown), *figures.mean_ranks(board, shown), figures.left_out(board, shown)):
         if line:
             console.print(Text(line))
     for line in (
@@ -56,21 +61,65 @@ def print_leaderboard(board: Leaderboard, console: Console, metric: str | None =
         )
 
 
-def _table(board: Leaderboard, name: str, metric: MetricInfo, plain: bool) -> Table:
-    columns = [column for column in board.columns if column.name == name]
-    table = Table(title=f"{name}: {metric.name}", title_justify="left", title_style="bold", show_edge=False, pad_edge=False)
-    table.add_column("method", no_wrap=True)
-    for column in columns:
-        table.add_column(figures.column_title(column.label, name), justify="right")
-    table.add_column("mean rank\n(all)", justify="right")
-    table.add_column("cost\n(all)", justify="right")
-    for row in figures.by_rank(board, metric):
-        cells = [board.cell(column.label, row.label, metric.name) for column in columns]
-        mark = "†" if row.privileges else ""
-        rank = figures.rank(row.mean_ranks[metric.name])
-        table.add_row(f"{row.label}{mark}", *(_text(cell, metric, plain) for cell in cells), rank, figures.ratio(row.cost_ratio))
+class _Column(NamedTuple):
+    """A column of a table: its title and its cells."""
 
-    return table
+    title: str
+    cells: list[Text]
+
+    @property
+    def least(self) -> int:
+        """The width of its longest word below the title: no figure is broken, the words of a title may be."""
+        return max((cell_len(word) for cell in self.cells for word in cell.plain.split()), default=1)
+
+    @property
+    def full(self) -> int:
+        """The width in which nothing is broken."""
+        return max(map(cell_len, [*self.title.split("\n"), *(cell.plain for cell in self.cells)]))
+
+
+def _tables(board: Leaderboard, name: str, metric: MetricInfo, console: Console) -> Iterator[Table]:
+    """Give the table of a data set; where the terminal is too narrow for its figures, several with some of the columns each."""
+    rows = figures.by_rank(board, metric)
+    plain = console.color_system is None
+    columns = [
+        _Column(
+            figures.column_title(column.label, name),
+            [_text(board.cell(column.label, row.label, metric.name), metric, plain) for row in rows],
+        )
+        for column in board.columns
+        if column.name == name
+    ]
+    columns.append(_Column("mean rank\n(all)", [Text(figures.rank(row.mean_ranks[metric.name])) for row in rows]))
+    columns.append(_Column("cost\n(all)", [Text(figures.ratio(row.cost_ratio)) for row in rows]))
+    methods = _Column("method", [Text(f"{row.label}{'†' if row.privileges else ''}") for row in rows])
+    first = min(methods.full, max(len(methods.title), console.width // 3))
+    title = f"{name}: {metric.name}"
+    while columns:
+        fitting, left = 1, console.width - first - columns[0].least - len(BETWEEN)
+        while fitting < len(columns) and left >= columns[fitting].least + len(BETWEEN):
+            left -= columns[fitting].least + len(BETWEEN)
+            fitting += 1
+        shown = [methods, *columns[:fitting]]
+        table = Table(title=title, title_justify="left", title_style="bold", show_edge=False, pad_edge=False)
+        for column, width in zip(shown, _widths([first, *(column.least for column in columns[:fitting])], shown, left), strict=True):
+            table.add_column(column.title, justify="left" if column is methods else "right", overflow="fold", width=width)
+        for cells in zip(*(column.cells for column in shown), strict=True):
+            table.add_row(*cells)
+        yield table
+        columns, title = columns[fitting:], f"{name}: {metric.name}, continued"
+
+
+def _widths(widths: list[int], columns: list[_Column], left: int) -> list[int]:
+    """Share the room that is left among the columns, the narrowest first, until nothing in them is broken."""
+    while left > 0:
+        wanting = [place for place, column in enumerate(columns) if widths[place] < column.full]
+        if not wanting:
+            break
+        widths[min(wanting, key=lambda place: widths[place])] += 1
+        left -= 1
+
+    return widths
 
 
 def _text(cell: Cell, metric: MetricInfo, plain: bool) -> Text:

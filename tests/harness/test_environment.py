@@ -125,3 +125,65 @@ def test_a_gpu_that_is_lost_is_unknown_and_the_others_keep_their_names(gpus):
 def test_what_the_driver_does_not_say_is_unknown(gpus, answers, found):
     assert gpus(**answers) == found
     json.dumps(found)
+
+
+NOBODY = "import pwd\n\n\ndef nobody(*_):\n    raise KeyError('no entry')\n\n\npwd.getpwuid = nobody\n"
+SUITE = "task: toy\nbudget: {steps: 3}\nseeds: 2\ndatasets: [numbers]\nmethods: [constant]\n"
+
+
+@pytest.fixture
+def homeless(bench):
+    """A user without a home folder: no HOME, and no entry that says where it would be."""
+    (bench.folder / "site").mkdir()
+    (bench.folder / "site" / "sitecustomize.py").write_text(NOBODY)
+    for name in ("HOME", "XDG_CACHE_HOME", "BENCH_DATA_HOME"):
+        bench.environment.pop(name, None)
+    bench.environment |= {
+        "PYTHONPATH": os.pathsep.join([str(bench.folder / "site"), str(Path(__file__).parents[2])]),
+        "MPLCONFIGDIR": str(bench.folder),
+    }
+
+    return bench
+
+
+def test_without_a_home_folder_a_suite_of_nothing_fetched_runs(homeless, toy):
+    done = homeless.process("run", homeless.suite(SUITE), "--plugin", toy, "--executor", "inline")
+
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "2 of 2 trials" in done.stdout
+    assert not (homeless.folder / "~").exists()
+
+
+def test_without_a_home_folder_data_has_one_message(homeless):
+    done = homeless.process("run", "noisy_labels", "--quick", "--methods", "cross_entropy", "--executor", "inline")
+
+    assert done.returncode == 2
+    assert done.stderr == (
+        "bench: there is no home folder for the cache of data\n    name a folder that can be written with BENCH_DATA_HOME\n"
+    )
+
+
+def test_a_home_that_cannot_be_written_costs_nothing_but_memory(bench, toy):
+    bench.environment.pop("BENCH_DATA_HOME")
+    bench.environment |= {"HOME": "/proc/none", "MPLCONFIGDIR": str(bench.folder)}
+
+    done = bench("run", bench.suite(SUITE), "--plugin", toy, "--executor", "inline")
+
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_without_a_home_folder_nothing_is_cached(monkeypatch):
+    from harness.data import cache_home, is_cached
+    from harness.errors import DataError
+    from harness.specs import RawData
+
+    for name in ("HOME", "XDG_CACHE_HOME", "BENCH_DATA_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr("pwd.getpwuid", lambda uid: {}["no entry"])
+
+    assert not is_cached(RawData("some", "", content="0" * 64, size_bytes=1, licence="", citation="", sources=()))
+    with pytest.raises(DataError, match="BENCH_DATA_HOME"):
+        cache_home()
+    monkeypatch.setenv("BENCH_DATA_HOME", "~/data")
+    with pytest.raises(DataError, match="BENCH_DATA_HOME"):
+        cache_home()

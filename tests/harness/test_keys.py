@@ -8,12 +8,14 @@ import sys
 from dataclasses import replace
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from harness.cli import adopt_command
 from harness.fingerprint import CodeIndex
 from harness.parameters import ParameterMemo
 from harness.plan import trial_of
-from harness.records import Part, Record, Trial, digest
+from harness.records import Part, Record, SeedsAtOnce, Trial, digest, seed_names, trial_id, trial_key
 from harness.registry import load_registry
 from harness.rekey import FirstScheme
 from harness.specs import Artifact, Dataset, RawData
@@ -274,3 +276,21 @@ def test_a_record_of_format_1_that_was_stale_stays_so(lab, first_format):
 
     assert "3 records were fresh and are; 6 were stale and are kept as such" in done.stdout
     assert planned(lab) == (6, 6)
+
+
+@given(
+    seeds=st.lists(st.integers(0, 2**63 - 1), min_size=1, max_size=3),
+    parameters=st.dictionaries(
+        st.sampled_from(["seed", "seeds", "a", "z", "ü"]), st.sampled_from([0, -1, "seed", '"seed":0', "ü", None]), max_size=4
+    ),
+    scored_on=st.sampled_from(["test", "validation"]),
+    at_once=st.booleans(),
+)
+def test_the_names_of_a_cells_seeds_are_those_of_its_trials(seeds, parameters, scored_on, at_once):
+    part = Part("p", "m:P", parameters, "code", at_default=tuple(parameters)[:1])
+    extra = SeedsAtOnce("m:f", "code") if at_once else None
+    trial = Trial(part, part, part, {"seed": 1, "steps": 2}, 0, scored_on=scored_on, seeds_at_once=extra)
+    names = seed_names(trial)
+
+    for seed in seeds:
+        assert names(seed) == (trial_id(replace(trial, seed=seed)), trial_key(replace(trial, seed=seed)))

@@ -20,6 +20,7 @@ from harness.leaderboard_computation import build_leaderboard, leaderboard_input
 from harness.plan import Plan, Planned
 from harness.records import Costs, Limits, Part, Record, Resources, Trial, trial_id, trial_key
 from harness.report.files import to_csv, to_json, to_markdown
+from harness.report.latex import to_latex
 from harness.report.terminal import print_leaderboard
 from harness.specs import Dataset, Method, Metric, Task
 from harness.suite import Column, Row, Suite
@@ -469,3 +470,65 @@ def test_the_terminal_shows_each_data_set_and_what_failed():
     assert "[4/5]" in text
     assert "1 trial without a result: alike (1 failed)" in text
     assert "† needs more than its neighbours: alike (noise_rate)" in text
+
+
+def shown(made: Leaderboard) -> str:
+    console = Console(width=400, record=True, file=io.StringIO())
+    print_leaderboard(made, console)
+
+    return console.export_text()
+
+
+def test_a_data_set_on_which_nobody_finishes_silences_no_other():
+    plan = make_plan()
+    made = board(plan, make_records(plan, {**SCORES, **{(method, "hard"): [None] * 5 for method in ("base", "better", "alike")}}))
+
+    assert [row.mean_ranks["accuracy"] for row in made.rows] == [3.0, 1.0, 2.0]
+    assert [cell.rank for cell in made.cells if cell.dataset == "hard"] == [None] * 6
+    assert made.over_all("accuracy").left_out == ()
+    for text in (shown(made), to_markdown(made, "bench"), to_latex(made, "bench")):
+        assert "Mean ranks are without hard, where no method is complete." in text
+    assert Leaderboard.from_json(json.loads(to_json(made))) == made
+
+
+def test_where_no_method_is_complete_everywhere_it_is_said_who_is_where():
+    plan = make_plan()
+    holes = {("base", "easy"): [None] + [0.8] * 4, ("better", "hard"): [None] * 5, ("alike", "hard"): [None] * 5}
+    made = board(plan, make_records(plan, {**SCORES, **holes}))
+
+    assert [row.mean_ranks["accuracy"] for row in made.rows] == [None] * 3
+    line = "No mean ranks: no method is complete on every data set. Complete: better, alike on easy; base on hard."
+    for text in (shown(made), to_markdown(made, "bench"), to_latex(made, "bench")):
+        assert line in text
+
+
+def test_where_nobody_finishes_anything_that_is_said():
+    made = board(records={})
+
+    assert "No mean ranks: no method is complete on every data set. Complete: nobody on easy, hard." in shown(made)
+
+
+def test_a_difference_that_no_seed_changes_has_no_test_and_a_note():
+    plan = make_plan()
+    base = SCORES["base", "easy"]
+    made = board(plan, make_records(plan, {**SCORES, ("better", "easy"): [score + 0.1 for score in base], ("alike", "easy"): base}))
+
+    cell, same = made.cell("easy", "better", "accuracy"), made.cell("easy", "alike", "accuracy")
+    assert (cell.to_baseline.p, cell.to_baseline.wilcoxon_p) == (None, None)
+    assert (same.to_baseline.p, same.to_baseline.wilcoxon_p) == (1.0, 1.0)
+    assert cell.best
+    for text in (shown(made), to_markdown(made, "bench"), to_latex(made, "bench")):
+        assert "No test, since the seeds change nothing in the difference to base: better on easy." in text
+        assert "+10.0*" not in text
+
+
+def test_means_of_the_same_figures_in_another_order_tie():
+    plan = make_plan(seeds=3)
+    scores = {("base", "easy"): [0.1, 0.2, 0.3], ("better", "easy"): [0.3, 0.2, 0.1], ("alike", "easy"): [0.2, 0.1, 0.3]}
+    scores |= {(method, "hard"): [value / 3 for value in values] for (method, _), values in scores.items()}
+    made = board(plan, make_records(plan, scores))
+
+    assert [cell.rank for cell in made.cells] == [2.0] * 12
+    assert made.over_all("accuracy").winners == ("base", "better", "alike")
+    assert all(cell.best for cell in made.cells)
+    assert made.over_all("accuracy").friedman_p == 1.0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from itertools import combinations
 
 import autorank
@@ -83,10 +84,12 @@ def test_one_seed_has_a_mean_and_no_interval():
     assert np.isnan([estimates.low[0], estimates.high[0], estimates.p[0], estimates.mean[1]]).all()
 
 
-def test_a_constant_difference_is_certain_and_no_difference_is_none():
+def test_a_constant_difference_cannot_be_tested_and_no_difference_is_none():
     estimates = paired_differences(np.array([[0.75, 1.25, 1.75], [0.5, 1.0, 1.5]]), np.array([0.5, 1.0, 1.5]))
 
-    assert estimates.p.tolist() == [0.0, 1.0]
+    assert np.isnan(estimates.p[0])
+    assert estimates.p[1] == 1.0
+    assert estimates.deviation.tolist() == [0.0, 0.0]
 
 
 def test_holm_agrees_with_statsmodels():
@@ -365,3 +368,60 @@ def test_adding_a_constant_changes_no_rank_and_no_best_set(table, constant):
     np.testing.assert_array_equal(signed_rank_p(table[0] - table[0, 0]), signed_rank_p(raised[0] - raised[0, 0]))
     np.testing.assert_array_equal(win_rates(table[0], table[0, 0]), win_rates(raised[0], raised[0, 0]))
     np.testing.assert_array_equal(improvement_probability(table[0], table[0, 0]), improvement_probability(raised[0], raised[0, 0]))
+
+
+@pytest.mark.parametrize("factor", [1e-30, 1.0, 1e6])
+def test_a_difference_that_varies_by_rounding_alone_cannot_be_tested(factor):
+    reference = factor * np.array([0.6, 0.7, 0.3])
+
+    estimates = paired_differences(
+        np.stack([reference + factor * 0.1, reference * 3 / 3, reference + factor * np.array([0.1, 0.1, 0.2])]), reference
+    )
+
+    assert np.isnan(estimates.p[0])
+    assert estimates.p[1] == 1.0
+    assert estimates.p[2] > 0
+
+
+def test_a_small_difference_of_large_figures_is_measured_against_the_figures():
+    reference = np.array([1e6, 2e6, 3e6])
+
+    assert np.isnan(paired_differences((reference + 0.1)[None, :], reference).p[0])
+
+
+def test_figures_that_no_seed_changes_are_compared_as_they_stand():
+    assert best_set(np.array([[0.913] * 3, [0.914] * 3, [0.914 + 1e-16] * 3])).tolist() == [False, True, True]
+    assert best_set(np.array([[0.6, 0.7], [0.7, 0.8]])).all()  # the seeds do change these, and their difference by chance not
+
+
+def test_means_that_differ_by_rounding_alone_tie():
+    rows = np.array([[0.1, 0.2, 0.3], [0.3, 0.2, 0.1], [0.2, 0.1, 0.3], [0.2, 0.2, 0.2], [0.3, 0.2, 0.1 + 1e-9]])
+
+    assert average_ranks(rows.mean(axis=1)).tolist() == [3.5, 3.5, 3.5, 3.5, 1.0]
+    large = np.array([[1e6, -1e6, 0.1], [0.1, 1e6, -1e6], [1e6, 0.1, -1e6]])
+    assert average_ranks(large.mean(axis=1), 1e6).tolist() == [2.0, 2.0, 2.0]
+
+
+def test_the_order_of_equal_figures_leaves_everything_tied():
+    scores = np.array([[0.1, 0.2, 0.3], [0.3, 0.2, 0.1], [0.2, 0.1, 0.3]])
+
+    assert best_set(scores).all()
+    assert resampled_ranks(np.stack([scores[[0, 0, 0]], scores[[0, 0, 0]] + [[0.0], [1e-17], [1e-16]]])).best == pytest.approx([1 / 3] * 3)
+
+
+def test_figures_that_differ_by_rounding_are_no_win():
+    scores, reference = np.array([[0.1 + 0.2, 0.7 - 0.1, np.nan]]), np.array([0.3, 0.6, 0.1])
+
+    assert win_rates(scores, reference).tolist() == [0.5]
+    assert improvement_probability(scores, np.array([0.3, 0.3, np.nan])).tolist() == [0.75]
+
+
+@given(
+    values=arrays(float, (3, 7), elements=st.integers(0, 5).map(lambda n: n / 10) | st.just(math.nan)),
+    reference=arrays(float, 4, elements=st.integers(0, 5).map(lambda n: n / 10) | st.just(math.nan)),
+)
+def test_the_improvement_probability_is_that_of_all_pairs(values, reference):
+    pairs = np.sign(values[:, :, None] - reference)
+    expected = [np.nanmean((row + 1) / 2) if not np.isnan(row).all() else math.nan for row in pairs]
+
+    np.testing.assert_allclose(improvement_probability(values, reference), expected)

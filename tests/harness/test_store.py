@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from harness.errors import StoreError
+from harness.plan import KnownRecords
 from harness.records import Costs, Record, storable
 from harness.store import open_store, read_export, read_store, replace_file, write_export
 
@@ -413,3 +414,42 @@ def test_the_database_is_in_wal_mode(store, tmp_path):
 
     with sqlite3.connect(tmp_path / "deep" / "bench.db") as connection:
         assert connection.execute("pragma journal_mode").fetchone() == ("wal",)
+
+
+def test_the_states_of_records_are_told_without_reading_them(store, monkeypatch):
+    kept = [record("a" * 64), record("b" * 64, status="failed", metric_code={})]
+    store.add([(item, None) for item in kept])
+    monkeypatch.setattr(Record, "from_json", None)
+
+    states = store.states([*(item.key for item in kept), "c" * 64])
+
+    assert states == {item.key: (item.status, dict(item.metric_code)) for item in kept}
+
+
+def test_records_of_a_store_share_what_they_have_in_common_and_are_equal_to_what_was_written(store):
+    kept = [record(f"{number:064d}") for number in range(3)]
+    store.add([(item, None) for item in kept])
+
+    known = store.known(item.key for item in kept)
+
+    assert [known[item.key] for item in kept] == kept
+    assert len({id(item.question["method"]) for item in known.values()}) == 1
+    assert len({id(item.circumstances) for item in known.values()}) == 1
+
+
+def test_known_records_are_read_when_one_is_asked_for(store):
+    kept = [record("one"), record("other")]
+    first, second = (item.key for item in kept)
+    store.add([(item, None) for item in kept])
+    read = []
+    known = KnownRecords(
+        [item.key for item in kept], lambda keys: read.append(sorted(keys)) or store.known(read[-1]), {"given": record("another")}
+    )
+
+    assert first in known
+    assert len(known) == 3
+    assert read == []
+    store.forget([second])
+    assert known[first] == kept[0]
+    assert read == [sorted([first, second])]
+    assert set(known) == {first, "given"}  # what another process has deleted meanwhile is unknown again

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+import time
 from pathlib import Path
 
 import jsonschema
@@ -106,6 +107,11 @@ MISTAKES = {
     "binary": (GOOD.replace("[0.1, 0.2]", "!!binary aGVsbG8="), "suite.yaml:7:23:", "plain data"),
     "an alias of itself": ("task: &a [*a]\n", "suite.yaml:1:1:", "contains itself"),
     "nested too deeply": ("task: " + "[" * 3000 + "]" * 3000, "suite.yaml:1:1:", "nested too deeply"),
+    "YAML 1.1's yes": (GOOD.replace("seeds: 2", "seeds_at_once: yes"), "suite.yaml:3:1:", "valid boolean, got 'yes'"),
+    "a sexagesimal": (GOOD.replace("seeds: 2", "seeds: 1:30"), "suite.yaml:3:", "got '1:30'"),
+    "an underscore": (GOOD.replace("seeds: 2", "seeds: 1_0"), "suite.yaml:3:", "got '1_0'"),
+    "more than a number holds": (GOOD.replace("[0.1, 0.2]", "1e999"), "suite.yaml:7:23:", "larger than any number"),
+    "a false boolean": (GOOD.replace("seeds: 2", "seeds_at_once: !!bool maybe"), "suite.yaml:3:16:", "neither true nor false"),
     "a number without end": (GOOD.replace("seeds: 2", "seeds: " + "9" * 5000), "suite.yaml:3:8:", "digits"),
     "a seed beyond 63 bits": (GOOD.replace("seeds: 2", "seeds: [9223372036854775808]"), "suite.yaml:3:", "less than"),
     "an infinite limit": (GOOD + "limits: {memory_gb: .inf}\n", "suite.yaml:10:10:", "finite"),
@@ -240,7 +246,7 @@ def test_quick_is_one_seed_the_smallest_budget_and_the_first_data_set(load):
         (Overrides(settings=("budget",)), "expected key=value"),
         (Overrides(settings=("budget.stepz=2",)), "did you mean 'steps'?"),
         (Overrides(settings=("seeds.first=2",)), "is not a mapping"),
-        (Overrides(settings=("seeds=0b_",)), "is not a YAML value"),
+        (Overrides(settings=("seeds=[1",)), "is not a YAML value"),
         (Overrides(methods=("nosy",)), "did you mean 'noisy'?"),
         (Overrides(datasets=("number",)), "did you mean 'numbers'?"),
     ],
@@ -345,3 +351,82 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path):
     path.write_text("x" * 1_000_001)
     with pytest.raises(SuiteError, match="larger than"):
         read_yaml(path)
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("010", 10),
+        ("-010", -10),
+        ("0o17", 15),
+        ("0x1F", 31),
+        ("0b11", "0b11"),
+        ("1_000", "1_000"),
+        ("1:30", "1:30"),
+        ("1e-3", 0.001),
+        ("1e3", 1000.0),
+        ("012e1", 120.0),
+        (".5", 0.5),
+        ("yes", "yes"),
+        ("No", "No"),
+        ("on", "on"),
+        ("OFF", "OFF"),
+        ("True", True),
+        ("false", False),
+        ("2024-01-01", "2024-01-01"),
+        ("~", None),
+        ("Null", None),
+        ("'010'", "010"),
+        ("=", "="),
+    ],
+)
+def test_scalars_are_those_of_yaml_1_2(text, value):
+    found = parse_scalar(text)
+
+    assert found == value
+    assert type(found) is type(value)
+
+
+GRID = f"{{value: {list(range(10_000))}, seconds: {list(range(10_000))}}}"
+CROWDS = {
+    "seeds": (GOOD.replace("seeds: 2", "seeds: 1000000000"), {}, "suite.yaml:3:1:", "1,000,000,000 seeds: 6,000,000,000 trials"),
+    "seeds of the command line": (GOOD, {"seeds": 10**9}, "suite.yaml:3:1:", "6,000,000,000 trials"),
+    "seeds by --set": (GOOD, {"settings": ("seeds=1000000000",)}, "suite.yaml:1:1:", "6,000,000,000 trials"),
+    "a grid": (GOOD.replace("{value: [0.1, 0.2]}", GRID), {}, "suite.yaml:7:5:", "100,000,001 methods: 100,000,001 trials"),
+    "a grid, though one is selected": (
+        GOOD.replace("{value: [0.1, 0.2]}", GRID),
+        {"methods": ("noisy",)},
+        "suite.yaml:7:5:",
+        "100,000,001",
+    ),
+    "a grid, though it is quick": (GOOD.replace("{value: [0.1, 0.2]}", GRID), {"quick": True}, "suite.yaml:7:5:", "100,000,001"),
+    "tuning": (GOOD + "tuning: {configs: 1000000, seeds: 1000}\n", {}, "suite.yaml:10:1:", "1,000,000,000 trials of tuning each"),
+    "little by little": (
+        GOOD.replace("seeds: 2", "seeds: 200000"),
+        {},
+        "suite.yaml:3:1:",
+        "1,200,000 trials, and a suite has at most 1,000,000",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", CROWDS)
+def test_more_trials_than_a_plan_holds_are_refused_before_they_are_expanded(load, name):
+    text, changes, place, message = CROWDS[name]
+    begun = time.process_time()
+
+    with pytest.raises(SuiteError) as caught:
+        load(text, Overrides(**changes))
+
+    assert place in str(caught.value)
+    assert message in str(caught.value)
+    assert "ask for fewer seeds or values" in str(caught.value)
+    assert time.process_time() - begun < 5  # reading 20,000 values; expanding them would take hours
+
+
+def test_a_selection_of_a_suite_with_too_many_trials_runs(load):
+    text = GOOD.replace("seeds: 2", "seeds: 200000")
+
+    assert load(text, Overrides(seeds=3)).seeds == (0, 1, 2)
+    assert load(text, Overrides(quick=True)).seeds == (0,)
+    assert len(load(text, Overrides(methods=("noisy",))).seeds) == 200_000
