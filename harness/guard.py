@@ -27,7 +27,7 @@ IMPORT_SECONDS = 60.0  # a cold import of torch from a slow disk takes 30
 MAX_TRACEBACK = 20_000  # characters; an exception may hold the whole of its data
 MAX_CAUSE = 400
 STREAMS = ("stdout", "stderr", "__stdout__", "__stderr__")
-OF_THE_USER = (signal.SIGINT, signal.SIGTERM)
+OF_THE_USER = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class ForeignError(Exception):

@@ -46,7 +46,7 @@ LARGEST_COUNT = 2**63 - 1  # of bytes, samples and steps, and the largest seed: 
 KEY_LENGTH, TRIAL_LENGTH = 64, 12  # of the hashes in hexadecimal digits
 RECORD_FORMAT = 2  # in 1, a question held the parameters at their defaults too, and code was hashed by module
 
-Status = Literal["ok", "failed", "diverged", "timeout", "out_of_memory", "crashed", "unsupported"]
+Status = Literal["ok", "failed", "diverged", "timeout", "out_of_memory", "crashed", "unsupported", "looked"]
 
 Parameters = Mapping[str, Any]  # Any: hyperparameters are whatever JSON holds
 
@@ -284,7 +284,7 @@ class Record:
         trial: Hash of the question alone, 12 digits: the trial's name through every change of code.
         question: See :meth:`Trial.question`.
         circumstances: See :meth:`Trial.circumstances`.
-        status: ``ok``, or what went wrong.
+        status: ``ok``, or what went wrong; ``looked`` where the method opened what it must not see.
         metrics: Figures by name; ``None`` where a figure does not exist.
         metric_code: Hash of the code that computed each figure.
         curves: Points ``[step, value]`` by name.
@@ -297,7 +297,6 @@ class Record:
             key ``from`` before, the names ``sample`` of the trials that ran again, and ``at_most``, the largest share of the records taken that may differ
             by chance at 95 %; and the commit ``against`` whose code the sample was compared with, where that was not the records themselves.
         left: What the trial left otherwise in its process, which was ended then: threads, open files, handlers, patched functions.
-        looked: Where the method looked for what it must not see: raw data, stores and reports that it opened.
     """
 
     key: str
@@ -315,7 +314,6 @@ class Record:
     environment: str = ""
     adopted: Mapping[str, Any] | None = None
     left: tuple[str, ...] = ()
-    looked: tuple[str, ...] = ()
 
     @property
     def result_digest(self) -> str:
@@ -331,9 +329,9 @@ class Record:
         )
 
     def to_json(self) -> dict[str, Any]:
-        """Return the record as JSON holds it; what is true of nearly all (it ran by itself, was not adopted, left and looked at nothing) is not said."""
+        """Return the record as JSON holds it; what is true of nearly all (it ran by itself, was not adopted, and left nothing) is not said."""
         content = asdict(self)
-        for name in ("adopted", "left", "looked"):
+        for name in ("adopted", "left"):
             if not content[name]:
                 del content[name]
         if self.costs is not None and self.costs.seeds_at_once == 1:
@@ -362,10 +360,10 @@ class Record:
         try:
             costs = content.pop("costs")
             curves = {intern(name): _curve(name, points) for name, points in content.pop("curves").items()}
-            seen = {name: tuple(content.pop(name, ())) for name in ("left", "looked")}
+            left = tuple(content.pop("left", ()))
             if shared is not None:
                 shared.take(content)
-            record = cls(costs=None if costs is None else Costs(**costs), curves=curves, **content, **seen)
+            record = cls(costs=None if costs is None else Costs(**costs), curves=curves, left=left, **content)
             _check(record)
         except (TypeError, KeyError, ValueError, AttributeError, OverflowError) as error:
             raise StoreError(f"not a record: {error}") from error
@@ -461,8 +459,8 @@ def _check(record: Record) -> None:
     for name, figure in record.metrics.items():
         if figure is not None and not _is_number(figure):
             raise ValueError(f"its {name} is {figure!r:.40}, not a finite number")
-    if not all(isinstance(text, str) for text in (*record.left, *record.looked)):
-        raise ValueError("what it left or looked at is not text")
+    if not all(isinstance(text, str) for text in record.left):
+        raise ValueError("what it left is not text")
     for field_name in ("metric_code", "witnesses"):
         if not all(isinstance(value, str) for value in getattr(record, field_name).values()):
             raise ValueError(f"its {field_name} are not all text")

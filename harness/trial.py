@@ -144,7 +144,6 @@ class Trained:
         witnesses: As in :class:`Record`.
         costs: As in :class:`Record`.
         left: As in :class:`Record`.
-        looked: As in :class:`Record`.
     """
 
     outcome: bytes | None
@@ -154,7 +153,6 @@ class Trained:
     witnesses: Mapping[str, str]
     costs: Costs | None
     left: tuple[str, ...] = ()
-    looked: tuple[str, ...] = ()
 
 
 def train(trial: Trial, report: Reporter | None = None, begin: Callable[[], None] | None = None) -> Trained:
@@ -221,7 +219,6 @@ def finished(trial: Trial, trained: Trained, environment: str, judge: Callable[[
         witnesses=trained.witnesses,
         costs=trained.costs,
         left=trained.left,
-        looked=trained.looked,
     )
     if trained.outcome is None:
         return Finished(record, None)

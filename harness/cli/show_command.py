@@ -62,6 +62,8 @@ def command(trial: str, as_json: bool, results: Path, store: str | None) -> int:
         echo(f"  {name} hash: {witness}")
     for name, points in record.curves.items():
         echo(f"  {name}: {' '.join(f'{figure:.4g}' for _, figure in points)}")
+    if record.left:
+        echo(f"  left otherwise in its process, which was ended then: {', '.join(record.left)}")
     echo(f"  code and data: {json.dumps(dict(record.circumstances))}")
     if facts:
         echo(f"  environment {record.environment}: {json.dumps(dict(facts))}")

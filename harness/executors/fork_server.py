@@ -199,7 +199,7 @@ class _Child:
                 if not attached:
                     os.setsid()
                 forked.quiet_streams(attached)
-                for number in (signal.SIGTERM, signal.SIGCHLD):
+                for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGCHLD):
                     signal.signal(number, signal.SIG_DFL)
                 gc.enable()
                 task(theirs)
@@ -230,8 +230,8 @@ class _Server:
     def serve(self) -> None:
         """Work until the owner is gone."""
         adopt_orphans()
-        signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the owner's to see
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):  # they are the owner's to see
+            signal.signal(number, signal.SIG_IGN)
         gc.disable()  # it makes little, and a collection would write to the pages that it shares with what it forks
         try:
             while True:

@@ -11,7 +11,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from harness.executors.traces import Traces
@@ -67,7 +67,9 @@ class _Line:
         self.say("stepped", step=step, figures=dict(figures))
 
     def trained(self, trained: Trained, left: tuple[str, ...], looked: tuple[str, ...]) -> None:
-        self.say("trained", **{**asdict(trained), "left": left, "looked": looked, "outcome": trained.outcome is not None})
+        if looked:
+            trained = replace(trained, status="looked", error=f"the method opened what it must not see: {', '.join(looked)}", outcome=None)
+        self.say("trained", **{**asdict(trained), "left": left, "outcome": trained.outcome is not None})
         if trained.outcome is not None:
             self._connection.send_bytes(trained.outcome)
 
@@ -163,7 +165,6 @@ def read_trained(message: Message) -> Trained:
             witnesses={str(name): str(value) for name, value in content["witnesses"].items()},
             costs=None if costs is None else Costs(**costs),
             left=tuple(map(str, content["left"])),
-            looked=tuple(map(str, content["looked"])),
         )
     except (KeyError, TypeError, AttributeError, OverflowError) as error:
         raise ValueError(f"{type(error).__name__}: {error}") from error
@@ -191,13 +192,14 @@ def quiet_streams(attached: bool) -> None:
     Give a forked process streams of its own: what a method prints is no output of a command.
 
     Args:
-        attached: Whether it may read from the terminal and write to the standard error, for a debugger.
+        attached: Whether it shares the terminal, for a debugger; where the standard output is to hold JSON, what it prints goes to the standard error.
     """
     nothing = os.open(os.devnull, os.O_RDWR)
     if not attached:
-        os.dup2(nothing, 0)
-        os.dup2(nothing, 2)
-    os.dup2(2, 1)
+        for number in range(3):
+            os.dup2(nothing, number)
+    elif sys.stdout is sys.stderr:
+        os.dup2(2, 1)
     os.close(nothing)
     sys.stdin, sys.stdout, sys.stderr = (
         open(number, "w" if number else "r", encoding="utf-8", errors="backslashreplace", closefd=False)  # noqa: SIM115  # they live as long as the process

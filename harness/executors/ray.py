@@ -25,7 +25,6 @@ from harness.trial import Finished
 
 __all__ = ["RayEngine"]
 
-TOKEN = Path.home() / ".ray" / "auth_token"
 MONITOR_SECONDS = 5.0
 CONNECT_SECONDS = 5.0
 CHECK_SECONDS = 2.0  # between two looks whether Ray is there
@@ -173,7 +172,7 @@ class RayEngine:
         address, resources = self._address, self._resources
         for name, value in RAY_SETTINGS.items():
             os.environ.setdefault(name, value)
-        if address is not None and TOKEN.is_file():
+        if address is not None and _has_token():
             os.environ.setdefault("RAY_AUTH_MODE", "token")  # Ray offers its token to a cluster that it started, not to one that it joins
         import ray
 
@@ -305,6 +304,13 @@ class RayEngine:
             self._ray.shutdown()
         if self._afterwards is not None:
             self._afterwards.close()
+
+
+def _has_token() -> bool:
+    try:
+        return (Path.home() / ".ray" / "auth_token").is_file()
+    except RuntimeError:  # there is no home folder
+        return False
 
 
 @contextlib.contextmanager

@@ -22,6 +22,7 @@ from types import FrameType
 from typing import Any, NamedTuple
 
 from harness.data import cache_home
+from harness.errors import DataError
 from harness.records import Trial
 
 __all__ = ["Traces"]
@@ -51,7 +52,9 @@ class Traces:
     def begin(self, trial: Trial) -> None:
         """Look at the process when the code of a trial is imported and nothing of it has run; listen from now on."""
         entries = (trial.task.entry, trial.dataset.entry, trial.method.entry)
-        self._guard = self._guards.setdefault(entries, _Guard(trial, self._guarded))
+        if entries not in self._guards:
+            self._guards[entries] = _Guard(trial, self._guarded)
+        self._guard = self._guards[entries]
         self._guard.opened.clear()
         self._functions = _functions(entries[:2], self._functions)
         self._before = _state()
@@ -170,7 +173,8 @@ class _Guard:
     opened: dict[str, None] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        data = [cache_home() / name for name in DATA_FOLDERS]
+        home = _cache()
+        data = [] if home is None else [home / name for name in DATA_FOLDERS]
         self._guarded = tuple(os.path.realpath(place) for place in [*data, *self.places])
         self._packages = tuple(filter(None, map(_folder_of, self.trial.guarded)))
         module, _, self._class = self.trial.method.entry.partition(":")
@@ -209,6 +213,13 @@ class _Guard:
         return False
 
 
+def _cache() -> Path | None:
+    try:
+        return cache_home()
+    except DataError:  # there is no home folder, and so no cache
+        return None
+
+
 def _file_of(module: str) -> str:
     try:
         found = importlib.util.find_spec(module)
@@ -226,8 +237,8 @@ def _folder_of(package: str) -> str:
 
 def _shown(path: str) -> str:
     """Spell a path without the folders that are this machine's own."""
-    for name, folder in (("cache", cache_home()), ("", Path.cwd())):
-        with_end = os.path.realpath(folder) + os.sep
+    for name, folder in (("cache", _cache()), ("", Path.cwd())):
+        with_end = os.path.realpath(folder or os.sep) + os.sep
         if path.startswith(with_end):
             return os.path.join(name, path.removeprefix(with_end))  # noqa: PTH118
     parts = Path(path).parts

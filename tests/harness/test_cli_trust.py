@@ -154,14 +154,14 @@ def test_a_trial_that_ended_in_an_exception_ends_so_again(bench, toy):
     assert "identical: status failed" in done.stdout
 
 
-def test_a_trial_that_would_take_the_process_with_it_is_not_run_again(bench, toy, ran):
+def test_a_trial_that_was_ended_from_outside_is_not_run_again(bench, toy, ran):
     name = trial_of(bench, "noisy", 2)
     alter(bench.folder / "results/suite/records.jsonl", name, lambda record: record.update(status="crashed"))
 
     done = bench("rerun", name, *NOWHERE, "--plugin", toy)
 
     assert done.returncode == 2
-    assert "would not survive" in done.stderr
+    assert "there are no figures to compare" in done.stderr
 
 
 def test_a_suite_that_lacks_the_trial_is_told(bench, toy, ran):

@@ -11,6 +11,7 @@ import subprocess
 import time
 from pathlib import Path
 
+import psutil
 import pytest
 
 from harness.text import printable
@@ -239,7 +240,7 @@ def test_a_signal_ends_a_run_and_keeps_what_is_finished(bench, toy, signals):
 
 def test_a_second_interrupt_ends_at_once_without_a_traceback(bench):
     (bench.folder / "stubborn.py").write_text(
-        "import time\n"
+        "import os, signal, time\n"
         "from dataclasses import dataclass\n"
         "from harness import Method, hookimpl\n\n\n"
         "@hookimpl\n"
@@ -248,29 +249,30 @@ def test_a_second_interrupt_ends_at_once_without_a_traceback(bench):
         "@dataclass\n"
         "class Stubborn:\n"
         "    def guess(self, run):\n"
-        "        while True:\n"
-        "            try:\n"
-        '                print("here", flush=True)\n'
-        "                time.sleep(60)\n"
-        "            except BaseException:\n"
-        "                pass\n"
+        "        os.kill(os.getppid(), signal.SIGSTOP)  # what starts it cannot end\n"
+        '        print("here", flush=True)\n'
+        "        time.sleep(60)\n"
     )
     suite = bench.suite(SUITE.replace("[constant, raising]", "[stubborn]"))
     toy = str(__file__).replace("test_terminals", "toy_plugin")
     command = bench.command("run", suite, "--plugin", toy, "--plugin", "stubborn.py", "--executor", "inline")
 
-    with subprocess.Popen(
-        command, cwd=bench.folder, env=bench.environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    ) as process:
+    with (
+        (bench.folder / "said").open("w") as said,
+        subprocess.Popen(command, cwd=bench.folder, env=bench.environment, stdout=subprocess.PIPE, stderr=said, text=True) as process,
+    ):
+        while "here" not in process.stdout.readline():
+            assert process.poll() is None
+        children = psutil.Process(process.pid).children(recursive=True)
         for _ in range(2):
-            while "here" not in process.stdout.readline():
-                pass
-            time.sleep(0.05)
             process.send_signal(signal.SIGINT)
-        _, said = process.communicate(timeout=30)
+            time.sleep(0.2)
+        code = process.wait(timeout=1)
+        for child in children:
+            child.kill()
 
-    assert process.returncode == 130
-    assert said == "bench: ended at once; what was finished is stored\n"
+    assert code == 130
+    assert (bench.folder / "said").read_text() == "bench: ended at once; what was finished is stored\n"
 
 
 def test_a_run_under_nohup_goes_on_when_its_terminal_closes(bench, toy):
