@@ -8,6 +8,7 @@ leaves behind.
 
 from __future__ import annotations
 
+import _signal  # plain numbers: the enumerations of `signal` take a millisecond a call
 import contextlib
 import fcntl
 import io
@@ -27,6 +28,7 @@ IMPORT_SECONDS = 60.0  # a cold import of torch from a slow disk takes 30
 MAX_TRACEBACK = 20_000  # characters; an exception may hold the whole of its data
 MAX_CAUSE = 400
 STREAMS = ("stdout", "stderr", "__stdout__", "__stderr__")
+SIGNALS = tuple(map(int, signal.valid_signals()))
 OF_THE_USER = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -191,7 +193,7 @@ def _signals_kept(seconds: float, asked: list[int]) -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = {number: signal.getsignal(number) for number in signal.valid_signals()}
+    before = {number: _signal.getsignal(number) for number in SIGNALS}
     mask = signal.pthread_sigmask(signal.SIG_BLOCK, [])
 
     def noting(handler: Callable[[int, Any], Any]) -> Callable[[int, Any], None]:  # Any: a frame, and what nobody reads
@@ -217,7 +219,7 @@ def _signals_kept(seconds: float, asked: list[int]) -> Iterator[None]:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         for number, handler in before.items():
-            if handler is not None and signal.getsignal(number) is not handler:  # None: set by C code, and so not to be set from here
+            if handler is not None and _signal.getsignal(number) is not handler:  # None: set by C code, and so not to be set from here
                 signal.signal(number, handler)
         if left:
             signal.setitimer(signal.ITIMER_REAL, max(0.001, left - (time.monotonic() - begun)), interval)

@@ -98,12 +98,13 @@ class ForkServer:
         self._has_ended = end
 
     @classmethod
-    def forked(cls, attached: bool = False) -> ForkServer:
+    def forked(cls, attached: bool = False, others: Sequence[ForkServer] = ()) -> ForkServer:
         """
         Fork a server from this process, which must not have run a trial.
 
         Args:
             attached: Whether trials share the terminal and have no limit of time, for a debugger.
+            others: Servers of this process, whose ends of the connections the new one must not hold: they would never see this process end.
         """
         ours, theirs = Pipe()
         sys.stdout.flush()
@@ -111,7 +112,8 @@ class ForkServer:
         pid = os.fork()
         if pid == 0:
             with _to_the_end():
-                ours.close()
+                for connection in (ours, *(other.connection for other in others)):
+                    connection.close()
                 _Server(theirs, attached).serve()
         theirs.close()
 

@@ -47,7 +47,9 @@ class LocalEngine:
         self._environment = environment_id(self._facts)
         self._guarded = tuple(guarded)
         self._attached = attached
-        self._slots = [_Slot(ForkServer.forked(attached)) for _ in range(slots)]
+        self._slots: list[_Slot] = []
+        for _ in range(slots):
+            self._slots.append(_Slot(self._fork()))
 
     def open(self) -> None:
         """The servers are there already."""
@@ -66,8 +68,7 @@ class LocalEngine:
         try:
             slot.server.send(work)
         except OSError:  # it died while it had nothing to do
-            slot.server.close()
-            slot.server = ForkServer.forked(self._attached)
+            self._renew(slot)
             slot.server.send(work)
 
     def wait(self, seconds: float) -> list[Returned]:
@@ -104,9 +105,15 @@ class LocalEngine:
 
         return None
 
-    def _lost(self, slot: _Slot, how: str) -> Returned:
+    def _renew(self, slot: _Slot) -> None:
         slot.server.close()
-        slot.server = ForkServer.forked(self._attached)
+        slot.server = self._fork(but=slot)
+
+    def _fork(self, but: _Slot | None = None) -> ForkServer:
+        return ForkServer.forked(self._attached, [slot.server for slot in self._slots if slot is not but])
+
+    def _lost(self, slot: _Slot, how: str) -> Returned:
+        self._renew(slot)
         ticket, slot.ticket, slot.running = slot.ticket or 0, None, None
 
         return Returned(ticket, fault=Fault("died", f"the process that started the trial {how}"))

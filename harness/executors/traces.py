@@ -7,6 +7,7 @@ reports are nobody's to read while code of the method is on the stack.
 
 from __future__ import annotations
 
+import _signal  # plain numbers: its enumerations cost more than all other looks
 import gc
 import importlib.util
 import locale
@@ -30,6 +31,7 @@ __all__ = ["Traces"]
 FEW_DESCRIPTORS = 8  # that a library may keep open from its first use on
 DATA_FOLDERS = ("arrays", "archives", "files")  # of the cache; artifacts and models are what methods start from
 OPENING = ("open", "os.listdir", "os.scandir", "sqlite3.connect")
+SIGNALS = tuple(map(int, signal.valid_signals()))
 CODE = (".py", ".pyc", ".so", ".pyd")
 # Whose functions decide figures or costs, beside those of the harness, the task and the data set.
 WATCHED = ("builtins", "time", "json", "random", "numpy", "numpy.linalg", "torch", "torch.nn.functional")
@@ -95,8 +97,8 @@ def _state() -> dict[str, Any]:  # Any: whatever tells one state from another
     return {
         "threads": {thread.ident for thread in threading.enumerate()},
         "open files": _open_files(),
-        "signal handlers": [signal.getsignal(number) for number in signal.valid_signals()],
-        "blocked signals": signal.pthread_sigmask(signal.SIG_BLOCK, ()),
+        "signal handlers": [_signal.getsignal(number) for number in SIGNALS],
+        "blocked signals": _signal.pthread_sigmask(signal.SIG_BLOCK, ()),
         "trace or profile functions": (sys.gettrace(), sys.getprofile(), threading.gettrace(), threading.getprofile()),
         "import hooks": ([*map(id, sys.meta_path)], [*map(id, sys.path_hooks)]),
         "exception hook": sys.excepthook,
