@@ -67,16 +67,21 @@ def guarded(seconds: float) -> Iterator[None]:
         KeyboardInterrupt: The user's, and nobody else's, even where the plugin swallowed it.
     """
     asked: list[int] = []
-    with _streams_kept(), _state_kept():
-        try:
-            with _signals_kept(seconds, asked):
-                yield
-        except BaseException as error:  # a plugin's code: SystemExit is one of many
+    # The user's signals wait while all is made ready and put back: there they would be taken for the plugin's, or keep something from being put back.
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, OF_THE_USER)
+    try:
+        with _streams_kept(), _state_kept():
+            try:
+                with _signals_kept(seconds, asked, mask):
+                    yield
+            except BaseException as error:  # a plugin's code: SystemExit is one of many
+                if asked:
+                    raise KeyboardInterrupt from None
+                raise ForeignError(error) from error
             if asked:
-                raise KeyboardInterrupt from None
-            raise ForeignError(error) from error
-        if asked:
-            raise KeyboardInterrupt
+                raise KeyboardInterrupt
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
 
 
 def printable(text: str) -> str:
@@ -188,13 +193,12 @@ def _folder() -> str | None:
 
 
 @contextlib.contextmanager
-def _signals_kept(seconds: float, asked: list[int]) -> Iterator[None]:
-    """Set the alarm clock, note in ``asked`` each signal of the user, and put handlers, masks and the clock back."""
+def _signals_kept(seconds: float, asked: list[int], mask: set[signal.Signals]) -> Iterator[None]:
+    """Set the alarm clock, note in ``asked`` each signal of the user, whom ``mask`` does not keep waiting, and put handlers and the clock back."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
     before = {number: _signal.getsignal(number) for number in SIGNALS}
-    mask = signal.pthread_sigmask(signal.SIG_BLOCK, [])
 
     def noting(handler: Callable[[int, Any], Any]) -> Callable[[int, Any], None]:  # Any: a frame, and what nobody reads
         def note(number: int, frame: Any) -> None:  # Any: as above
@@ -214,10 +218,11 @@ def _signals_kept(seconds: float, asked: list[int]) -> Iterator[None]:
     begun = time.monotonic()
     left, interval = signal.setitimer(signal.ITIMER_REAL, seconds)
     try:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         yield
     finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, {*mask, *OF_THE_USER})
         signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         for number, handler in before.items():
             if handler is not None and _signal.getsignal(number) is not handler:  # None: set by C code, and so not to be set from here
                 signal.signal(number, handler)

@@ -553,7 +553,7 @@ ENDING = {
     "sys.exit(0)": "SystemExit: it ends the process with exit code 0",
     "raise BaseException('gone')": "BaseException: gone",
     "raise KeyboardInterrupt": "KeyboardInterrupt",
-    "while True: time.sleep(0.01)": "it took more than 0.1 s",
+    "while True: time.sleep(0.01)": "it took more than 0.5 s",
     "sys.stdout.close(); sys.__stdout__.close(); os.close(1); os.close(2)": None,
     "os.chdir('/'); sys.argv.clear()": None,
 }
@@ -563,10 +563,11 @@ def test_observers_cannot_end_a_run(toy, tmp_path, monkeypatch, written):
     from harness.cli.main import cli
 
     monkeypatch.setenv("BENCH_PLUGINS", "")
+    monkeypatch.setenv("COLUMNS", "200")
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(toy.parent)
     monkeypatch.syspath_prepend(tmp_path)
-    monkeypatch.setattr("harness.executors.drive.OBSERVER_SECONDS", 0.1)
+    monkeypatch.setattr("harness.executors.drive.OBSERVER_SECONDS", 0.5)
     (tmp_path / "suite.yaml").write_text(SUITE.replace("seeds: 2", "seeds: 1"), encoding="utf-8")
     options, causes = [], {}
     for name, arguments in OBSERVING.items():
