@@ -10,6 +10,7 @@ import sqlite3
 import subprocess
 import time
 
+import psutil
 import pytest
 
 SUITE = """
@@ -298,3 +299,59 @@ def test_a_disk_that_fills_in_mid_run_is_one_message_and_keeps_what_was_finished
     assert 0 < len(_finished(bench)) < 500
     assert bench("run", suite, "--plugin", toy, "--executor", "inline").returncode == 0
     assert len(_finished(bench)) == 500
+
+
+def _running_on_ray(bench, toy, seconds, methods):
+    """Start a run on Ray, wait for its first records, and give its process and all that it has started."""
+    suite = bench.suite(SUITE % (20, methods, seconds))
+    process = subprocess.Popen(
+        bench.command("run", suite, "--plugin", toy, "--executor", "ray", "--workers", 2),
+        cwd=bench.folder,
+        env=bench.environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    while len(_finished(bench)) < 3:
+        time.sleep(0.1)
+        assert process.poll() is None, process.communicate()
+
+    return process, psutil.Process(process.pid).children(recursive=True)
+
+
+def _alive(processes):
+    return [each for each in processes if each.is_running() and each.status() != psutil.STATUS_ZOMBIE]
+
+
+@pytest.mark.slow
+def test_a_raylet_that_is_killed_ends_the_run_without_a_record_of_what_was_in_hand(bench, toy):
+    process, children = _running_on_ray(bench, toy, 30, "[{constant: {seconds: 0.5}}]")
+
+    next(child for child in children if child.name() == "raylet").kill()
+    _, errors = process.communicate(timeout=60)
+
+    assert process.returncode == 1
+    assert "Ray is gone" in errors
+    assert "the same command goes on from there" in errors
+    assert "Traceback" not in errors
+    assert {record["status"] for record in records(bench)} == {"ok"}
+    assert bench.process("run", bench.folder / "suite.yaml", "--plugin", toy).returncode == 0
+    assert len(records(bench)) == 20
+
+
+@pytest.mark.slow
+def test_limits_hold_without_the_monitor_and_nothing_outlives_a_killed_driver(bench, toy):
+    process, children = _running_on_ray(bench, toy, 2, "[{constant: {seconds: [0.1, 0.2, 0.3]}}, {sleeping: {seconds: 40}}]")
+
+    next(child for child in children if child.cmdline()[:1] == ["ray::Monitor"]).kill()
+    while "timeout" not in {record["status"] for record in records(bench)}:
+        time.sleep(0.2)
+        assert process.poll() is None
+    children = psutil.Process(process.pid).children(recursive=True)
+    process.kill()
+    process.communicate()
+    deadline = time.monotonic() + 5
+
+    while _alive(children) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert [child.name() for child in _alive(children)] == []
