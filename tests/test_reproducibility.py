@@ -50,7 +50,7 @@ def test_records_are_the_same_with_one_worker_with_two_and_with_one_of_them_kill
     suite = bench.suite(SUITE)
     alone = bench.process("run", suite, "--workers", 1, "--results", "alone")
 
-    command = bench.command("run", suite, "--workers", 2, "--results", "killed")
+    command = bench.command("run", suite, "--executor", "ray", "--workers", 2, "--results", "killed")
     with subprocess.Popen(
         command, cwd=bench.folder, env=bench.environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     ) as process:

@@ -125,6 +125,9 @@ class _Stop:
     def __init__(self) -> None:
         self._asked = False
 
+    def __repr__(self) -> str:
+        return "what ends the command"
+
     def __call__(self, number: int, _: object) -> None:
         if not self._asked:
             self._asked = True

@@ -96,6 +96,7 @@ class ForkServer:
         self.connection = connection
         self._pid = pid
         self._has_ended = end
+        self._is_torn = False
 
     @classmethod
     def forked(cls, attached: bool = False, others: Sequence[ForkServer] = ()) -> ForkServer:
@@ -151,10 +152,14 @@ class ForkServer:
         Raises:
             EOFError: It is gone.
         """
+        if self._is_torn:  # an interrupt came while a message was read: what follows is no beginning of one
+            raise EOFError("a message was read in part")
+        self._is_torn = True
         try:
             news: News = self.connection.recv()
         except OSError as error:
             raise EOFError(str(error)) from error
+        self._is_torn = False
 
         return news
 

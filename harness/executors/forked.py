@@ -64,7 +64,7 @@ class _Line:
         return begin
 
     def step(self, step: int, figures: Mapping[str, float]) -> None:
-        self.say("stepped", step=step, figures=dict(figures))
+        self.say("stepped", step=int(step), figures={str(name): float(figure) for name, figure in figures.items()})
 
     def trained(self, trained: Trained, left: tuple[str, ...], looked: tuple[str, ...]) -> None:
         if looked:

@@ -295,12 +295,21 @@ def test_latex_has_the_figures_of_the_markdown_and_escapes_labels():
     assert text.count("{") - text.count(r"\{") == text.count("}") - text.count(r"\}")
 
 
-@given(st.text())
+@given(st.text(st.characters(max_codepoint=126)))
 def test_no_text_ends_a_latex_cell_or_starts_a_command(text):
     escaped = escape(text)
 
-    allowed = r"\\[&%$#_{}]|\\text[a-z]+\{\}|\\dag\{\}|\$\\(?:pm|times|Delta)\$|\$-\$|\{[\[\]]\}"
+    allowed = r"\\[&%$#_{}]|\\[A-Za-z]+\{\d*\}|\{[\[\]]\}|\$[-a-zA-Z\\]*\$"
     assert not re.search(r"[\\&%$#_{}~^\n]", re.sub(allowed, "", escaped))
+
+
+@given(st.text())
+def test_what_latex_writes_for_a_text_closes_what_it_opens(text):
+    bare = re.sub(r"\\[&%$#_{}]", "", escape(text))
+
+    assert bare.count("{") == bare.count("}")
+    assert bare.count("$") % 2 == 0
+    assert not re.search(r"[&%#\n]", bare)
 
 
 @contextmanager
