@@ -241,6 +241,8 @@ class RayEngine:
         Raises:
             EngineLost: Ray is gone.
         """
+        if not self._tickets:
+            return []
         if time.monotonic() - self._checked > CHECK_SECONDS:
             self._checked = time.monotonic()
             self._require_ray()
@@ -302,8 +304,9 @@ class RayEngine:
         """Leave the cluster; a Ray that was started here ends with everything in flight."""
         with contextlib.suppress(Exception):  # a broken engine must not hide the reason for closing it
             self._ray.shutdown()
-        if self._afterwards is not None:
-            self._afterwards.close()
+        afterwards, self._afterwards = self._afterwards, None
+        if afterwards is not None:
+            afterwards.close()
 
 
 def _has_token() -> bool:
