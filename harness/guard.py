@@ -8,7 +8,7 @@ leaves behind.
 
 from __future__ import annotations
 
-import _signal  # plain numbers: the enumerations of `signal` take a millisecond a call
+import _signal  # type: ignore[import-not-found]  # plain numbers; typeshed leaves it out, and the enumerations of `signal` take a millisecond a call
 import contextlib
 import fcntl
 import io
@@ -193,7 +193,7 @@ def _folder() -> str | None:
 
 
 @contextlib.contextmanager
-def _signals_kept(seconds: float, asked: list[int], mask: set[signal.Signals]) -> Iterator[None]:
+def _signals_kept(seconds: float, asked: list[int], mask: set[int | signal.Signals]) -> Iterator[None]:
     """Set the alarm clock, note in ``asked`` each signal of the user, whom ``mask`` does not keep waiting, and put handlers and the clock back."""
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -223,8 +223,8 @@ def _signals_kept(seconds: float, asked: list[int], mask: set[signal.Signals]) -
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, {*mask, *OF_THE_USER})
         signal.setitimer(signal.ITIMER_REAL, 0)
-        for number, handler in before.items():
-            if handler is not None and _signal.getsignal(number) is not handler:  # None: set by C code, and so not to be set from here
-                signal.signal(number, handler)
+        for handled, handler in before.items():
+            if handler is not None and _signal.getsignal(handled) is not handler:  # None: set by C code, and so not to be set from here
+                signal.signal(handled, handler)
         if left:
             signal.setitimer(signal.ITIMER_REAL, max(0.001, left - (time.monotonic() - begun)), interval)

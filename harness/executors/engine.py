@@ -63,7 +63,7 @@ class Running(NamedTuple):
 
     Args:
         ticket: Of its chunk.
-        index: Its position in the chunk.
+        position: In the chunk.
         loading: Whether its code is still being imported; the clock of its limit starts afterwards.
         seconds: Since it began, or since the import began.
         step: The newest that its method logged, or ``None``.
@@ -71,7 +71,7 @@ class Running(NamedTuple):
     """
 
     ticket: int
-    index: int
+    position: int
     loading: bool
     seconds: float
     step: int | None

@@ -75,12 +75,12 @@ class News(NamedTuple):
     What a server says.
 
     Args:
-        kind: ``alive``; ``loading`` or ``began`` (a trial, by its position ``index``); ``stepped`` (``content``: step and figures); ``finished``
+        kind: ``alive``; ``loading`` or ``began`` (a trial, by its ``position``); ``stepped`` (``content``: step and figures); ``finished``
             (``content``: a :class:`Finished`); ``done`` with the work (``content``: the error of a build that failed).
     """
 
     kind: str
-    index: int = 0
+    position: int = 0
     content: Any = None
 
 

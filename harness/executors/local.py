@@ -74,11 +74,13 @@ class LocalEngine:
     def wait(self, seconds: float) -> list[Returned]:
         """Return what has come back, waiting at most so long for the first."""
         busy = {slot.server.connection: slot for slot in self._slots if slot.ticket is not None}
-        deadline, returned = time.monotonic() + seconds, []
+        deadline = time.monotonic() + seconds
+        returned: list[Returned] = []
         while busy and not returned:
             left = deadline - time.monotonic()
-            for connection in wait(list(busy), max(0.0, left)):
-                came = self._hear(busy[connection])
+            ready = wait(list(busy), max(0.0, left))
+            for slot in [slot for connection, slot in busy.items() if connection in ready]:
+                came = self._hear(slot)
                 if came is not None:
                     returned.append(came)
             if left <= 0:
@@ -137,7 +139,7 @@ def _running(slot: _Slot, news: News) -> Running | None:
         return slot.running._replace(step=news.content["step"], figures=news.content["figures"])
     slot.began = time.monotonic()
 
-    return Running(slot.ticket, news.index, news.kind == "loading", 0.0, None, {})
+    return Running(slot.ticket, news.position, news.kind == "loading", 0.0, None, {})
 
 
 def run_apart(trials: Sequence[Trial], guarded: Sequence[str] = ()) -> list[Finished]:
@@ -157,7 +159,7 @@ def run_apart(trials: Sequence[Trial], guarded: Sequence[str] = ()) -> list[Fini
         server.send(Work(trials, guarded=tuple(guarded)))
         while (news := server.hear()).kind != "done":
             if news.kind == "finished":
-                finished[news.index] = news.content
+                finished[news.position] = news.content
     except (EOFError, OSError) as error:
         raise BenchError("the process that starts trials died") from error
     finally:

@@ -99,7 +99,7 @@ def run_build(ticket: int, trial: Trial, monitor: Any) -> str | None:
 
 def _tell(monitor: Any, ticket: int, news: News) -> None:
     if news.kind in ("loading", "began"):
-        monitor.began.remote(ticket, news.index, news.kind == "loading")
+        monitor.began.remote(ticket, news.position, news.kind == "loading")
     elif news.kind == "stepped":
         monitor.stepped.remote(ticket, news.content["step"], news.content["figures"])
 

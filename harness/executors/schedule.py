@@ -304,4 +304,4 @@ def _after_build(chunk: _Chunk, returned: Returned) -> tuple[Status, str] | None
 def _displayed(item: Running, flying: dict[int, _Chunk]) -> RunningTrial:
     chunk = flying[item.ticket]
 
-    return RunningTrial(chunk.attempts[item.index].trial, item.seconds, item.step, dict(item.figures), bool(chunk.builds))
+    return RunningTrial(chunk.attempts[item.position].trial, item.seconds, item.step, dict(item.figures), bool(chunk.builds))

@@ -7,7 +7,7 @@ reports are nobody's to read while code of the method is on the stack.
 
 from __future__ import annotations
 
-import _signal  # plain numbers: its enumerations cost more than all other looks
+import _signal  # type: ignore[import-not-found]  # as in harness.guard
 import gc
 import importlib.util
 import locale
@@ -188,11 +188,9 @@ class _Guard:
 
     def hear(self, path: object) -> None:
         """Note a path that is opened by code of the method."""
-        if isinstance(path, bytes):
-            path = os.fsdecode(path)
-        if not isinstance(path, str | os.PathLike):
+        if not isinstance(path, str | bytes | os.PathLike):  # a descriptor: what it leads to was opened before
             return
-        real = os.path.realpath(path)
+        real = os.path.realpath(os.fsdecode(path))
         if self._is_guarded(real) and self._is_methods(sys._getframe(2)):
             self.opened[_shown(real)] = None
 
