@@ -177,7 +177,7 @@ class _Guard:
     def __post_init__(self) -> None:
         home = _cache()
         data = [] if home is None else [home / name for name in DATA_FOLDERS]
-        self._guarded = tuple(os.path.realpath(place) for place in [*data, *self.places])
+        self._guarded = tuple(os.path.realpath(place) for place in [*map(str, data), *self.places])
         self._packages = tuple(filter(None, map(_folder_of, self.trial.guarded)))
         module, _, self._class = self.trial.method.entry.partition(":")
         self._file = getattr(sys.modules.get(module), "__file__", None) or _file_of(module)
