@@ -1,1 +1,1 @@
-"""Engines that run trials (Ray, or this process), and the few lines of scheduling that drive either."""
+"""Engines that run trials (processes forked here, or Ray), and the scheduling that drives either."""

@@ -359,14 +359,13 @@ class _Server:
         Raises:
             _Ended: Nothing does.
         """
-        began = time.monotonic()
         message = self._follow(child, index, seconds, gigabytes, "trial")
         if message.kind != "trained":
             raise _Ended("failed", "the program of its seeds failed")
         try:
             return forked.read_trained(message)
         except ValueError as error:
-            raise _Ended("failed", f"what the trial's process sent is no result: {error}; {time.monotonic() - began:.1f} s") from error
+            raise _Ended("failed", f"what the trial's process sent is no result: {error}") from error
 
     def _follow(self, child: _Child, index: int, seconds: float, gigabytes: float, what: str) -> forked.Message:
         """Tell the owner what the process says until it has a result, and hold it to its limits."""
