@@ -24,7 +24,7 @@ __all__ = [
     "ToBaseline",
 ]
 
-LEADERBOARD_FORMAT = 3
+LEADERBOARD_FORMAT = 4
 SIGNIFICANCE = 0.05  # of stats.py, which imports numpy: a leaderboard that is known is shown without it
 
 
@@ -53,6 +53,8 @@ class RowSummary:
 
     Args:
         label: As in the suite.
+        summary: What the method is, in one line.
+        paper: Where it was published: title, year, number; empty for common practice.
         privileges: What it needs beyond its neighbours.
         hyperparameters: Where they come from: ``defaults`` (the method's own, as its card has them), ``suite`` (the suite gives some), ``tuned``, or
             ``tuned, suite``.
@@ -64,6 +66,8 @@ class RowSummary:
     """
 
     label: str
+    summary: str
+    paper: str
     privileges: tuple[str, ...]
     hyperparameters: str
     mean_ranks: Mapping[str, float | None]
@@ -287,6 +291,7 @@ class Leaderboard:
         task: Name.
         baseline: Label of the method that the others are compared with.
         seeds: All seeds.
+        look: Why this is a look and no result (``1 seed``, ``1 of 20 epochs``): then nothing is tested, ranked or called best. Empty for a result.
         metrics: The main one first.
         columns: Data sets in the suite's order.
         rows: Methods in the suite's order.
@@ -304,6 +309,7 @@ class Leaderboard:
     task: str
     baseline: str
     seeds: tuple[int, ...]
+    look: tuple[str, ...]
     metrics: tuple[MetricInfo, ...]
     columns: tuple[ColumnInfo, ...]
     rows: tuple[RowSummary, ...]
@@ -360,6 +366,7 @@ class Leaderboard:
                 **{
                     **content,
                     "seeds": tuple(content["seeds"]),
+                    "look": tuple(content["look"]),
                     "pairing": {name: (same, total) for name, (same, total) in content["pairing"].items()},
                     "metrics": tuple(MetricInfo(**item) for item in content["metrics"]),
                     "columns": tuple(ColumnInfo(**item) for item in content["columns"]),

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
 __all__ = ["build_leaderboard", "leaderboard_inputs"]
 
+MIN_FOR_RESULT = 3  # seeds: two say next to nothing of their scatter
 MIN_FOR_COST = 3  # seeds: the first trial of a worker warms it up, and a median of fewer cannot hide it
 
 
@@ -62,10 +63,11 @@ def leaderboard_inputs(plan: Plan, records: Mapping[str, Record], hardware: Mapp
             suite.summary,
             suite.baseline,
             list(suite.seeds),
+            list(_look(suite)),
             suite.task.name,
             [[metric.name, metric.summary, metric.direction, metric.unit, list(metric.bounds)] for metric in suite.metrics],
             [[column.label, column.dataset.name] for column in suite.datasets],
-            [[row.label, list(row.method.privileges), list(row.given)] for row in suite.methods],
+            [[row.label, row.spec.summary, _cited(row), list(row.method.privileges), list(row.given)] for row in suite.methods],
             [asdict(item) for item in suite.tuned],
             [[item.dataset, item.method, item.key] for item in plan.planned],
             rows,
@@ -93,6 +95,7 @@ def build_leaderboard(plan: Plan, records: Mapping[str, Record], hardware: Mappi
     from harness.stats import average_ranks, holm
 
     suite = plan.suite
+    look = _look(suite)
     methods = [row.label for row in suite.methods]
     seeds = {seed: position for position, seed in enumerate(suite.seeds)}
     baseline = methods.index(suite.baseline)
@@ -113,7 +116,8 @@ def build_leaderboard(plan: Plan, records: Mapping[str, Record], hardware: Mappi
         )
         for column, described in zip(columns, suite.datasets, strict=True):
             means, differences = column.means, column.differences
-            ranks = average_ranks(np.where(column.complete, sign * means.mean, np.nan), column.largest)
+            ranked = column.complete & (not look)
+            ranks = average_ranks(np.where(ranked, sign * means.mean, np.nan), column.largest)
             for row, label in enumerate(methods):
                 low = _number(means.low[row])
                 cells.append(
@@ -134,18 +138,18 @@ def build_leaderboard(plan: Plan, records: Mapping[str, Record], hardware: Mappi
                             difference=_number(differences.mean[row]),
                             difference_low=_number(differences.low[row]),
                             difference_high=_number(differences.high[row]),
-                            p=_number(next(corrected)),
-                            wilcoxon_p=_number(next(wilcoxon)),
+                            p=None if look else _number(next(corrected)),
+                            wilcoxon_p=None if look else _number(next(wilcoxon)),
                             win_rate=_number(column.win_rate[row]),
                             improvement_probability=_number(column.improvement_probability[row]),
                             detectable=_number(column.detectable[row]),
                         ),
                         rank=_number(ranks[row]),
-                        best=bool(column.best[row]),
+                        best=bool(column.best[row]) and not look,
                         costs=costs[described.label][row],
                     )
                 )
-        overall.append(_overall(metric, sign, methods, suite.datasets, columns, baseline))
+        overall.append(_overall(metric, sign, methods, suite.datasets, columns, baseline, is_look=bool(look)))
 
     return Leaderboard(
         suite=suite.name,
@@ -153,6 +157,7 @@ def build_leaderboard(plan: Plan, records: Mapping[str, Record], hardware: Mappi
         task=suite.task.name,
         baseline=suite.baseline,
         seeds=suite.seeds,
+        look=look,
         metrics=tuple(MetricInfo(metric.name, metric.summary, metric.direction, metric.unit) for metric in suite.metrics),
         columns=tuple(ColumnInfo(column.label, column.dataset.name) for column in suite.datasets),
         rows=tuple(_row_summaries(plan, cells, overall)),
@@ -163,6 +168,17 @@ def build_leaderboard(plan: Plan, records: Mapping[str, Record], hardware: Mappi
         stale=sum(records[item.key].key != item.key for item in plan.planned if item.key in records),
         inputs=inputs,
     )
+
+
+def _look(suite: Suite) -> tuple[str, ...]:
+    """Say why what comes out is a look and no result; nothing where it is one."""
+    seeds = len(suite.seeds)
+
+    return (*([f"{seeds} seed" if seeds == 1 else f"{seeds} seeds"] if seeds < MIN_FOR_RESULT else []), *suite.shortened)
+
+
+def _cited(row: Row) -> str:
+    return "" if row.spec.paper is None else str(row.spec.paper)
 
 
 class _Table:
@@ -286,7 +302,14 @@ def _statistics(table: _Table, metric: str, sign: float, baseline: int) -> _Stat
 
 
 def _overall(
-    metric: Metric, sign: float, methods: Sequence[str], datasets: Sequence[Column], columns: Sequence[_Statistics], baseline: int
+    metric: Metric,
+    sign: float,
+    methods: Sequence[str],
+    datasets: Sequence[Column],
+    columns: Sequence[_Statistics],
+    baseline: int,
+    *,
+    is_look: bool,
 ) -> Overall:
     import numpy as np
 
@@ -298,7 +321,7 @@ def _overall(
     datasets, columns = [datasets[place] for place in ranked], [columns[place] for place in ranked]
     labels = [described.label for described in datasets]
     complete = np.flatnonzero(np.logical_and.reduce([column.complete for column in columns])) if columns else np.array([])
-    if not len(complete):
+    if is_look or not len(complete):
         return Overall(metric.name, (), (), None, None, (), resolution)
     values = np.stack([column.values[complete] for column in columns])
     means = np.stack([snapped(sign * column.means.mean[complete], column.largest) for column in columns])
@@ -381,6 +404,8 @@ def _row_summaries(plan: Plan, cells: Sequence[Cell], overall: Sequence[Overall]
         summaries.append(
             RowSummary(
                 label=row.label,
+                summary=row.spec.summary,
+                paper=_cited(row),
                 privileges=row.method.privileges,
                 hyperparameters=_origin(suite, row),
                 mean_ranks={metric: means.get(row.label) for metric, means in ranks.items()},

@@ -40,6 +40,9 @@ class Paper(Checked):
     arxiv: str | None = None
     url: str | None = None
 
+    def __str__(self) -> str:
+        return f"{self.title} ({self.year}{'' if self.arxiv is None else f', arXiv:{self.arxiv}'})"
+
 
 @dataclass(frozen=True)
 class ListedPaper(Checked):

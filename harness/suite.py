@@ -102,6 +102,7 @@ class Suite:
     """
     A validated suite: every name is known, every parameter within its bounds.
 
+    ``shortened`` says what the command line takes less of than the file asks for (``1 of 20 epochs``): what comes out is no result of the suite's.
     ``chosen`` holds, once a suite with ``tuning`` is tuned (:mod:`harness.tuning`), the configuration of each cell by the labels of data set and method, and
     ``tuned`` how it was found.
     """
@@ -121,6 +122,7 @@ class Suite:
     claims: tuple[Claim, ...] = ()
     seeds_at_once: bool = False
     tuning: Tuning | None = None
+    shortened: tuple[str, ...] = ()
     chosen: Mapping[tuple[str, str], Configuration] = field(default_factory=dict)
     tuned: tuple[Tuned, ...] = ()
 

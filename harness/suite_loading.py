@@ -53,8 +53,18 @@ def load_suite(path: Path, registry: Registry, code: CodeIndex, memo: ParameterM
     """
     overrides = overrides or Overrides()
     read = read_suite_file(path, overrides)
+    suite = _Checker(read.file, registry, code, memo).suite(read.content, overrides)
+    if not (overrides.quick or overrides.settings):
+        return suite
 
-    return _Checker(read.file, registry, code, memo).suite(read.content, overrides)
+    return replace(suite, shortened=tuple(_shortened(suite.budget, read_suite_file(path, Overrides()).content.budget.model_dump())))
+
+
+def _shortened(budget: Mapping[str, float], whole: Mapping[str, float | None]) -> Iterable[str]:
+    """Spell what of a budget is less than the file's."""
+    for name, value in budget.items():
+        if (asked := whole.get(name)) is not None and value < asked:
+            yield f"{value:g} of {asked:g} {name}"
 
 
 @dataclass

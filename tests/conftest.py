@@ -18,8 +18,9 @@ from warm_bench import Warm, users_environment
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # tests run in parallel; read by numpy and torch when they are imported
 
 ROOT = Path(__file__).parent.parent
-# A shell that runs a script in the background lets what it starts ignore Ctrl-C, and processes inherit that; some tests send it.
+# A script in the background ignores Ctrl-C, one behind `nohup` the end of its terminal, and processes inherit that; some tests send both.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 pytest_plugins = ["remember"]
 STARTS_PROCESSES = {"bench", "bench_in", "installation", "reader"}

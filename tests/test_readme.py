@@ -28,41 +28,30 @@ def test_the_method_and_the_suite_of_the_readme_run(bench):
     assert "tempered" in done.stdout
 
 
-def test_the_message_of_the_readme_is_the_message(bench):
-    shown = block("", "did you mean 'gce'?")
-    suite = bench.suite(block("yaml", "task: noisy_labels").replace("gce:", "gec:"), name="my_suite.yaml")
-
-    done = bench("run", suite.name)
-
-    assert done.returncode == 2
-    assert done.stderr == shown
-
-
 @pytest.mark.parametrize("line", [line for line in README.splitlines() if line.startswith("bench ")])
 def test_the_options_of_the_readme_exist(bench, line):
     words = line.partition("#")[0].split()[1:]
 
-    help_text = bench(words[0], *([words[1]] if words[0] == "data" else []), "--help").stdout
+    help_text = bench(words[0], *([words[1]] if words[0] in ("data", "plugin") else []), "--help").stdout
 
     assert all(word in help_text for word in words if word.startswith("--"))
 
 
 def test_the_leaderboard_of_the_readme_is_the_one_of_the_committed_records(bench):
-    done = bench("leaderboard", "noisy_labels", "--results", ROOT / "results", "--store", "nowhere.db")
+    done = bench("leaderboard", "noisy_labels", "--results", ROOT / "results", "--store", "nowhere.db", COLUMNS="100")
 
-    shown = [line.rstrip() for line in block("", "fashion_mnist: accuracy").splitlines() if "│" in line]
-    printed = [line.rstrip() for line in done.stdout.splitlines() if "│" in line]
     assert done.returncode == 0, done.stderr
-    assert shown == printed
-    assert len(shown) == 33
+    assert block("", "all 9 data sets") in "".join(f"{line.rstrip()}\n" for line in done.stdout.splitlines())
 
 
-def test_the_tuned_leaderboard_of_the_readme_is_the_one_of_the_committed_records(bench):
-    options = ("--datasets", "wiki_topics", "--results", ROOT / "results", "--store", "nowhere.db")
+def test_the_plugin_of_the_readme_passes_its_check(bench):
+    (bench.folder / "my_method.py").write_text(block("python", "my_method.py"))
 
-    done = bench("leaderboard", "noisy_labels_tuned", *options)
+    done = bench("plugin", "check", "my_method", "--plugin", "my_method.py")
 
-    shown = [line.rstrip() for line in README.partition("## What tuning changes")[2].splitlines() if "│" in line]
-    assert done.returncode == 0, done.stderr
-    assert shown == [line.rstrip() for line in done.stdout.splitlines() if "│" in line]
-    assert len(shown) == 11
+    assert done.returncode == 0, done.stdout
+    assert "failed" not in done.stdout
+
+
+def test_the_readme_is_short():
+    assert len(README.splitlines()) <= 120

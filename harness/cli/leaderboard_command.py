@@ -25,6 +25,7 @@ __all__ = ["command"]
     show_default=True,
     help="How to print it: a table here, in a page, in a paper, or the figures for a program.",
 )
+@click.option("--notes", is_flag=True, help="Explain every figure below the table.")
 @click.option("--page", is_flag=True, help="Draw RESULTS/SUITE/index.html, and the page that joins all suites.")
 @click.option("--export", type=click.Path(path_type=Path, dir_okay=False), help="Write the records to this file as JSON lines.")
 @place_options
@@ -38,6 +39,7 @@ def command(
     quick: bool,
     metric: str | None,
     form: str,
+    notes: bool,
     page: bool,
     export: Path | None,
     results: Path,
@@ -49,7 +51,7 @@ def command(
 
     \b
     bench leaderboard noisy_labels
-    bench leaderboard noisy_labels --metric nll
+    bench leaderboard noisy_labels --metric nll --notes
     bench leaderboard noisy_labels --format csv > board.csv
     bench leaderboard noisy_labels --format latex --metric nll
     bench leaderboard noisy_labels --page
@@ -89,7 +91,7 @@ def command(
 
         echo(to_latex(board, f"bench leaderboard {suite} --format latex", metric), nl=False)
     elif form == "terminal":
-        print_leaderboard(board, make_console(), metric)
+        print_leaderboard(board, make_console(), metric, notes=notes)
     else:
         text = {"csv": to_csv(board), "json": to_json(board), "markdown": to_markdown(board, f"bench leaderboard {suite}")}[form]
         echo(text, nl=False)

@@ -184,7 +184,9 @@ def _describe_paper(row: dict[str, Any]) -> None:
 
 
 def _cite(paper: Mapping[str, Any]) -> str:
-    return f"{paper['title']} ({paper['year']}{', arXiv:' + paper['arxiv'] if paper['arxiv'] else ''})"
+    from harness.specs import Paper
+
+    return str(Paper(paper["title"], paper["year"], paper["arxiv"]))
 
 
 def _specs(registry: Registry, kind: str, task: str | None) -> list[dict[str, Any]]:

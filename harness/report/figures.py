@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from harness.leaderboard import SIGNIFICANCE
 
 if TYPE_CHECKING:
-    from harness.leaderboard import Cell, ColumnInfo, Leaderboard, MetricInfo, RowSummary, Standing
+    from harness.leaderboard import Cell, ColumnInfo, Leaderboard, MetricInfo, Resolution, RowSummary, Standing, ToBaseline
     from harness.plan import Plan
     from harness.search import Tuned
 
@@ -16,24 +17,27 @@ __all__ = [
     "NOTHING",
     "TUNING_LEGEND",
     "LedgerLine",
+    "Score",
     "by_rank",
     "column_title",
     "count",
     "coverage",
+    "decimals_of",
     "difference",
     "failures",
     "grid",
+    "half_width",
     "hyperparameters",
     "interval",
     "ledger",
     "left_out",
     "legend",
     "mean",
-    "mean_ranks",
     "megabytes",
     "number",
     "p_value",
     "pairing",
+    "privileges",
     "probability",
     "rank",
     "rank_interval",
@@ -41,12 +45,21 @@ __all__ = [
     "ratio",
     "resolution",
     "resolution_legend",
+    "score",
     "seconds",
+    "short_legend",
+    "spell_score",
+    "stale",
+    "standing",
     "unranked",
     "untested",
+    "verdict",
 ]
 
 NOTHING = "–"
+SMALLEST, LARGEST = 1e-6, 1e7  # what is smaller or larger is spelled with a power of ten
+WORTH_SAVING = 0.95  # of the baseline's cost
+ROUNDING = 1e-12  # of a mean: what a sum of a few thousand doubles can be off by
 
 TUNING_LEGEND = (
     "Every method tried as many configurations on each data set: the suite's own, and points that spread over the search spaces. They were scored by the main "
@@ -55,38 +68,106 @@ TUNING_LEGEND = (
 )
 
 
-def number(value: float | None, unit: str, *, signed: bool = False) -> str:
-    """Spell a figure: per cent with one decimal for fractions, three decimals otherwise; a figure that does not exist is a dash."""
+def number(value: float | None, unit: str, *, signed: bool = False, decimals: int | None = None) -> str:
+    """
+    Spell a figure; one that does not exist is a dash, and nothing but 0 looks like it.
+
+    Args:
+        value: The figure.
+        unit: ``%`` for a fraction that is spelled per cent.
+        signed: Whether a positive one has its sign.
+        decimals: How many, in what is spelled; below 0 for tens, hundreds ... By default one for per cent, and for others three, or fewer from 100 on.
+    """
     if value is None:
         return NOTHING
     sign = "+" if signed else ""
+    value = 100 * value if unit == "%" else value
+    if not math.isfinite(value):
+        return f"{value:{sign}}"
+    if value and not SMALLEST <= abs(value) < LARGEST:
+        digits = 3 if decimals is None else max(0, min(3, _exponent(value) + decimals))
+        mantissa, exponent = f"{value:{sign}.{digits}e}".split("e")
 
-    return f"{100 * value:{sign}.1f}" if unit == "%" else f"{value:{sign}.3f}"
+        return f"{mantissa.rstrip('0').rstrip('.') if digits else mantissa}e{int(exponent)}"
+    if decimals is None:
+        decimals = 1 if unit == "%" else max(0, 3 - max(0, _exponent(value) - 1))
+    if value and round(value, decimals) == 0:
+        decimals = -_exponent(value)
+
+    return f"{round(value, decimals) + 0.0:{sign}.{max(0, decimals)}f}"
 
 
-def mean(cell: Cell, unit: str) -> str:
+def _exponent(value: float) -> int:
+    """Return the power of ten of the first digit, when three are kept."""
+    return int(f"{value:.2e}".split("e")[1])
+
+
+def decimals_of(board: Leaderboard, metric: MetricInfo) -> dict[str, int]:
+    """
+    Return how many decimals the figures of each column have.
+
+    The middle one of its intervals decides, by the rule of the Particle Data Group: two digits of the half width where they are up to 35, else one. Of a mean
+    at least four digits before the point are kept.
+    """
+    found = {}
+    for column in board.columns:
+        cells = [board.cell(column.label, row.label, metric.name) for row in board.rows]
+        halves = sorted(half for cell in cells if (half := half_width(cell.low, cell.high, metric.unit)))
+        if halves and math.isfinite(middle := halves[len(halves) // 2]):
+            leading = float(f"{middle:.2e}".split("e")[0])
+            largest = max(abs(cell.mean or 0.0) for cell in cells) * (100 if metric.unit == "%" else 1)
+            found[column.label] = max((1 if leading < 3.55 else 0) - _exponent(middle), min(0, 3 - _exponent(largest)))
+
+    return found
+
+
+def half_width(low: float | None, high: float | None, unit: str) -> float | None:
+    """Return half the width of an interval as it is spelled; ``None`` where there is none."""
+    return None if low is None or high is None else (high - low) / 2 * (100 if unit == "%" else 1)
+
+
+def _supported(half: float | None, decimals: int | None) -> int | None:
+    """Return how many decimals a figure has in its column: not more than give its own half width two digits, and not fewer than none for that."""
+    if decimals is None or not half or not math.isfinite(half):
+        return decimals
+
+    return min(decimals, max(0, 1 - _exponent(half)))
+
+
+def mean(cell: Cell, unit: str, decimals: int | None = None) -> str:
     """Spell a mean with the half width of its interval, or with both ends of a bootstrap interval, which need not lie evenly."""
-    if cell.mean is None or cell.low is None or cell.high is None:
-        return number(cell.mean, unit)
+    half = half_width(cell.low, cell.high, unit)
+    kept = _supported(half, decimals)
+    text = number(cell.mean, unit, decimals=kept)
+    if half is None or cell.low is None or cell.high is None:
+        return text
     if cell.interval == "bca":
-        return f"{number(cell.mean, unit)} {interval(cell.low, cell.high, unit)}"
+        return f"{text} {interval(cell.low, cell.high, unit, decimals=decimals)}"
 
-    return f"{number(cell.mean, unit)} ±{number((cell.high - cell.low) / 2, unit)}"
+    return f"{text} ±{number((cell.high - cell.low) / 2, unit, decimals=kept)}"
 
 
-def interval(low: float | None, high: float | None, unit: str, *, signed: bool = False) -> str:
+def interval(low: float | None, high: float | None, unit: str, *, signed: bool = False, decimals: int | None = None) -> str:
     """Spell an interval; nothing where there is none."""
-    return "" if low is None or high is None else f"[{number(low, unit, signed=signed)}, {number(high, unit, signed=signed)}]"
+    kept = _supported(half_width(low, high, unit), decimals)
+
+    return (
+        ""
+        if low is None or high is None
+        else f"[{number(low, unit, signed=signed, decimals=kept)}, {number(high, unit, signed=signed, decimals=kept)}]"
+    )
 
 
-def difference(cell: Cell, unit: str) -> str:
-    """Spell the difference to the baseline, with a star where it is significant."""
+def difference(cell: Cell, unit: str, decimals: int | None = None) -> str:
+    """Spell the difference to the baseline, with a star where it is significant; what rounding left of none is 0."""
     beside = cell.to_baseline
     if beside.difference is None:
         return ""
+    value = beside.difference if cell.mean is None or abs(beside.difference) > ROUNDING * abs(cell.mean) else 0.0
     star = "*" if beside.p is not None and beside.p < SIGNIFICANCE else ""
+    kept = _supported(half_width(beside.difference_low, beside.difference_high, unit), decimals)
 
-    return f"{number(beside.difference, unit, signed=True)}{star}"
+    return f"{number(value, unit, signed=True, decimals=kept)}{star}"
 
 
 def p_value(value: float | None) -> str:
@@ -99,7 +180,7 @@ def p_value(value: float | None) -> str:
 
 def ratio(value: float | None) -> str:
     """Spell a cost relative to the baseline's."""
-    return NOTHING if value is None else f"{value:.1f}×"
+    return NOTHING if value is None else f"{number(value, '', decimals=1)}×"
 
 
 def seconds(value: float | None) -> str:
@@ -107,12 +188,12 @@ def seconds(value: float | None) -> str:
     if value is None:
         return NOTHING
 
-    return f"{value:.2f} s" if value < 100 else f"{value:.0f} s"
+    return f"{number(value, '', decimals=2 if value < 100 else 0)} s"
 
 
 def megabytes(value: float | None) -> str:
     """Spell an amount of memory."""
-    return NOTHING if value is None else f"{value / 1e6:,.0f} MB"
+    return NOTHING if value is None else f"{value / 1e6:,.0f} MB" if value >= 5e5 or not value else "<1 MB"
 
 
 def probability(value: float | None) -> str:
@@ -134,8 +215,14 @@ def count(number: int, word: str) -> str:
 
 
 def by_rank(board: Leaderboard, metric: MetricInfo) -> list[RowSummary]:
-    """Return the methods by their mean rank, those without one last."""
-    return sorted(board.rows, key=lambda row: (row.mean_ranks[metric.name] is None, row.mean_ranks[metric.name] or 0.0))
+    """Return the methods by their mean rank, those without one last; where nobody has one and there is one data set, by their mean."""
+    ranks = {row.label: row.mean_ranks[metric.name] for row in board.rows}
+    if len(board.columns) == 1 and set(ranks.values()) == {None}:
+        sign = -1.0 if metric.direction == "higher" else 1.0
+        means = {label: board.cell(board.columns[0].label, label, metric.name).mean for label in ranks}
+        ranks = {label: None if value is None else sign * value for label, value in means.items()}
+
+    return sorted(board.rows, key=lambda row: ((value := ranks[row.label]) is None, value or 0.0))
 
 
 def rank(value: float | None) -> str:
@@ -232,32 +319,151 @@ def column_title(label: str, name: str) -> str:
     return label.removeprefix(name).strip() or label
 
 
+class Score(NamedTuple):
+    """On how many data sets a method is significantly better than the baseline, not apart from it, and significantly worse."""
+
+    wins: int
+    ties: int
+    losses: int
+
+    def __str__(self) -> str:
+        return f"{self.wins}/{self.ties}/{self.losses}"
+
+
+def score(board: Leaderboard, metric: MetricInfo, label: str) -> Score | None:
+    """Compare a method with the baseline on every data set that both have figures of; nothing for the baseline and for what is no result."""
+    if board.look or label == board.baseline:
+        return None
+    won = [board.cell(column.label, label, metric.name).to_baseline for column in board.columns]
+    sides = [_side(beside, metric) for beside in won if beside.difference is not None]
+
+    return Score(sides.count(1), sides.count(0), sides.count(-1))
+
+
+def _side(beside: ToBaseline, metric: MetricInfo) -> int:
+    """Return 1 where a method is significantly better than the baseline, -1 where it is worse, else 0."""
+    if beside.difference is None or beside.p is None or beside.p >= SIGNIFICANCE:
+        return 0
+
+    return 1 if (beside.difference > 0) == (metric.direction == "higher") else -1
+
+
+def spell_score(value: Score | None) -> str:
+    """Spell wins, ties and losses."""
+    return NOTHING if value is None else str(value)
+
+
+def verdict(board: Leaderboard, metric: MetricInfo) -> str:
+    """Say in a sentence which methods are worth using instead of the baseline, by how much and at what cost; or that this is no result."""
+    if board.look:
+        return f"A look, not a result: {', '.join(board.look)}."
+    scores = {row.label: found for row in board.rows if (found := score(board, metric, row.label)) is not None and sum(found)}
+    size = len(board.columns)
+    if not scores:
+        return f"No method can be compared with {board.baseline}."
+    rows = sorted(
+        (row for row in board.rows if row.label in scores),
+        key=lambda row: (-scores[row.label].wins, scores[row.label].losses, math.inf if row.cost_ratio is None else row.cost_ratio),
+    )
+    safe = [row for row in rows if scores[row.label].wins and not scores[row.label].losses]
+    if safe:
+        spared = ", worse on none" if size > 1 else ""
+        second = (
+            f"; next {_marked(safe[1])}{f' on {scores[safe[1].label].wins}' if size > 1 else ''}{_at_cost(safe[1])}"
+            if len(safe) > 1
+            else ""
+        )
+
+        return f"{_marked(safe[0])} beats {board.baseline}{_gain(board, metric, safe[0].label)}{spared}{_at_cost(safe[0])}{second}."
+    first, own = rows[0], scores[rows[0].label]
+    if own.wins:
+        found = f"{_marked(first)} beats it{_gain(board, metric, first.label)}, and is worse on {own.losses}{_at_cost(first)}"
+
+        return f"No method beats {board.baseline} without a loss: {found}."
+    unbeaten = [row for row in rows if not scores[row.label].losses]
+    cheapest = min((row for row in unbeaten if row.cost_ratio is not None), key=lambda row: row.cost_ratio or 0.0, default=None)
+    is_saving = cheapest is not None and (cheapest.cost_ratio or 1.0) < WORTH_SAVING
+    saving = f"; {_marked(cheapest)} is not shown worse{_at_cost(cheapest)}" if cheapest is not None and is_saving else ""
+
+    worse = len(rows) - len(unbeaten)
+    others = f"{worse or 'none'} of {len(rows)} {'is' if worse < 2 else 'are'} worse{' somewhere' if size > 1 else ''}"
+
+    return f"No method is shown to beat {board.baseline}{f' on any of {size} data sets' if size > 1 else ''}; {others}{saving}."
+
+
+def _gain(board: Leaderboard, metric: MetricInfo, label: str) -> str:
+    """Spell on how many data sets a method beats the baseline, and by how much, from the least to the most."""
+    decimals = decimals_of(board, metric)
+    gains = sorted(
+        (abs(cell.to_baseline.difference or 0.0), column.label)
+        for column in board.columns
+        if _side((cell := board.cell(column.label, label, metric.name)).to_baseline, metric) > 0
+    )
+    ends = dict.fromkeys(number(gain, metric.unit, decimals=decimals.get(column)) for gain, column in (gains[0], gains[-1]))
+    unit = "points" if metric.unit == "%" else metric.unit or f"in {metric.name}"
+    on = f" on {len(gains)} of {len(board.columns)} data sets" if len(board.columns) > 1 else ""
+
+    return f"{on} by {' to '.join(ends)} {unit}"
+
+
+def _marked(row: RowSummary) -> str:
+    return f"{row.label}†" if row.privileges else row.label
+
+
+def _at_cost(row: RowSummary) -> str:
+    return "" if row.cost_ratio is None else f", costing {ratio(row.cost_ratio)}"
+
+
+def short_legend(board: Leaderboard, metric: MetricInfo) -> str:
+    """Say in short what a table shows, for those who know such tables."""
+    unit = f", {metric.unit}" if metric.unit else ""
+    spread = f"mean ± half its 95 % interval over {count(len(board.seeds), 'seed')}" if len(board.seeds) > 1 else "the figure of one seed"
+    tested = "" if board.look else ", * if significant. Bold: not shown worse than the column's best"
+    privileged = " †: needs more than others." if any(row.privileges for row in board.rows) else ""
+
+    return (
+        f"{metric.name}{unit}, {metric.direction} is better: {spread}, then the paired difference to {board.baseline}{tested}.{privileged}"
+    )
+
+
 def legend(board: Leaderboard, metric: MetricInfo, spell: Callable[[str], str] = str) -> str:
     """Say what the figures of an overview are; ``spell`` writes the names in it, where a report has signs of its own."""
     few = " (few: small differences cannot show)" if len(board.seeds) < 5 else ""
     unit = f", {spell(metric.unit)}" if metric.unit else ""
     skewed = any(cell.interval == "bca" for cell in board.cells if cell.metric == metric.name)
-    bootstrapped = " (in brackets, where the seeds are skewed: both ends of a BCa bootstrap interval)" if skewed else ""
+    bootstrapped = " In brackets, where the seeds are skewed: both ends of a BCa bootstrap interval." if skewed else ""
+    tested = (
+        ""
+        if board.look
+        else f"*: its p-value (paired t, Holm over all comparisons of this metric) is below {SIGNIFICANCE}. "
+        "Bold: not significantly worse than the best of the column, which many are where seeds are few or scatter. "
+        "Wins/ties/losses: on how many data sets the difference is significant, and for whom. "
+        "Mean rank: over all data sets, among the methods that are complete on them. "
+    )
 
     return (
-        f"{spell(metric.name)}{unit}: mean ± half the 95 % interval over {count(len(board.seeds), 'seed')}{few}, {metric.direction} is better{bootstrapped}; "
-        f"then the paired difference to {spell(board.baseline)}, * where its p-value (paired t, Holm over all comparisons of this metric) is below {SIGNIFICANCE}. "
-        f"Bold: not significantly worse than the best of the column, which many are where seeds are few or scatter. "
-        f"Mean rank: over all data sets, among the methods that are complete on them. "
-        f"Cost: wall time relative to the baseline's on the same seeds and hardware."
+        f"{spell(metric.name)}{unit}, {metric.direction} is better: mean ± half the 95 % interval over {count(len(board.seeds), 'seed')}{few}, "
+        f"then the paired difference to {spell(board.baseline)}.{bootstrapped} {tested}"
+        f"Cost: wall time relative to the baseline's on the same seeds and hardware, averaged over the data sets."
     )
 
 
 def resolution(board: Leaderboard, metric: MetricInfo, columns: Sequence[ColumnInfo]) -> str:
     """Say what differences the seeds of some columns can show; nothing where there is one seed."""
     of_label = {item.dataset: item for item in board.over_all(metric.name).resolution}
+    decimals = decimals_of(board, metric)
     parts = [
-        f"{column_title(column.label, column.name)}: {number(own.noise_floor, metric.unit)} ({number(own.detectable, metric.unit)})"
+        f"{column_title(column.label, column.name)}: {spell_resolution(own, metric.unit, decimals.get(column.label))}"
         for column in columns
         if (own := of_label[column.label]).noise_floor is not None
     ]
 
     return f"noise floor (detectable): {'; '.join(parts)}" if parts else ""
+
+
+def spell_resolution(item: Resolution, unit: str, decimals: int | None) -> str:
+    """Spell the noise floor, and in brackets what is detectable."""
+    return f"{number(item.noise_floor, unit, decimals=decimals)} ({number(item.detectable, unit, decimals=decimals)})"
 
 
 def resolution_legend(board: Leaderboard, metric: MetricInfo) -> str:
@@ -279,37 +485,21 @@ def resolution_legend(board: Leaderboard, metric: MetricInfo) -> str:
 
 
 def rank_tests(board: Leaderboard, metric: MetricInfo) -> str:
-    """Say whether the mean ranks tell the methods apart; nothing where there are too few of them or of data sets."""
+    """Say in a sentence whether the mean ranks tell the methods apart; nothing where there are too few of them or of data sets."""
     overall = board.over_all(metric.name)
     if overall.critical_difference is None:
         return ""
     first, *others = sorted(overall.standings, key=lambda standing: standing.mean_rank)
-    behind = [standing.method for standing in others if standing.mean_rank - first.mean_rank >= overall.critical_difference]
-    verdict = f"which parts {first.method} from {', '.join(behind)}" if behind else "which no two methods reach"
+    behind = sum(standing.mean_rank - first.mean_rank >= overall.critical_difference for standing in others)
+    parted = f"which parts {first.method} from {behind} of {len(others)}" if behind else "which no two methods reach"
 
-    return f"Friedman p {p_value(overall.friedman_p)}, critical difference {overall.critical_difference:.1f}, {verdict}"
-
-
-def mean_ranks(board: Leaderboard, metric: MetricInfo) -> list[str]:
-    """Return lines on the mean ranks: their intervals, what tells them apart, who is best how probably."""
-    order = sorted(board.over_all(metric.name).standings, key=lambda standing: standing.mean_rank)
-    lines = [gaps] if (gaps := unranked(board, metric)) else []
-    if len(order) < 2:
-        return lines
-    ranks = ", ".join(f"{standing.method} {rank(standing.mean_rank)} {rank_interval(standing)}".rstrip() for standing in order)
-    tests = rank_tests(board, metric)
-    lines.append(f"Mean ranks{f' ({tests})' if tests else ''}: {ranks}.")
-    likely = [standing for standing in order if (standing.best_probability or 0.0) >= 0.01]
-    if likely:
-        likely.sort(key=lambda standing: -(standing.best_probability or 0.0))
-        named = ", ".join(f"{standing.method} {probability(standing.best_probability)}" for standing in likely)
-        lines.append(f"P(best), if the seeds were drawn anew: {named}.")
-
-    return lines
+    return f"Ranks: Friedman p {p_value(overall.friedman_p)}, critical difference {overall.critical_difference:.1f}, {parted}."
 
 
 def unranked(board: Leaderboard, metric: MetricInfo) -> str:
     """Say which data sets no mean rank is over, since no method is complete on them; or, where no method is complete on the others, who is on which."""
+    if board.look:
+        return ""
     complete = {
         column.label: [row.label for row in board.rows if board.cell(column.label, row.label, metric.name).rank is not None]
         for column in board.columns
@@ -345,27 +535,40 @@ def rank_interval(standing: Standing) -> str:
     return "" if standing.rank_low is None else f"[{rank(standing.rank_low)}, {rank(standing.rank_high)}]"
 
 
+def standing(value: Standing | None) -> str:
+    """Spell a mean rank with its interval."""
+    return NOTHING if value is None else f"{rank(value.mean_rank)} {rank_interval(value)}".rstrip()
+
+
+def privileges(board: Leaderboard) -> str:
+    """Say which methods need more than their neighbours; nothing where none does."""
+    privileged = [f"{row.label} ({', '.join(row.privileges)})" for row in board.rows if row.privileges]
+
+    return f"† needs more than its neighbours: {'; '.join(privileged)}." if privileged else ""
+
+
+def stale(board: Leaderboard) -> str:
+    """Say how many records are stale."""
+    return f"{count(board.stale, 'record')} made by other code or data than today's."
+
+
 def left_out(board: Leaderboard, metric: MetricInfo) -> str:
-    """Say whether the winner changes where a data set is left out; nothing with one data set."""
+    """Say how often the method with the lowest mean rank changes where a data set is left out; nothing with one data set."""
     overall = board.over_all(metric.name)
     if not overall.left_out or len(overall.standings) < 2:
         return ""
-    winners = " and ".join(overall.winners)
-    changes: dict[tuple[str, ...], list[str]] = {}
-    for item in overall.left_out:
-        if item.winners != overall.winners:
-            changes.setdefault(item.winners, []).append(item.name)
-    if not changes:
-        return f"Lowest mean rank: {winners}, whichever data set is left out."
-    others = "; ".join(f"{' and '.join(changed)} without {' or '.join(names)}" for changed, names in changes.items())
+    changed = sum(item.winners != overall.winners for item in overall.left_out)
+    leaders = " and ".join(overall.winners) if len(overall.winners) < 4 else count(len(overall.winners), "method")
+    if not changed:
+        return f"Lowest mean rank: {leaders}, whichever data set is left out."
 
-    return f"Lowest mean rank: {winners}; but {others}."
+    return f"Lowest mean rank: {leaders}; leaving out a data set changes that in {changed} of {len(overall.left_out)} cases."
 
 
 def failures(board: Leaderboard) -> str:
     """Say which methods lack how many results, and why; nothing where none is lacking."""
     main = board.metrics[0].name
-    parts = []
+    methods: dict[str, list[str]] = {}
     for row in board.rows:
         counts: dict[str, int] = {}
         for column in board.columns:
@@ -373,6 +576,7 @@ def failures(board: Leaderboard) -> str:
                 if status != "ok":
                     counts[status] = counts.get(status, 0) + amount
         if counts:
-            parts.append(f"{row.label} ({', '.join(f'{amount} {status}' for status, amount in sorted(counts.items()))})")
+            methods.setdefault(", ".join(f"{amount} {status}" for status, amount in sorted(counts.items())), []).append(row.label)
+    parts = [f"{', '.join(labels)} ({what}{' each' if len(labels) > 1 else ''})" for what, labels in methods.items()]
 
     return f"{count(board.lacking, 'trial')} without a result: {'; '.join(parts)}." if parts else ""

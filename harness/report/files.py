@@ -114,46 +114,53 @@ def to_markdown(board: Leaderboard, command: str) -> str:
         f"Produced by {code(command)}.",
         "## Overview",
         _overview(board, main),
+        f"**{escape(figures.verdict(board, main))}**",
         figures.legend(board, main, lambda name: escape(name).replace("\\_", "_")),  # within a word an underscore is no emphasis
         escape(figures.resolution_legend(board, main)),
     ]
     parts += [escape(figures.untested(board, main)), escape(figures.unranked(board, main))]
-    privileged = [f"{row.label} ({', '.join(row.privileges)})" for row in board.rows if row.privileges]
-    if privileged:
-        parts.append(escape(f"† needs more than its neighbours: {'; '.join(privileged)}."))
+    parts.append(escape(figures.privileges(board)))
     if board.pairing:
         parts.append(escape(figures.pairing(board)))
     parts.append(escape(figures.hyperparameters(board)))
     parts.append(escape(figures.failures(board)))
     if board.stale:
-        parts.append(f"{board.stale} records were made by other code or data than today's.")
+        parts.append(figures.stale(board))
     if len(board.over_all(main.name).standings) > 1:
-        tests = figures.rank_tests(board, main)
-        parts += ["## All data sets together", _together(board, main), escape(f"Mean ranks: {tests}.") if tests else ""]
-        parts += [escape(figures.left_out(board, main)), TOGETHER]
+        parts += ["## All data sets together", _together(board, main)]
+        parts += [escape(figures.rank_tests(board, main)), escape(figures.left_out(board, main)), TOGETHER]
     if board.tuned:
         parts += ["## Tuning", _tuning(board), escape(f"{figures.TUNING_LEGEND} =: the suite's own value was the best.")]
     for column in board.columns:
         parts += [f"## {escape(column.label)}", _details(board, column.label), escape(figures.resolution(board, main, [column]))]
-    parts.append(_details_legend(board))
+    parts += [_details_legend(board), "## Methods", _methods(board)]
 
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
 def _overview(board: Leaderboard, metric: MetricInfo) -> str:
     lines = []
+    decimals = figures.decimals_of(board, metric)
     for row in figures.by_rank(board, metric):
         line = [escape(row.label) + ("†" if row.privileges else "")]
         for column in board.columns:
             cell = board.cell(column.label, row.label, metric.name)
-            text = figures.mean(cell, metric.unit)
-            change = figures.difference(cell, metric.unit)
+            text = figures.mean(cell, metric.unit, decimals.get(column.label))
+            change = figures.difference(cell, metric.unit, decimals.get(column.label))
             line.append(f"**{text}**" if cell.best else text)
             line[-1] += f" ({escape(change)})" if change else ""
-        lines.append([*line, figures.rank(row.mean_ranks[metric.name]), figures.ratio(row.cost_ratio), figures.coverage(row.ok, row.total)])
-    headers = ["method", *(escape(column.label) for column in board.columns), "mean rank", "cost", "ok"]
+        line += [figures.spell_score(figures.score(board, metric, row.label)), figures.rank(row.mean_ranks[metric.name])]
+        lines.append([*line, figures.ratio(row.cost_ratio), figures.coverage(row.ok, row.total)])
+    headers = ["method", *(escape(column.label) for column in board.columns), "wins/ties/losses", "mean rank", "cost", "ok"]
 
     return tabulate(lines, headers=headers, tablefmt="github", disable_numparse=True)
+
+
+def _methods(board: Leaderboard) -> str:
+    """Say of each method what it is and where it was published."""
+    lines = [[escape(row.label), escape(row.summary), escape(row.paper or "common practice")] for row in board.rows]
+
+    return tabulate(lines, headers=["method", "what it is", "published"], tablefmt="github", disable_numparse=True)
 
 
 def _tuning(board: Leaderboard) -> str:
@@ -203,22 +210,19 @@ def _details_legend(board: Leaderboard) -> str:
 
 def _details(board: Leaderboard, dataset: str) -> str:
     main = board.metrics[0]
+    decimals = {metric.name: figures.decimals_of(board, metric).get(dataset) for metric in board.metrics}
     lines = []
     for row in board.rows:
         cells = {metric.name: board.cell(dataset, row.label, metric.name) for metric in board.metrics}
         cell = cells[main.name]
-        interval = (
-            f"{figures.number(cell.to_baseline.difference, main.unit, signed=True)} "
-            f"{figures.interval(cell.to_baseline.difference_low, cell.to_baseline.difference_high, main.unit, signed=True)}".rstrip()
-            if cell.to_baseline.difference is not None
-            else figures.NOTHING
-        )
+        beside, kept = cell.to_baseline, decimals[main.name]
+        ends = figures.interval(beside.difference_low, beside.difference_high, main.unit, signed=True, decimals=kept)
         rank = figures.NOTHING if cell.rank is None else f"{cell.rank:g}"
         lines.append(
             [
                 escape(row.label) + ("†" if row.privileges else ""),
-                *(figures.mean(cells[metric.name], metric.unit) for metric in board.metrics),
-                interval,
+                *(figures.mean(cells[metric.name], metric.unit, decimals[metric.name]) for metric in board.metrics),
+                f"{figures.number(beside.difference, main.unit, signed=True, decimals=kept)} {ends}".rstrip(),
                 figures.p_value(cell.to_baseline.p),
                 figures.p_value(cell.to_baseline.wilcoxon_p),
                 figures.probability(cell.to_baseline.win_rate),

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 __all__ = ["to_index", "write_index"]
 
 _INDEXED = ("leaderboard.json", "claims.json")
+UNREADABLE = "cannot be read"
 
 
 def write_index(results: Path) -> Path:
@@ -51,7 +52,12 @@ def to_index(results: Path, folders: Sequence[Path], inputs: str) -> str:
         folders: Those of the suites, under ``results``.
         inputs: Hash of what the page is drawn from.
     """
-    return render("index.html", inputs=inputs, suites=[_indexed(folder, results) for folder in folders])
+    by_task: dict[str, list[Indexed]] = {}
+    for folder in folders:
+        suite = _indexed(folder, results)
+        by_task.setdefault(suite.task, []).append(suite)
+
+    return render("index.html", inputs=inputs, tasks=[TaskSuites(name, by_task[name]) for name in sorted(by_task)])
 
 
 class Winner(NamedTuple):
@@ -63,12 +69,22 @@ class Winner(NamedTuple):
     others: str
 
 
-class Indexed(NamedTuple):
-    """A suite on the page that joins all."""
+class TaskSuites(NamedTuple):
+    """A task with its suites."""
 
     name: str
+    suites: list[Indexed]
+
+
+class Indexed(NamedTuple):
+    """A suite on the page that joins all; its words are what the search looks in."""
+
+    task: str
+    name: str
     link: str
+    words: str
     summary: str
+    verdict: str
     size: str
     failed: int
     winners: list[Winner]
@@ -87,14 +103,27 @@ def _indexed(folder: Path, results: Path) -> Indexed:
         board = Leaderboard.from_json(_read_json(folder / "leaderboard.json"))
         claims = ClaimBoard.from_json(_read_json(folder / "claims.json")) if (folder / "claims.json").is_file() else None
     except (OSError, ValueError, StoreError) as error:
-        return Indexed(name, link, "", "", 0, [], "", [], str(error))
+        return Indexed(UNREADABLE, name, link, name, "", "", "", 0, [], "", [], str(error))
     main = board.metrics[0]
     size = f"{figures.count(len(board.rows), 'method')}, {figures.count(len(board.columns), 'data set')}, {figures.count(len(board.seeds), 'seed')}"
     winners = [_winner(board, column.label, main) for column in board.columns]
     unit = f", {main.unit}" if main.unit else ""
 
+    words = [board.task, name, board.summary, *(row.label for row in board.rows), *(column.label for column in board.columns)]
+
     return Indexed(
-        name, link, board.summary, size, board.lacking, winners, f"{main.name}{unit}", list(claims.counts().items()) if claims else [], ""
+        task=board.task,
+        name=name,
+        link=link,
+        words=" ".join(words),
+        summary=board.summary,
+        verdict=figures.verdict(board, main),
+        size=size,
+        failed=board.lacking,
+        winners=winners,
+        metric=f"{main.name}{unit}",
+        verdicts=list(claims.counts().items()) if claims else [],
+        problem="",
     )
 
 
@@ -102,14 +131,14 @@ def _winner(board: Leaderboard, dataset: str, metric: MetricInfo) -> Winner:
     cells = [board.cell(dataset, row.label, metric.name) for row in board.rows]
     ranked = [cell for cell in cells if cell.rank is not None]
     if not ranked:
-        return Winner(dataset, figures.NOTHING, "", "no method is complete")
+        return Winner(dataset, figures.NOTHING, "", "a look, not a result" if board.look else "no method is complete")
     first = min(cell.rank or 0.0 for cell in ranked)
     top = [cell for cell in ranked if cell.rank == first]
     others = sum(cell.best for cell in cells) - len(top)
-    few = len(board.seeds) < 2
-    said = "one seed: nothing can be told" if few else f"{figures.count(others, 'method')} not significantly worse" if others > 0 else ""
+    said = f"{figures.count(others, 'method')} not significantly worse" if others > 0 else ""
+    shown = figures.mean(top[0], metric.unit, figures.decimals_of(board, metric).get(dataset))
 
-    return Winner(dataset, ", ".join(cell.method for cell in top), figures.mean(top[0], metric.unit), said)
+    return Winner(dataset, ", ".join(cell.method for cell in top), shown, said)
 
 
 def _read_json(path: Path) -> Any:  # Any: whatever JSON holds

@@ -25,7 +25,7 @@ def to_latex(board: Leaderboard, command: str, metric: str | None = None) -> str
         metric: Name; the main one by default.
     """
     shown = next(item for item in board.metrics if metric in (None, item.name))
-    headers = ["method", *(column.label for column in board.columns), "mean rank", "cost", "ok"]
+    headers = ["method", *(column.label for column in board.columns), "wins/ties/losses", "mean rank", "cost", "ok"]
     lines = [
         r"\begin{table}",
         r"\centering",
@@ -35,32 +35,31 @@ def to_latex(board: Leaderboard, command: str, metric: str | None = None) -> str
         _row([escape(header) for header in headers]),
         r"\midrule",
     ]
+    decimals = figures.decimals_of(board, shown)
     for row in figures.by_rank(board, shown):
-        cells = [_cell(board.cell(column.label, row.label, shown.name), shown) for column in board.columns]
+        cells = [_cell(board.cell(column.label, row.label, shown.name), shown, decimals.get(column.label)) for column in board.columns]
         label = escape(row.label) + (r"\textsuperscript{\dag}" if row.privileges else "")
-        tail = (figures.rank(row.mean_ranks[shown.name]), figures.ratio(row.cost_ratio), figures.coverage(row.ok, row.total))
+        tail = [figures.spell_score(figures.score(board, shown, row.label)), figures.rank(row.mean_ranks[shown.name])]
+        tail += [figures.ratio(row.cost_ratio), figures.coverage(row.ok, row.total)]
         lines.append(_row([label, *cells, *map(escape, tail)]))
     lines += [r"\bottomrule", r"\end{tabular}"]
-    privileged = [f"{row.label} ({', '.join(row.privileges)})" for row in board.rows if row.privileges]
-    if privileged:
-        lines.append(rf"\par\smallskip\dag\ needs more than its neighbours: {escape('; '.join(privileged))}.")
-
-    lines += [rf"\par\smallskip {escape(line)}" for line in (figures.untested(board, shown), figures.unranked(board, shown)) if line]
+    notes = (figures.verdict(board, shown), figures.privileges(board), figures.untested(board, shown), figures.unranked(board, shown))
+    lines += [rf"\par\smallskip {escape(note)}" for note in notes if note]
     table = "\n".join([*lines, r"\end{table}"]) + "\n"
     strange = "".join(dict.fromkeys(sign for sign in table if not sign.isascii()))
-    notes = [" ".join(printable(command).split())]
-    notes += [f"pdflatex lacks {strange}: take xelatex or lualatex, with a font that has it"] if strange else []
+    comments = [" ".join(printable(command).split())]
+    comments += [f"pdflatex lacks {strange}: take xelatex or lualatex, with a font that has it"] if strange else []
 
-    return "".join(f"% {note}\n" for note in notes) + table
+    return "".join(f"% {comment}\n" for comment in comments) + table
 
 
 def _row(texts: list[str]) -> str:
     return " & ".join(texts) + r" \\"
 
 
-def _cell(cell: Cell, metric: MetricInfo) -> str:
-    mean = escape(figures.mean(cell, metric.unit))
-    change = escape(figures.difference(cell, metric.unit))
+def _cell(cell: Cell, metric: MetricInfo, decimals: int | None) -> str:
+    mean = escape(figures.mean(cell, metric.unit, decimals))
+    change = escape(figures.difference(cell, metric.unit, decimals))
 
     return (rf"\textbf{{{mean}}}" if cell.best else mean) + (f" ({change})" if change else "")
 

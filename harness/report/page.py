@@ -115,12 +115,13 @@ def to_page(evidence: Evidence, home: str = "../index.html") -> str:
 
 
 class Entry(NamedTuple):
-    """A cell of the table."""
+    """A cell of the table; what ranks is the figure of a complete method."""
 
     text: str
     change: str
     best: bool
     value: float | None
+    ranks: bool
     coverage: str
     anchor: str
 
@@ -132,53 +133,73 @@ class Line(NamedTuple):
     place: int
     entries: list[Entry]
     rank: float | None
+    score: figures.Score | None
 
 
 class Board(NamedTuple):
     """The table of one metric."""
 
     metric: MetricInfo
+    verdict: str
     legend: str
     lines: list[Line]
-    floors: list[tuple[str, str]]
+    floors: list[tuple[str, ...]]
     floors_legend: str
     notes: list[str]
 
 
 def _table(board: Leaderboard, metric: MetricInfo) -> Board:
     places = {row.label: index for index, row in enumerate(board.rows)}
+    decimals = figures.decimals_of(board, metric)
     lines = [
         Line(
             row,
             places[row.label],
             [
-                _entry(board.cell(column.label, row.label, metric.name), metric, f"trials-{places[row.label]}-{number}")
+                _entry(
+                    board.cell(column.label, row.label, metric.name),
+                    metric,
+                    decimals.get(column.label),
+                    f"trials-{places[row.label]}-{number}",
+                )
                 for number, column in enumerate(board.columns)
             ],
             row.mean_ranks[metric.name],
+            figures.score(board, metric, row.label),
         )
         for row in figures.by_rank(board, metric)
     ]
 
     found = {item.dataset: item for item in board.over_all(metric.name).resolution}
     floors = [
-        (figures.number(found[column.label].noise_floor, metric.unit), figures.number(found[column.label].detectable, metric.unit))
+        tuple(
+            figures.number(value, metric.unit, decimals=decimals.get(column.label))
+            for value in (found[column.label].noise_floor, found[column.label].detectable)
+        )
         for column in board.columns
     ]
-
     notes = [line for line in (figures.untested(board, metric), figures.unranked(board, metric)) if line]
 
-    return Board(metric, figures.legend(board, metric), lines, floors, figures.resolution_legend(board, metric), notes)
+    return Board(
+        metric,
+        figures.verdict(board, metric),
+        figures.legend(board, metric),
+        lines,
+        floors,
+        figures.resolution_legend(board, metric),
+        notes,
+    )
 
 
-def _entry(cell: Cell, metric: MetricInfo, anchor: str) -> Entry:
+def _entry(cell: Cell, metric: MetricInfo, decimals: int | None, anchor: str) -> Entry:
     ok = cell.statuses.get("ok", 0)
 
     return Entry(
-        figures.mean(cell, metric.unit),
-        figures.difference(cell, metric.unit),
+        figures.mean(cell, metric.unit, decimals),
+        figures.difference(cell, metric.unit, decimals),
         cell.best,
         cell.mean,
+        cell.rank is not None,
         figures.coverage(ok, cell.total) if ok < cell.total else "",
         anchor,
     )
@@ -261,6 +282,7 @@ def _standings(board: Leaderboard) -> Standings:
             texts += [figures.number(standing.interquartile_mean, metric.unit), ends or figures.NOTHING]
         rows.append(texts)
     notes = [
+        figures.rank_tests(board, metric),
         figures.left_out(board, metric),
         "Interval of the mean rank, and P(best), the chance of the lowest one: over draws of the seeds of each data set, the data sets being what they are.",
         "Interquartile mean: of the middle half of a method's figures over all data sets and seeds." if middle else "",

@@ -40,8 +40,22 @@ __all__ = [
     "style_of",
 ]
 
-# Okabe and Ito's colours, told apart by colour-blind eyes; without their yellow, which nobody sees on white.
-COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
+# Okabe and Ito's colours, told apart by colour-blind eyes, without their yellow, which nobody sees on white; then as many more, darker or duller.
+COLOURS = (
+    "#0072b2",
+    "#d55e00",
+    "#009e73",
+    "#cc79a7",
+    "#e69f00",
+    "#56b4e9",
+    "#5b3a9e",
+    "#8a4b2a",
+    "#7a8b00",
+    "#d6003c",
+    "#00808a",
+    "#7d7d7d",
+)
+MARKERS = ("o", "s", "^", "D")  # with as many dashes: when the colours have been used once, twice, thrice
 DASHES: tuple[tuple[float, ...], ...] = ((), (5, 2), (1.5, 1.5), (6, 2, 1.5, 2))
 INK = "#010101"  # becomes the colour of the page's text
 LONGEST_LABEL = 28
@@ -72,11 +86,13 @@ class Style:
         index: Of the method; the class ``series-<index>`` marks what belongs to it.
         colour: Hexadecimal, lower case.
         dashes: Lengths of dashes and gaps; empty for a solid line.
+        marker: Matplotlib's letter of a point's shape.
     """
 
     index: int
     colour: str
     dashes: tuple[float, ...]
+    marker: str = "o"
 
 
 @dataclass(frozen=True)
@@ -101,12 +117,14 @@ class Curve:
 
 
 def style_of(index: int, baseline: int) -> Style:
-    """Return the style of a method: the baseline in the colour of the text, the others in turn by colour, then by dashes."""
+    """Return the style of a method: the baseline in the colour of the text, the others in turn by colour, then by dashes and markers."""
     if index == baseline:
         return Style(index, INK, ())
     place = index - (index > baseline)
 
-    return Style(index, COLOURS[place % len(COLOURS)], DASHES[place // len(COLOURS) % len(DASHES)])
+    turn = place // len(COLOURS) % len(DASHES)
+
+    return Style(index, COLOURS[place % len(COLOURS)], DASHES[turn], MARKERS[turn])
 
 
 def pareto_front(points: Sequence[Point], *, lower_is_better: bool) -> list[Point]:
@@ -138,7 +156,9 @@ def cost_scatter(points: Sequence[Point], quality: str, *, lower_is_better: bool
             [point.cost for point in front], [point.quality for point in front], color=INK, alpha=0.35, linewidth=1, drawstyle="steps-post"
         )
         for point in points:
-            axes.plot(point.cost, point.quality, "o", color=point.style.colour, markersize=6, gid=f"series-{point.style.index}")
+            axes.plot(
+                point.cost, point.quality, point.style.marker, color=point.style.colour, markersize=6, gid=f"series-{point.style.index}"
+            )
         costs = [point.cost for point in points]
         if max(costs) / min(costs) > 3:
             axes.set_xscale("log")

@@ -32,7 +32,7 @@ def drawing(svg: str, caption: str) -> Drawing:
 
 
 def render(template: str, **values: Any) -> str:  # Any: whatever the template shows
-    """Fill a template with values, all of which are escaped, and with the script and the style of the pages."""
+    """Fill a template with values, all of which are escaped, with its own script and the style of all pages."""
     import jinja2
     from markupsafe import Markup
 
@@ -45,7 +45,7 @@ def render(template: str, **values: Any) -> str:  # Any: whatever the template s
         lstrip_blocks=True,
     )
     environment.filters |= {"paint": _paint, "breakable": _breakable}
-    script = (TEMPLATES / "page.js").read_text(encoding="utf-8")
+    script = (TEMPLATES / template).with_suffix(".js").read_text(encoding="utf-8")
     values |= {
         "css": Markup((TEMPLATES / "page.css").read_text(encoding="utf-8")),
         "script": Markup(script),

@@ -1,8 +1,8 @@
-"""The leaderboard in a terminal: one table a data set, its variants as columns."""
+"""The leaderboard in a terminal: one table a data set, its variants as columns, and one over all."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from rich.cells import cell_len
@@ -14,14 +14,14 @@ from harness.report import figures
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from harness.leaderboard import Cell, Leaderboard, MetricInfo
+    from harness.leaderboard import Cell, Leaderboard, MetricInfo, RowSummary
 
 __all__ = ["print_leaderboard"]
 
 BETWEEN = " ┃ "  # what stands between two columns
 
 
-def print_leaderboard(board: Leaderboard, console: Console, metric: str | None = None) -> None:
+def print_leaderboard(board: Leaderboard, console: Console, metric: str | None = None, *, notes: bool = False) -> None:
     """
     Print the leaderboard for one metric.
 
@@ -29,36 +29,58 @@ def print_leaderboard(board: Leaderboard, console: Console, metric: str | None =
         board: What to print.
         console: Where.
         metric: Name; the main one by default.
+        notes: Whether to say all that the page says about the figures.
     """
     shown = next(item for item in board.metrics if metric in (None, item.name))
-    for name in dict.fromkeys(column.name for column in board.columns):
-        for table in _tables(board, name, shown, console):
+    rows = figures.by_rank(board, shown)
+    names = list(dict.fromkeys(column.name for column in board.columns))
+    over_all = list(_over_all(board, shown, rows))
+    for name in names:
+        columns = _data_columns(board, name, shown, rows, plain=console.color_system is None)
+        for table in _tables(f"{name}: {shown.name}", rows, columns if len(names) > 1 else [*columns, *over_all], console):
             console.print(table)
-        if floor := figures.resolution(board, shown, [column for column in board.columns if column.name == name]):
+        if notes and (floor := figures.resolution(board, shown, [column for column in board.columns if column.name == name])):
             console.print(Text(floor, style="dim"))
-    for line in (figures.untested(board, shown), *figures.mean_ranks(board, shown), figures.left_out(board, shown)):
-        if line:
-            console.print(Text(line))
-    for line in (
-        figures.legend(board, shown),
-        figures.resolution_legend(board, shown),
-        figures.pairing(board),
-        figures.hyperparameters(board),
-    ):
+    if len(names) > 1:
+        for table in _tables(f"all {len(board.columns)} data sets: {shown.name}", rows, over_all, console):
+            console.print(table)
+    console.print(Text(figures.verdict(board, shown), style="bold"))
+    for line in _long_notes(board, shown) if notes else _short_notes(board, shown):
         if line:
             console.print(Text(line, style="dim"))
-    privileged = [f"{row.label} ({', '.join(row.privileges)})" for row in board.rows if row.privileges]
-    if privileged:
-        console.print(Text(f"† needs more than its neighbours: {'; '.join(privileged)}.", style="dim"))
     if board.lacking:
-        console.print(Text(f"{figures.failures(board)} `bench show` tells why.", style="yellow"))
+        hint = " `bench show` tells why." if board.failed else ""
+        console.print(Text(f"{figures.failures(board)}{hint}", style="yellow"))
     if board.stale:
-        console.print(
-            Text(
-                f"{figures.count(board.stale, 'record')} made by other code or data than today's; `bench run` brings it up to date.",
-                style="yellow",
-            )
-        )
+        console.print(Text(f"{figures.stale(board)} `bench run` brings it up to date.", style="yellow"))
+
+
+def _short_notes(board: Leaderboard, metric: MetricInfo) -> list[str]:
+    """Return what a reader of such tables needs, in a few lines."""
+    unpaired = figures.pairing(board) if "NOT" in figures.pairing(board) else ""
+
+    return [
+        figures.unranked(board, metric),
+        " ".join(line for line in (figures.rank_tests(board, metric), figures.left_out(board, metric)) if line),
+        figures.short_legend(board, metric),
+        unpaired,
+        f"`--notes` explains every figure, `bench list methods --task {board.task}` every method.",
+    ]
+
+
+def _long_notes(board: Leaderboard, metric: MetricInfo) -> list[str]:
+    """Return all that is to be said about the figures."""
+    return [
+        figures.untested(board, metric),
+        figures.unranked(board, metric),
+        figures.rank_tests(board, metric),
+        figures.left_out(board, metric),
+        figures.legend(board, metric),
+        figures.resolution_legend(board, metric),
+        figures.pairing(board),
+        figures.hyperparameters(board),
+        figures.privileges(board),
+    ]
 
 
 class _Column(NamedTuple):
@@ -78,23 +100,38 @@ class _Column(NamedTuple):
         return max(map(cell_len, [*self.title.split("\n"), *(cell.plain for cell in self.cells)]))
 
 
-def _tables(board: Leaderboard, name: str, metric: MetricInfo, console: Console) -> Iterator[Table]:
-    """Give the table of a data set; where the terminal is too narrow for its figures, several with some of the columns each."""
-    rows = figures.by_rank(board, metric)
-    plain = console.color_system is None
-    columns = [
+def _data_columns(board: Leaderboard, name: str, metric: MetricInfo, rows: Sequence[RowSummary], *, plain: bool) -> list[_Column]:
+    """Give the columns of a data set."""
+    decimals = figures.decimals_of(board, metric)
+
+    return [
         _Column(
             figures.column_title(column.label, name),
-            [_text(board.cell(column.label, row.label, metric.name), metric, plain) for row in rows],
+            [_text(board.cell(column.label, row.label, metric.name), metric, decimals.get(column.label), plain) for row in rows],
         )
         for column in board.columns
         if column.name == name
     ]
-    columns.append(_Column("mean rank\n(all)", [Text(figures.rank(row.mean_ranks[metric.name])) for row in rows]))
-    columns.append(_Column("cost\n(all)", [Text(figures.ratio(row.cost_ratio)) for row in rows]))
+
+
+def _over_all(board: Leaderboard, metric: MetricInfo, rows: Sequence[RowSummary]) -> Iterator[_Column]:
+    """Give the columns of what the data sets say together."""
+    several = len(board.columns) > 1
+    standings = {standing.method: standing for standing in board.over_all(metric.name).standings}
+    if several and not board.look:
+        yield _Column("wins/ties/losses", [Text(figures.spell_score(figures.score(board, metric, row.label))) for row in rows])
+    if standings and several:
+        yield _Column("mean rank", [Text(figures.standing(standings.get(row.label))) for row in rows])
+        likely = [standing.best_probability if (standing := standings.get(row.label)) else None for row in rows]
+        yield _Column("P(best)", [Text(figures.probability(value)) for value in likely])
+    yield _Column("cost", [Text(figures.ratio(row.cost_ratio)) for row in rows])
+
+
+def _tables(title: str, rows: Sequence[RowSummary], columns: Sequence[_Column], console: Console) -> Iterator[Table]:
+    """Give a table; where the terminal is too narrow for its figures, several with some of the columns each."""
     methods = _Column("method", [Text(f"{row.label}{'†' if row.privileges else ''}") for row in rows])
     first = min(methods.full, max(len(methods.title), console.width // 3))
-    title = f"{name}: {metric.name}"
+    begin = title
     while columns:
         fitting, left = 1, console.width - first - columns[0].least - len(BETWEEN)
         while fitting < len(columns) and left >= columns[fitting].least + len(BETWEEN):
@@ -107,7 +144,7 @@ def _tables(board: Leaderboard, name: str, metric: MetricInfo, console: Console)
         for cells in zip(*(column.cells for column in shown), strict=True):
             table.add_row(*cells)
         yield table
-        columns, title = columns[fitting:], f"{name}: {metric.name}, continued"
+        columns, title = columns[fitting:], f"{begin}, continued"
 
 
 def _widths(widths: list[int], columns: list[_Column], left: int) -> list[int]:
@@ -122,10 +159,10 @@ def _widths(widths: list[int], columns: list[_Column], left: int) -> list[int]:
     return widths
 
 
-def _text(cell: Cell, metric: MetricInfo, plain: bool) -> Text:
-    mean = figures.mean(cell, metric.unit)
+def _text(cell: Cell, metric: MetricInfo, decimals: int | None, plain: bool) -> Text:
+    mean = figures.mean(cell, metric.unit, decimals)
     text = Text(f"**{mean}**" if cell.best and plain else mean, style="bold" if cell.best else "")
-    change = figures.difference(cell, metric.unit)
+    change = figures.difference(cell, metric.unit, decimals)
     if change:
         text.append(f" {change}", style="dim")
     if (ok := cell.statuses.get("ok", 0)) < cell.total:

@@ -23,11 +23,17 @@ def trials_of(evidence: Evidence) -> dict[str, Any]:
     """Return every trial for the script that shows them: what repeats is kept once and referred to by its number."""
     board = evidence.board
     columns = {column.label: place for place, column in enumerate(board.columns)}
+    decimals = {metric.name: figures.decimals_of(board, metric) for metric in board.metrics}
     rows = {row.label: place for place, row in enumerate(board.rows)}
     parts, errors = _Shared(), _Shared()
     cells: list[list[dict[str, Any]]] = [
         [
-            {"figures": [_spelled(board.cell(column.label, row.label, metric.name), metric) for metric in board.metrics]}
+            {
+                "figures": [
+                    _spelled(board.cell(column.label, row.label, metric.name), metric, decimals[metric.name].get(column.label))
+                    for metric in board.metrics
+                ]
+            }
             for column in board.columns
         ]
         for row in board.rows
@@ -99,16 +105,16 @@ def _shortened(error: str, room: bool) -> str:
     return text if len(text) <= longest and room else f"[the beginning is left out here; `bench show` has it]\n{text[-longest:]}"
 
 
-def _spelled(cell: Cell, metric: MetricInfo) -> list[str]:
+def _spelled(cell: Cell, metric: MetricInfo, decimals: int | None) -> list[str]:
     """Return mean, interval, difference, its interval, p-value and rank as text."""
-    unit = metric.unit
+    unit, beside = metric.unit, cell.to_baseline
 
     return [
-        figures.number(cell.mean, unit),
-        figures.interval(cell.low, cell.high, unit) or figures.NOTHING,
-        figures.number(cell.to_baseline.difference, unit, signed=True),
-        figures.interval(cell.to_baseline.difference_low, cell.to_baseline.difference_high, unit, signed=True) or figures.NOTHING,
-        figures.p_value(cell.to_baseline.p),
+        figures.number(cell.mean, unit, decimals=decimals),
+        figures.interval(cell.low, cell.high, unit, decimals=decimals) or figures.NOTHING,
+        figures.number(beside.difference, unit, signed=True, decimals=decimals),
+        figures.interval(beside.difference_low, beside.difference_high, unit, signed=True, decimals=decimals) or figures.NOTHING,
+        figures.p_value(beside.p),
         figures.NOTHING if cell.rank is None else f"{cell.rank:g}",
     ]
 

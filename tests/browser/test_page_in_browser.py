@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import csv
+import io
+import json
 import os
 import shutil
+import time
 
 import page_samples as samples
 import pytest
 
+from harness.report.files import to_json
+from harness.report.index import write_index
 from harness.report.page import to_page
 
 selenium = pytest.importorskip("selenium")
@@ -72,6 +78,10 @@ def methods_shown(page) -> list[str]:
     return [name.text for name in names if name.is_displayed()]
 
 
+def all_names(page) -> list[str]:
+    return [name.get_attribute("textContent") for name in shown_board(page).find_elements(By.CSS_SELECTOR, "tbody th a")]
+
+
 def header(page, text: str):
     headers = shown_board(page).find_elements(By.CSS_SELECTOR, "thead th")
 
@@ -111,6 +121,95 @@ def test_the_filter_keeps_the_methods_that_match(page):
 
     assert methods_shown(page) == ["better"]
     assert page.find_element(By.ID, "shown").text == "1 of 3 methods, 3 of 3 data sets"
+
+
+def test_the_filter_takes_several_words_and_a_space_for_an_underscore(page):
+    page.find_element(By.ID, "filter-methods").send_keys("bett, base")
+
+    assert sorted(methods_shown(page)) == ["base", "better"]
+
+
+def test_ranks_are_those_among_what_is_shown(page):
+    lacks = shown_board(page).find_elements(By.CSS_SELECTOR, "td.rank")[-1].text  # it is not complete on one of the data sets
+
+    page.find_element(By.ID, "filter-datasets").send_keys("easy")
+
+    figures, ranks = figures_of(page, "easy"), figures_of(page, "mean rank")
+    assert lacks == "–"
+    assert ranks == [1.0, 2.0, 3.0]
+    assert figures == sorted(figures, reverse=True)
+
+
+def test_the_address_holds_the_view(browser, page):
+    Select(page.find_element(By.ID, "metric")).select_by_visible_text("nll")
+    page.find_element(By.ID, "filter-methods").send_keys("bett base")
+    header(page, "hard").find_element(By.TAG_NAME, "button").click()
+    shown, address = methods_shown(page), browser.current_url
+
+    browser.get("about:blank")
+    browser.get(address)
+
+    assert "metric=nll" in address
+    assert methods_shown(browser) == shown
+    assert shown_board(browser).find_element(By.TAG_NAME, "h3").text.startswith("nll")
+    assert header(browser, "hard").get_attribute("aria-sort") == "ascending"
+
+
+@pytest.mark.parametrize("kind", ["csv", "json"])
+def test_what_is_shown_is_downloaded(browser, page, kind, tmp_path):
+    browser.execute_cdp_cmd("Browser.setDownloadBehavior", {"behavior": "allow", "downloadPath": str(tmp_path)})
+    page.find_element(By.ID, "filter-methods").send_keys("better")
+    page.find_element(By.ID, "filter-datasets").send_keys("hard")
+
+    page.find_element(By.ID, f"download-{kind}").click()
+
+    deadline = time.monotonic() + 10
+    while not (tmp_path / f"sample.{kind}").is_file() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    text = (tmp_path / f"sample.{kind}").read_text(encoding="utf-8")
+    (row,) = csv.DictReader(io.StringIO(text)) if kind == "csv" else json.loads(text)["rows"]
+    assert row["method"] == "better"
+    assert float(row["hard"]) == figures_of(page, "hard")[all_names(page).index("better")]
+    assert "easy" not in row
+
+
+def test_a_row_is_one_tab_stop_and_the_arrows_lead_to_its_figures(page):
+    first = shown_board(page).find_element(By.CSS_SELECTOR, "tbody th a")
+    links = shown_board(page).find_elements(By.CSS_SELECTOR, "tbody a")
+
+    first.send_keys(Keys.ARROW_RIGHT)
+    figure = page.switch_to.active_element
+    figure.send_keys(Keys.ARROW_DOWN)
+    below = page.switch_to.active_element
+
+    assert sum(link.get_attribute("tabindex") != "-1" for link in links) == len(samples.METHODS)
+    assert figure.get_attribute("href").endswith("-0")
+    assert below != figure
+    assert below.location["x"] == figure.location["x"]
+
+
+def test_a_name_says_what_the_method_is(page):
+    link = shown_board(page).find_element(By.CSS_SELECTOR, "tbody th a")
+
+    link.click()
+
+    assert page.current_url.endswith(link.get_attribute("href").rpartition("/")[2])
+    assert page.find_element(By.CSS_SELECTOR, ".methods div:target").is_displayed()
+
+
+def test_the_index_finds_a_suite_by_the_names_in_it(browser, tmp_path):
+    for name in ("one", "two"):
+        evidence = samples.make_evidence(samples.make_plan(methods=("base", f"method_{name}")))
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "leaderboard.json").write_text(to_json(evidence.board), encoding="utf-8")
+    write_index(tmp_path)
+    browser.get((tmp_path / "index.html").as_uri())
+
+    browser.find_element(By.ID, "search").send_keys("toy method two")
+
+    assert [item.text for item in browser.find_elements(By.CSS_SELECTOR, ".suite h3") if item.is_displayed()] == ["two"]
+    assert browser.find_element(By.ID, "shown").text == "1 of 2 suites"
+    assert browser.current_url.endswith("#search=toy%20method%20two")
 
 
 def test_the_filter_of_data_sets_hides_columns_and_curves(page):

@@ -565,11 +565,11 @@ def test_debug_shows_the_traceback(bench):
 
 
 def test_a_method_that_cannot_treat_the_data_is_told_apart_and_is_no_failure(bench, toy):
-    suite = bench.suite("task: toy\nbudget: {steps: 1}\nseeds: 2\ndatasets: [numbers]\nmethods: [constant, choosy]\n")
+    suite = bench.suite("task: toy\nbudget: {steps: 1}\nseeds: 3\ndatasets: [numbers]\nmethods: [constant, choosy]\n")
 
     done = bench("run", suite, "--plugin", toy, "--executor", "inline")
 
     assert done.returncode == 0, done.stderr
-    assert "2 trials without a result: choosy (2 unsupported)." in done.stdout
+    assert "3 trials without a result: choosy (3 unsupported)." in done.stdout
     board = json.loads((bench.folder / "results" / "suite" / "leaderboard.json").read_text())
     assert [row["mean_ranks"]["closeness"] for row in board["rows"]] == [1.0, None]

@@ -17,15 +17,12 @@
   const showMetric = () => {
     for (const board of all(".board")) board.hidden = board.dataset.metric !== metric.value;
   };
-  metric.addEventListener("change", showMetric);
 
   // Sorting: what has no figure comes last, whichever way
-  const sortBy = (header) => {
+  const sortBy = (header, way) => {
     const table = header.closest("table");
     const body = table.tBodies[0];
     const place = header.cellIndex;
-    const opposite = { ascending: "descending", descending: "ascending" };
-    const way = opposite[header.getAttribute("aria-sort")] || header.dataset.first;
     for (const other of all("thead th", table)) other.setAttribute("aria-sort", "none");
     header.setAttribute("aria-sort", way);
     const sign = way === "ascending" ? 1 : -1;
@@ -39,22 +36,144 @@
     });
     body.append(...rows);
   };
-  for (const button of all(".sortable thead button")) button.addEventListener("click", () => sortBy(button.closest("th")));
+  const opposite = { ascending: "descending", descending: "ascending" };
+  for (const button of all(".sortable thead button")) {
+    button.addEventListener("click", () => {
+      const header = button.closest("th");
+      sortBy(header, opposite[header.getAttribute("aria-sort")] || header.dataset.first);
+      keepView();
+    });
+  }
 
-  // Filters
+  // Ranks among what is shown: over the data sets on which somebody is complete, of the methods that are complete on all of them
+  const rankShown = (board) => {
+    const shown = [...board.querySelector("tbody").rows].filter((row) => !row.hidden);
+    const headers = all("thead th[data-dataset]", board).filter((header) => !header.hidden);
+    const cellsOf = (header) => shown.map((row) => row.cells[header.cellIndex]);
+    const columns = headers.filter((header) => cellsOf(header).some((cell) => "ranks" in cell.dataset));
+    const complete = shown.filter((row) => columns.every((header) => "ranks" in row.cells[header.cellIndex].dataset));
+    const sums = new Map(complete.map((row) => [row, 0]));
+    for (const header of columns) {
+      const sign = header.dataset.first === "descending" ? -1 : 1;
+      const values = complete.map((row) => sign * Number(row.cells[header.cellIndex].dataset.value));
+      const close = 1e-12 * Math.max(...values.map(Math.abs));
+      complete.forEach((row, place) => {
+        const better = values.filter((value) => value < values[place] - close).length;
+        const equal = values.filter((value) => Math.abs(value - values[place]) <= close).length;
+        sums.set(row, sums.get(row) + better + (equal + 1) / 2);
+      });
+    }
+    for (const row of board.querySelector("tbody").rows) {
+      const rank = sums.has(row) && columns.length ? sums.get(row) / columns.length : null;
+      const cell = row.querySelector("td.rank");
+      cell.dataset.value = rank === null ? "" : String(rank);
+      cell.textContent = rank === null ? "–" : rank.toFixed(1);
+    }
+    const header = board.querySelector("th.rank");
+    if (header.getAttribute("aria-sort") !== "none") sortBy(header, header.getAttribute("aria-sort"));
+  };
+
+  // Filters: a label is kept if one of the words is in it
   const methodFilter = byId("filter-methods");
   const datasetFilter = byId("filter-datasets");
-  const kept = (labels, filter) => labels.map((label) => label.toLowerCase().includes(filter.value.trim().toLowerCase()));
+  const plain = (text) => text.toLowerCase().replaceAll("_", " ");
+  const kept = (labels, filter) => {
+    const words = plain(filter.value).split(/[\s,|]+/).filter(Boolean);
+    return labels.map((label) => !words.length || words.some((word) => plain(label).includes(word)));
+  };
   const applyFilters = () => {
     const methods = kept(data.methods, methodFilter);
     const datasets = kept(data.datasets, datasetFilter);
     for (const element of all("[data-method]")) element.hidden = !methods[Number(element.dataset.method)];
     for (const element of all("[data-dataset]")) element.hidden = !datasets[Number(element.dataset.dataset)];
     for (const element of all("[data-dataset-label]")) element.hidden = !datasets[data.datasets.indexOf(element.dataset.datasetLabel)];
+    for (const board of all(".board")) rankShown(board);
     const count = (flags) => flags.filter(Boolean).length;
     byId("shown").textContent = `${count(methods)} of ${methods.length} methods, ${count(datasets)} of ${datasets.length} data sets`;
   };
-  for (const filter of [methodFilter, datasetFilter]) filter.addEventListener("input", applyFilters);
+
+  // The view in the address: a link to it shows the same
+  const shownBoard = () => all(".board").find((board) => !board.hidden);
+  const keepView = () => {
+    const view = new URLSearchParams();
+    if (metric.value !== "0") view.set("metric", data.metrics[Number(metric.value)]);
+    if (methodFilter.value.trim()) view.set("methods", methodFilter.value.trim());
+    if (datasetFilter.value.trim()) view.set("datasets", datasetFilter.value.trim());
+    const sorted = shownBoard().querySelector('th:not([aria-sort="none"])');
+    if (sorted && !sorted.classList.contains("rank")) view.set("sort", `${sorted.cellIndex} ${sorted.getAttribute("aria-sort")}`);
+    history.replaceState(null, "", `#${view}`);
+  };
+  const readView = () => {
+    const view = new URLSearchParams(location.hash.slice(1));
+    const place = data.metrics.indexOf(view.get("metric"));
+    metric.value = String(Math.max(0, place));
+    methodFilter.value = view.get("methods") || "";
+    datasetFilter.value = view.get("datasets") || "";
+    showMetric();
+    applyFilters();
+    const [column, way] = (view.get("sort") || "").split(" ");
+    const header = shownBoard().querySelectorAll("thead th")[Number(column)];
+    if (header && way in opposite) sortBy(header, way);
+  };
+  metric.addEventListener("change", () => {
+    showMetric();
+    keepView();
+  });
+  for (const filter of [methodFilter, datasetFilter]) {
+    filter.addEventListener("input", () => {
+      applyFilters();
+      keepView();
+    });
+  }
+
+  // Download of what is shown
+  const shownRows = () => {
+    const board = shownBoard();
+    const headers = all("thead th", board).filter((header) => !header.hidden);
+    const names = headers.map((header) => (header.dataset.dataset ? data.datasets[Number(header.dataset.dataset)] : header.querySelector("button").firstChild.textContent));
+    const rows = [...board.querySelector("tbody").rows].filter((row) => !row.hidden);
+    return rows.map((row) =>
+      Object.fromEntries(
+        headers.map((header, place) => {
+          const { value } = row.cells[header.cellIndex].dataset;
+          const written = names[place] === "wins/ties/losses" ? row.cells[header.cellIndex].textContent : value;
+          const isText = header.classList.contains("name") || written !== value;
+          return [names[place], isText ? written : value === "" ? null : Number(value)];
+        }),
+      ),
+    );
+  };
+  const quoted = (value) => {
+    const text = value === null ? "" : typeof value === "string" && /^[=+\-@\t\r]/.test(value) ? `'${value}` : String(value);
+    return /[",\n\r]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
+  };
+  const toCsv = (rows) => [Object.keys(rows[0] || {}), ...rows.map(Object.values)].map((line) => `${line.map(quoted).join(",")}\n`).join("");
+  const save = (text, type, suffix) => {
+    const link = make("a", "", { download: `${document.querySelector("h1").textContent}.${suffix}`, href: URL.createObjectURL(new Blob([text], { type })) });
+    link.click();
+    URL.revokeObjectURL(link.href);
+  };
+  byId("download-csv").addEventListener("click", () => save(toCsv(shownRows()), "text/csv", "csv"));
+  byId("download-json").addEventListener("click", () => save(`${JSON.stringify({ metric: data.metrics[Number(metric.value)], rows: shownRows() }, null, 1)}\n`, "application/json", "json"));
+
+  // One tab stop a row: the arrows lead to its figures
+  for (const link of all(".sortable tbody td a")) link.tabIndex = -1;
+  for (const table of all(".sortable")) {
+    table.addEventListener("keydown", (event) => {
+      const from = event.target.closest("tbody th, tbody td");
+      const steps = { ArrowLeft: [0, -1], ArrowRight: [0, 1], ArrowUp: [-1, 0], ArrowDown: [1, 0] }[event.key];
+      if (!from || !steps) return;
+      const rows = [...table.tBodies[0].rows].filter((row) => !row.hidden);
+      const row = rows[rows.indexOf(from.parentElement) + steps[0]];
+      const cells = row ? [...row.cells] : [];
+      let place = from.cellIndex + steps[1];
+      while (cells[place] && (cells[place].hidden || !cells[place].querySelector("a"))) place += steps[1] || cells.length;
+      const link = cells[place] && cells[place].querySelector("a");
+      if (!link) return;
+      event.preventDefault();
+      link.focus();
+    });
+  }
 
   // Methods that are lit up in the figures
   for (const button of all(".legend button")) {
@@ -152,6 +271,7 @@
   }
   const openTarget = () => {
     const found = /^#(trials-\d+)(-\d+)?$/.exec(location.hash);
+    if (!found && location.hash.includes("=")) readView();
     if (!found || !byId(found[1])) return;
     for (const name of found[2] ? [found[1], found[1] + found[2]] : [found[1]]) {
       const details = byId(name);
@@ -165,7 +285,6 @@
   addEventListener("hashchange", openTarget);
 
   byId("leaderboard").querySelector(".controls").hidden = false;
-  showMetric();
-  applyFilters();
+  readView();
   openTarget();
 })();
