@@ -25,7 +25,7 @@ import click
 import harness
 import harness.hookspecs
 import harness.testing
-from harness.cli.main import COMMANDS, EXIT_CODES, cli
+from harness.cli.main import COMMANDS, cli
 from harness.registry import Registry, load_registry
 from harness.specs import Dataset, Method, Metric, Paper, Search, Task, load_entry
 from harness.suite_file import json_schema
@@ -154,7 +154,6 @@ def pages() -> dict[str, str]:
         "reference/suite.md": suite_page(),
         "reference/commands.md": commands_page(),
         "reference/environment.md": environment_page(),
-        "reference/exit_codes.md": exit_codes_page(),
         "reference/python.md": python_page(),
         "reference/toolkit.md": toolkit_page(),
         "reference/tasks.md": tasks_page(registry),
@@ -252,7 +251,6 @@ def index_page() -> str:
             "commands",
             "suite",
             "environment",
-            "exit_codes",
             "tasks",
             "methods/index",
             "datasets",
@@ -359,17 +357,6 @@ def environment_page() -> str:
     rows = [(f"`{name}`", text) for name, text in ENVIRONMENT.items()]
 
     return f"# Environment variables\n\n{table(('variable', 'meaning'), rows)}"
-
-
-def exit_codes_page() -> str:
-    """Return the exit codes."""
-    rows = [(f"`{code}`", text) for code, text in EXIT_CODES.items()]
-    after = (
-        "An error is one message on standard error, `bench: ...`, which says what was given, what is allowed and what to do; "
-        "`bench --debug` adds the traceback.\n"
-    )
-
-    return f"# Exit codes\n\n{table(('code', 'meaning'), rows)}\n{after}"
 
 
 def python_page() -> str:

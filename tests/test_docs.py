@@ -281,11 +281,11 @@ def test_a_command_stands_in_a_block_that_is_run(page):
 # The reference
 
 
-def load_reference():
-    """Load the script that makes the reference."""
-    spec = importlib.util.spec_from_file_location("make_reference", DOCS / "make_reference.py")
+def load_script(name: str):
+    """Import a script of the folder of the documentation."""
+    spec = importlib.util.spec_from_file_location(name, DOCS / f"{name}.py")
     module = importlib.util.module_from_spec(spec)
-    sys.modules["make_reference"] = module  # dataclasses look their module up
+    sys.modules[name] = module  # dataclasses look their module up
     spec.loader.exec_module(module)
 
     return module
@@ -293,7 +293,7 @@ def load_reference():
 
 @pytest.fixture(scope="module")
 def reference():
-    return load_reference()
+    return load_script("make_reference")
 
 
 @pytest.fixture(scope="module")
@@ -371,8 +371,9 @@ def exit_codes_in(source: str) -> set[int]:
 def test_the_exit_codes_that_the_code_uses_are_those_that_are_described():
     used = {code for path in sources() for code in exit_codes_in(path.read_text(encoding="utf-8"))}
 
+    table = (ROOT / "docs/exit_codes.md").read_text(encoding="utf-8")
     assert used == set(EXIT_CODES)
-    assert all(EXIT_CODES.values())
+    assert re.findall(r"^\| `(\d+)` \| (.*) \|$", table, re.MULTILINE) == [(str(code), text) for code, text in EXIT_CODES.items()]
 
 
 def test_every_name_of_harness_has_an_entry_in_the_reference(pages):
@@ -453,3 +454,16 @@ def test_what_the_code_imports_at_once_is_installed_with_the_packages_of_the_doc
                     missing[top] = path.name
 
     assert set(missing) <= {"pytest", "pydantic_core", "_pytest"}
+
+
+def test_a_link_that_leads_nowhere_is_found(tmp_path):
+    checker = load_script("check_links")
+    page = tmp_path / "page.md"
+    page.write_text(
+        "# A title, *set* so\n\n[a](nowhere.md) [b](#a-title-set-so) [c](#another)\n\n![d](https://example.org/e.png) `[f](g.md)`\n"
+    )
+    checker.tracked = lambda: {page}
+
+    found = [fault.partition("page.md:")[2] for fault in checker.broken_links(page)]
+
+    assert found == ["3: there is no 'nowhere.md'", "3: 'page.md' has no heading '#another'"]

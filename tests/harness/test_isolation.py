@@ -55,9 +55,10 @@ def deciding(record):
 @pytest.mark.parametrize("executor", ["local", "inline", pytest.param("ray", marks=pytest.mark.slow)])
 def test_no_method_changes_the_figures_of_another(run, executor):
     options = ["--executor", executor, *([] if executor == "inline" else ["--workers", 1])]
+    leaving = LEAVING.split(", ")[:: 5 if executor == "ray" else 1]  # Ray's workers start the same processes
     alone = run(HONEST, *options, seeds=2, name="alone")
 
-    beside = run(f"{LEAVING}, {HONEST}", *options, seeds=2)
+    beside = run(f"{', '.join(leaving)}, {HONEST}", *options, seeds=2)
 
     assert {place: deciding(record) for place, record in beside.items() if place in alone} == {
         place: deciding(record) for place, record in alone.items()
@@ -65,7 +66,7 @@ def test_no_method_changes_the_figures_of_another(run, executor):
     assert all(beside[place]["costs"]["wall_seconds"] > 1e-5 for place in alone)
     assert all("left" not in beside[place] for place in alone)
     left = {method: record.get("left") for method, record in by_method(beside).items()}
-    silent = [method for method in LEAVING.split(", ") if not left[method]]
+    silent = [method for method in leaving if not left[method]]
     assert silent == []
 
 

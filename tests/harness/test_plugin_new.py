@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import csv
 import importlib
+import json
 import subprocess
 import sys
 import tomllib
@@ -84,8 +85,12 @@ def test_what_is_written_is_formatted_and_free_of_lint(project, task, name):
         assert done.returncode == 0, done.stdout
 
 
+# Conformance (`template_is_a_method`) runs the template of every task; what is written around it is the same for all.
+AS_AN_EXAMPLE = [pytest.param(task, marks=() if task.name in ("rare_events", "supervised") else pytest.mark.exhaustive) for task in TASKS]
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("task", TASKS, ids=lambda task: task.name)
+@pytest.mark.parametrize("task", AS_AN_EXAMPLE, ids=lambda task: task.name)
 def test_the_tests_of_a_new_plugin_pass_as_they_are(bench, project, task):
     folder = project(task)
     environment = bench.environment | {"PYTHONPATH": str(folder)}
@@ -102,8 +107,18 @@ def test_the_tests_of_a_new_plugin_pass_as_they_are(bench, project, task):
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("task", TASKS, ids=lambda task: task.name)
+def test_the_suite_of_a_new_plugin_is_valid(bench, project, task):
+    folder = project(task)
+
+    done = bench("plan", folder / "suite.yaml", "--json", PYTHONPATH=str(folder))
+
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["seeds"] == 3
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("task", AS_AN_EXAMPLE, ids=lambda task: task.name)
 def test_the_suite_of_a_new_plugin_ranks_it_among_its_neighbours(bench, project, task):
     folder = project(task)
 
