@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from functools import cache
+from itertools import pairwise
 from pathlib import Path
 from urllib.parse import unquote
 
@@ -43,7 +44,7 @@ def links(page: Path) -> Iterator[tuple[int, str]]:
 def anchors(page: Path) -> set[str]:
     """Return what GitHub calls the headings of a page."""
     tokens = MARKDOWN.parse(page.read_text(encoding="utf-8"))
-    titles = [text_of(inline) for heading, inline in zip(tokens, tokens[1:], strict=False) if heading.type == "heading_open"]
+    titles = [text_of(inline) for heading, inline in pairwise(tokens) if heading.type == "heading_open"]
 
     return {re.sub(r"[^\w\- ]", "", title.lower()).strip().replace(" ", "-") for title in titles}
 
