@@ -386,9 +386,13 @@ def verdict(board: Leaderboard, metric: MetricInfo) -> str:
     saving = f"; {_marked(cheapest)} is not shown worse{_at_cost(cheapest)}" if cheapest is not None and is_saving else ""
 
     worse = len(rows) - len(unbeaten)
-    others = f"{worse or 'none'} of {len(rows)} {'is' if worse < 2 else 'are'} worse{' somewhere' if size > 1 else ''}"
+    others = (
+        f"; {worse or 'none'} of {len(rows)} {'is' if worse < 2 else 'are'} worse{' somewhere' if size > 1 else ''}"
+        if worse or len(rows) > 1
+        else ""
+    )
 
-    return f"No method is shown to beat {board.baseline}{f' on any of {size} data sets' if size > 1 else ''}; {others}{saving}."
+    return f"No method is shown to beat {board.baseline}{f' on any of {size} data sets' if size > 1 else ''}{others}{saving}."
 
 
 def _gain(board: Leaderboard, metric: MetricInfo, label: str) -> str:
