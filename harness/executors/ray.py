@@ -36,6 +36,7 @@ CHECK_SECONDS = 2.0  # between two looks whether Ray is there
 OBJECT_STORE_BYTES = 200_000_000  # records are small and data sets travel as files, so the store need not be large
 
 QUIET: dict[str, Any] = {"logging_level": logging.CRITICAL, "log_to_driver": False}
+TRACELESS = {"enable_task_events": False}  # Ray's head keeps 3.5 kB of each task otherwise, up to 100,000 of them
 NODE_LABEL = "ray.io/node-id"  # that Ray gives each node
 
 # Ray reads these when it is imported: no report to its makers, today's handling of GPU variables, no look for another tool's environments.
@@ -265,7 +266,7 @@ class RayEngine:
         if self.slots == 0:
             self._refuse_resources()
         resources = self._resources
-        options: dict[str, Any] = {"num_cpus": resources.cpu, "max_retries": 0, "max_calls": 0}
+        options: dict[str, Any] = {"num_cpus": resources.cpu, "max_retries": 0, "max_calls": 0, **TRACELESS}
         if resources.gpu:
             options["num_gpus"] = resources.gpu
         if resources.memory_gb:
@@ -274,7 +275,7 @@ class RayEngine:
         self._run_build: Any = ray.remote(**options)(run_build)
         place = _place()
         here = NodeAffinitySchedulingStrategy(place[0], soft=True)  # no other node's end is to blind the driver
-        self._monitor: Any = ray.remote(Monitor).options(num_cpus=0, scheduling_strategy=here).remote()
+        self._monitor: Any = ray.remote(Monitor).options(num_cpus=0, scheduling_strategy=here, **TRACELESS).remote()
         code, packed = self._code.elsewhere(), ray.put(pack(self._code) if self._address is not None else b"")
         self._driver: Any = ray.put(Driver(self._monitor, place, code, packed, self._driver_facts, self._guarded))
 
