@@ -13,7 +13,7 @@ from pathlib import Path
 from harness.errors import PluginError
 from harness.fingerprint import CodeIndex
 from harness.installed import is_developed
-from harness.records import Trial
+from harness.records import Measure, SeedsAtOnce, Trial
 
 __all__ = ["OtherCode", "differing", "pack", "refuse_other_code", "unpack"]
 
@@ -90,7 +90,8 @@ def _codes(trial: Trial) -> Iterator[tuple[str, bool, str]]:
     """Give entry, whether fields count, and hash of each code of a trial."""
     for part in (trial.task, trial.dataset, trial.method):
         yield part.entry, False, part.code
-    for whole in (*trial.metrics, *([trial.seeds_at_once] if trial.seeds_at_once is not None else [])):
+    wholes: list[Measure | SeedsAtOnce] = [*trial.metrics, *([trial.seeds_at_once] if trial.seeds_at_once is not None else [])]
+    for whole in wholes:
         yield whole.entry, True, whole.code
 
 

@@ -6,6 +6,7 @@ import contextlib
 import logging
 import math
 import os
+import secrets
 import signal
 import socket
 import sys
@@ -152,7 +153,8 @@ def _as_here(trials: Sequence[Trial], driver: Driver) -> Sequence[Trial]:
     if not _travelled:
         import ray
 
-        folder = Path(ray._private.worker._global_node.get_session_dir_path()) / "weighbridge"  # ends with the cluster
+        node: Any = ray._private.worker._global_node  # its calls are untyped
+        folder = Path(node.get_session_dir_path()) / "weighbridge"  # of this cluster's, for as long as it runs
         _travelled.append((str(unpack(ray.get(driver.packed), folder)), driver.code))
         sys.path.insert(0, _travelled[0][0])
     path, code = _travelled[0]
@@ -249,7 +251,9 @@ class RayEngine:
         """
         for name, value in RAY_SETTINGS.items():
             os.environ.setdefault(name, value)
-        if self._address is not None and _has_token():
+        if self._address is None and not _has_token():
+            os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex()  # Ray would write one into the home folder, which need not be there
+        elif self._address is not None and _has_token():
             os.environ.setdefault("RAY_AUTH_MODE", "token")  # Ray offers its token to a cluster that it started, not to one that it joins
         import ray
         from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy

@@ -24,6 +24,9 @@ limits: {seconds: %s, memory_gb: 1}
 """
 
 
+AWAKE = {"RAY_worker_niceness": "0"}  # or a busy machine gives Ray's workers nothing
+
+
 def records(bench, store="results/bench.db"):
     with sqlite3.connect(bench.folder / store) as connection:
         return [json.loads(content) for (content,) in connection.execute("select content from records order by key")]
@@ -295,6 +298,15 @@ def test_a_ray_that_cannot_start_is_one_message_that_helps(bench, toy, is_long):
     assert "RAY_TMPDIR" in done.stderr
     assert "--executor local" in done.stderr
     assert len(done.stderr.splitlines()) == 3
+
+
+@pytest.mark.slow
+def test_ray_starts_where_no_home_folder_can_be_written(bench, toy):
+    done = bench.process(
+        "run", bench.suite(SUITE % (1, "[constant]", 30)), "--plugin", toy, "--executor", "ray", HOME="/proc/nobody", **AWAKE
+    )
+
+    assert done.returncode == 0, done.stderr
 
 
 def test_a_disk_that_fills_in_mid_run_is_one_message_and_keeps_what_was_finished(bench, toy):
