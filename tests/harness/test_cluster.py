@@ -101,6 +101,7 @@ def test_a_trial_that_no_node_can_hold_is_refused_before_anything_starts(bench, 
     assert "no trial that reserves 4000 CPUs can be held" in local.stderr
 
 
+@pytest.mark.exhaustive
 def test_a_node_that_comes_late_is_used_and_one_that_is_killed_costs_no_trial(bench, toy, cluster):
     suite = bench.suite(SUITE % (40, "[{constant: {seconds: 0.3}}]"))
     cluster.start()
@@ -132,6 +133,7 @@ def test_where_the_head_is_killed_the_run_ends_without_a_record_of_what_was_in_h
     assert set(statuses(bench)) == {"ok"}
 
 
+@pytest.mark.exhaustive
 def test_a_node_with_other_code_is_given_no_trials(bench, toy, cluster, tmp_path):
     suite = bench.suite(SUITE % (6, "[noisy]"))
     other = {"PYTHONPATH": other_project(tmp_path / "other")}

@@ -80,7 +80,7 @@ def test_a_package_travels_with_its_data_and_without_what_is_hidden(tmp_path, mo
 def test_this_project_and_what_is_installed_do_not_travel(tmp_path):
     code = CodeIndex([])
     code.closure("harness.training.schedules:build_schedule")
-    code.closure("sklearn.dummy:DummyClassifier")
+    code.closure("tabulate:tabulate")
 
     there = unpack(pack(code), tmp_path / "there")
 

@@ -195,6 +195,7 @@ def test_a_suite_with_large_seeds_runs_once_and_the_password_is_written_nowhere(
     assert "wrong-word" not in said
 
 
+@pytest.mark.exhaustive
 @pytest.mark.slow
 def test_two_drivers_on_one_cluster_divide_the_trials_and_have_all_records(bench, toy, url, cluster):
     suite = bench.suite(SUITE.replace("[3000000000, 42]", "12").replace("[noisy]", "[{constant: {seconds: 0.3}}]"))
