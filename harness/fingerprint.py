@@ -107,6 +107,25 @@ class CodeIndex:
 
         return tuple(name for name in names if not any(closure.may_read(name) for closure in closures))
 
+    def places(self) -> dict[str, list[Path]]:
+        """Say where each top-level module lies of which something was read: its file, or the folders of a package."""
+        found = {}
+        for name in self._tops():
+            spec = self._spec(name)
+            lies = [] if spec is None else spec.submodule_search_locations or [spec.origin or ""]
+            found[name] = [path for path in map(Path, lies) if path.exists()]
+        for beside in self._beside.values():
+            found |= beside.places()
+
+        return found
+
+    def elsewhere(self) -> CodeIndex:
+        """Return an index for a machine where what was read of the folders lies somewhere else: it knows those modules by their names."""
+        return CodeIndex(self._roots | {name for name in self._tops() if self._is_local(name)})
+
+    def _tops(self) -> set[str]:
+        return {name.partition(".")[0] for name, source in self._modules.items() if source is not None}
+
     def _counts(self, name: str) -> bool:
         root = name.partition(".")[0]
         if any(name == counted or name.startswith(f"{counted}.") for counted in COUNTED):

@@ -13,7 +13,7 @@ import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
-__all__ = ["missing_packages", "modules_of"]
+__all__ = ["is_developed", "missing_packages", "modules_of"]
 
 DIRECT_URL = "direct_url.json"  # PEP 610
 TOP_LEVEL = "top_level.txt"
@@ -118,11 +118,11 @@ def _modules_named_in(finder: Path) -> Iterator[str]:
         return
     words = {node.value.partition(".")[0] for node in ast.walk(tree) if isinstance(node, ast.Constant) and isinstance(node.value, str)}
     for word in sorted(word for word in words if word.isidentifier()):
-        if _is_developed(word):
+        if is_developed(word):
             yield word
 
 
-def _is_developed(module: str) -> bool:
+def is_developed(module: str) -> bool:
     """Whether a top-level module lies neither in the standard library nor among what was copied by an installer."""
     copied = [Path(sysconfig.get_path(name)).resolve() for name in ("stdlib", "platstdlib", "purelib", "platlib")]
     # A namespace package whose parts a finder maps lies at a word of that finder's, which is no path.

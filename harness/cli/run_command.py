@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext, redirect_stdout
 from dataclasses import replace
 from pathlib import Path
@@ -109,7 +109,7 @@ def command(
 
     guarded = (str(results), session.store_url) if "://" not in session.store_url else (str(results),)
 
-    def build_engine(facts: Mapping[str, Any], seconds: float) -> Engine:
+    def build_engine(facts: Mapping[str, Any], seconds: float, say: Callable[[str], None]) -> Engine:
         is_short = loaded.resources.gpu == 0 and address is None and (quick or seconds < SHORT_RUN_SECONDS * (workers or usable_cores()))
         if executor in ("local", "inline") or (executor == "auto" and is_short):
             from harness.executors.local import LocalEngine, count_slots
@@ -119,7 +119,7 @@ def command(
             return LocalEngine(slots, facts, guarded, attached)
         from harness.executors.ray import RayEngine
 
-        return RayEngine(loaded.resources, facts, workers, address, guarded)
+        return RayEngine(loaded.resources, facts, session.code, say, workers, address, guarded)
 
     def forget_failures(plan: Plan) -> Plan:
         failed = {key for key, record in plan.known.items() if record.status != "ok"}

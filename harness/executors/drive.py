@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from itertools import count
 from typing import TYPE_CHECKING, Any, Protocol
 
 from harness.artifacts import obtain
@@ -34,7 +35,7 @@ SAY_EVERY_SECONDS = 5
 LOOK_EVERY_SECONDS = 1.0  # at trials that another driver has in hand
 OBSERVER_SECONDS = 300.0  # that one call of an observer may take: at the end of a run it may send all of it
 
-EngineFactory = Callable[[Mapping[str, Any], float], "Engine"]
+EngineFactory = Callable[[Mapping[str, Any], float, Callable[[str], None]], "Engine"]
 
 UNKNOWN_SECONDS = 1.0  # that a trial is taken to last of which nothing is known: a few of them are short in any case
 
@@ -171,7 +172,8 @@ def execute_plan(plan: Plan, store: Store, hooks: pluggy.HookRelay, listener: Li
         store: Where records go, one commit each time that something comes back.
         hooks: The observers.
         listener: Who watches.
-        build_engine: Called with the driver's environment facts and the seconds of computing that are expected, only if there is something to run.
+        build_engine: Called with the driver's environment facts, the seconds of computing that are expected and what says a line of news, only if there is
+            something to run.
 
     Raises:
         DataError: A data set cannot be had; no trial has started.
@@ -192,7 +194,7 @@ def execute_plan(plan: Plan, store: Store, hooks: pluggy.HookRelay, listener: Li
             "device": "cuda" if plan.suite.resources.gpu else "cpu",
         }
         known_seconds = mean_seconds(plan.known.values())
-        engine = build_engine(facts, sum(known_seconds.get(cell_of(item.trial.question()), UNKNOWN_SECONDS) for item in todo))
+        engine = build_engine(facts, sum(known_seconds.get(cell_of(item.trial.question()), UNKNOWN_SECONDS) for item in todo), listener.say)
         with delivery.leases:  # given up when the engine has stopped, and nothing that they hold can run any more
             try:
                 with ThreadPoolExecutor(1) as background:  # an engine that forks has done so when it is built, before there is a thread
@@ -216,8 +218,9 @@ def execute_plan(plan: Plan, store: Store, hooks: pluggy.HookRelay, listener: Li
 def _run(trials: Sequence[Trial], engine: Engine, delivery: _Delivery, known_seconds: dict[str, float]) -> None:
     """Run trials; those that another driver has in hand are looked at again when all others are done."""
     told = False
+    tickets = count(1)
     while trials:
-        schedule(trials, engine, delivery.deliver, delivery.listener.running, delivery.still_wanted, known_seconds)
+        schedule(trials, engine, tickets, delivery.deliver, delivery.listener.running, delivery.still_wanted, known_seconds)
         if delivery.elsewhere and not told:
             told = True
             delivery.listener.say(

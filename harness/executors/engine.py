@@ -28,12 +28,12 @@ class Fault:
     Why a chunk of trials brought no records.
 
     Args:
-        kind: ``died`` (what started the trial is gone, perhaps by its doing), ``lost`` (a node is gone, which says nothing about the trial),
-            ``out_of_memory`` (the engine killed it), ``error`` (the chunk could not be sent, started or returned).
+        kind: ``died`` (what started the trial is gone, perhaps by its doing), ``lost`` (a node is gone or cannot start a trial, which says nothing about
+            this one), ``out_of_memory`` (the engine killed it).
         message: For the record.
     """
 
-    kind: Literal["died", "lost", "out_of_memory", "error"]
+    kind: Literal["died", "lost", "out_of_memory"]
     message: str
 
 

@@ -6,20 +6,26 @@ import contextlib
 import logging
 import math
 import os
+import secrets
 import signal
 import socket
+import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import psutil
 
+import harness
 from harness.environment import environment_id, machine_facts, usable_cores
 from harness.errors import BenchError
+from harness.executors.code_elsewhere import OtherCode, differing, pack, refuse_other_code, unpack
 from harness.executors.engine import EngineLost, Fault, Returned, Running
 from harness.executors.fork_server import SILENT_SECONDS, ForkServer, News, Work
 from harness.executors.watch import Afterwards
+from harness.fingerprint import CodeIndex
 from harness.records import Resources, Trial
 from harness.trial import Finished
 
@@ -29,6 +35,10 @@ MONITOR_SECONDS = 5.0
 CONNECT_SECONDS = 5.0
 CHECK_SECONDS = 2.0  # between two looks whether Ray is there
 OBJECT_STORE_BYTES = 200_000_000  # records are small and data sets travel as files, so the store need not be large
+
+QUIET: dict[str, Any] = {"logging_level": logging.CRITICAL, "log_to_driver": False}
+TRACELESS = {"enable_task_events": False}  # Ray's head keeps 3.5 kB of each task otherwise, up to 100,000 of them
+NODE_LABEL = "ray.io/node-id"  # that Ray gives each node
 
 # Ray reads these when it is imported: no report to its makers, today's handling of GPU variables, no look for another tool's environments.
 RAY_SETTINGS = {
@@ -67,34 +77,97 @@ class Monitor:
         ]
 
 
+@dataclass(frozen=True)
+class Driver:
+    """
+    What a worker knows of its driver.
+
+    Args:
+        monitor: Whom to tell what is in hand.
+        place: As :func:`_place` gives it there.
+        code: Hashes its code on another machine.
+        packed: A reference to what travels of it.
+        facts: Environment facts that only the driver knows.
+        guarded: Files and folders that no method has business with.
+    """
+
+    monitor: Any  # Any: Ray's handle of an actor
+    place: tuple[str, ...]
+    code: CodeIndex
+    packed: Any  # Any: Ray's
+    facts: Mapping[str, Any]
+    guarded: tuple[str, ...]
+
+
 _servers: list[ForkServer] = []  # the one of this worker
+_travelled: list[tuple[str, CodeIndex]] = []  # likewise: where the driver's plugins lie here, and what has been hashed here
 
 
-def run_chunk(
-    ticket: int, trials: Sequence[Trial], monitor: Any, driver_facts: Mapping[str, Any], guarded: tuple[str, ...]
-) -> tuple[list[Finished], dict[str, Any]]:
-    """Let the fork server of this worker run a chunk, and return its records and the worker's environment facts."""
-    facts = {**machine_facts(), **driver_facts}
+def run_chunk(ticket: int, trials: Sequence[Trial], driver: Driver) -> tuple[list[Finished], dict[str, Any]]:
+    """
+    Let the fork server of this worker run a chunk, and return its records and the worker's environment facts.
+
+    Raises:
+        OtherCode: This node would run other code than the driver's.
+    """
+    trials = _as_here(trials, driver)
+    facts = {**machine_facts(), **driver.facts}
     finished: list[Finished] = []
-    for news in _worked(Work(trials, environment_id(facts), guarded=guarded)):
+    for news in _worked(Work(trials, environment_id(facts), guarded=driver.guarded)):
         if news.kind == "finished":
             finished.append(news.content)
         else:
-            _tell(monitor, ticket, news)
-    monitor.ended.remote(ticket)
+            _tell(driver.monitor, ticket, news)
+    driver.monitor.ended.remote(ticket)
 
     return finished, facts
 
 
-def run_build(ticket: int, trial: Trial, monitor: Any) -> str | None:
-    """Let the fork server of this worker build what a trial shares with others, and return the error where that failed."""
+def run_build(ticket: int, trials: Sequence[Trial], driver: Driver) -> str | None:
+    """
+    Let the fork server of this worker build what one trial shares with others, and return the error where that failed.
+
+    Raises:
+        OtherCode: As :func:`run_chunk`.
+    """
+    trials = _as_here(trials, driver)
     error = None
-    for news in _worked(Work([trial], builds=True)):
-        _tell(monitor, ticket, news)
+    for news in _worked(Work(trials, builds=True)):
+        _tell(driver.monitor, ticket, news)
         error = news.content if news.kind == "done" else None
-    monitor.ended.remote(ticket)
+    driver.monitor.ended.remote(ticket)
 
     return error
+
+
+def _as_here(trials: Sequence[Trial], driver: Driver) -> Sequence[Trial]:
+    """
+    Return trials with the path that leads to the driver's plugins here.
+
+    Raises:
+        OtherCode: As :func:`run_chunk`.
+    """
+    place = _place()
+    if place == driver.place:
+        return trials
+    if not _travelled:
+        import ray
+
+        node: Any = ray._private.worker._global_node  # its calls are untyped
+        folder = Path(node.get_session_dir_path()) / "weighbridge"  # of this cluster's, for as long as it runs
+        _travelled.append((str(unpack(ray.get(driver.packed), folder)), driver.code))
+        sys.path.insert(0, _travelled[0][0])
+    path, code = _travelled[0]
+    refuse_other_code(trials, code, node=place[0])
+
+    return [replace(trial, paths=(path,)) for trial in trials]
+
+
+def _place() -> tuple[str, ...]:
+    """Return the node of this process, and where it imports from; two that agree have the same files."""
+    import ray
+
+    return ray.get_runtime_context().get_node_id(), sys.prefix, str(harness.__file__)
 
 
 def _tell(monitor: Any, ticket: int, news: News) -> None:
@@ -140,6 +213,8 @@ class RayEngine:
     Args:
         resources: What each trial reserves.
         driver_facts: Environment facts that only the driver knows.
+        code: By which the trials are known.
+        say: Called with one line of news.
         workers: CPU cores to use when Ray is started here; all by default.
         address: Of a running cluster; ``None`` starts Ray on this machine.
         guarded: Files and folders that no method has business with.
@@ -149,16 +224,21 @@ class RayEngine:
         self,
         resources: Resources,
         driver_facts: Mapping[str, Any],
+        code: CodeIndex,
+        say: Callable[[str], None],
         workers: int | None = None,
         address: str | None = None,
         guarded: Sequence[str] = (),
     ) -> None:
         self._resources = resources
         self._driver_facts = dict(driver_facts)
+        self._code = code
+        self._say = say
         self._workers = workers
         self._address = address
         self._guarded = tuple(guarded)
-        self._tickets: dict[Any, int] = {}
+        self._flying: dict[Any, tuple[int, Any, Sequence[Trial]]] = {}  # by reference: the ticket, and what was called with what
+        self._refusals: dict[str, str] = {}  # what is other on a node, by its identifier
         self._checked = 0.0
         self._afterwards = Afterwards() if address is None else None  # before there is a thread: it forks
 
@@ -167,94 +247,120 @@ class RayEngine:
         Start Ray, or join the cluster.
 
         Raises:
-            BenchError: The cluster cannot be joined, or no node of it can hold one trial.
+            BenchError: Ray does not start, the cluster cannot be joined, or no node of it can hold one trial.
         """
-        address, resources = self._address, self._resources
         for name, value in RAY_SETTINGS.items():
             os.environ.setdefault(name, value)
-        if address is not None and _has_token():
+        if self._address is None and not _has_token():
+            os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex()  # Ray would write one into the home folder, which need not be there
+        elif self._address is not None and _has_token():
             os.environ.setdefault("RAY_AUTH_MODE", "token")  # Ray offers its token to a cluster that it started, not to one that it joins
         import ray
+        from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
         self._ray: Any = ray  # its calls are untyped
         # A dead worker is a record here; Ray would print a paragraph about it, whatever `log_to_driver` says. Its own debugger uses this switch.
         self._ray._private.worker._worker_logs_enabled = False
-        quiet: dict[str, Any] = {"logging_level": logging.CRITICAL, "log_to_driver": False}
-        if address is None:
-            cores = self._workers or usable_cores()
-            with _signals_kept():
-                ray.init("local", num_cpus=cores, object_store_memory=OBJECT_STORE_BYTES, include_dashboard=False, **quiet)
+        if self._address is None:
+            self._start()
         else:
-            _refuse_deaf_address(address)
-            try:
-                with _signals_kept():
-                    ray.init(address, **quiet)
-            except (ConnectionError, RuntimeError, ValueError) as error:
-                hint = "a cluster that asks for a token takes it from RAY_AUTH_TOKEN or ~/.ray/auth_token, with RAY_AUTH_MODE=token"
-                raise BenchError(f"--address {address}: the cluster cannot be joined: {error}\n    {hint}") from error
+            self._join(self._address)
         self._head: str = ray.get_runtime_context().gcs_address
-        self.slots = self._count_slots(resources)
-        options: dict[str, Any] = {"num_cpus": resources.cpu, "max_retries": 0, "max_calls": 0}
+        self.slots = self._count_slots()
+        if self.slots == 0:
+            self._refuse_resources()
+        resources = self._resources
+        options: dict[str, Any] = {"num_cpus": resources.cpu, "max_retries": 0, "max_calls": 0, **TRACELESS}
         if resources.gpu:
             options["num_gpus"] = resources.gpu
         if resources.memory_gb:
             options["memory"] = int(resources.memory_gb * 1e9)
         self._run_chunk: Any = ray.remote(**options)(run_chunk)
         self._run_build: Any = ray.remote(**options)(run_build)
-        self._monitor: Any = ray.remote(Monitor).options(num_cpus=0).remote()
+        place = _place()
+        here = NodeAffinitySchedulingStrategy(place[0], soft=True)  # no other node's end is to blind the driver
+        self._monitor: Any = ray.remote(Monitor).options(num_cpus=0, scheduling_strategy=here, **TRACELESS).remote()
+        code, packed = self._code.elsewhere(), ray.put(pack(self._code) if self._address is not None else b"")
+        self._driver: Any = ray.put(Driver(self._monitor, place, code, packed, self._driver_facts, self._guarded))
 
-    def _count_slots(self, resources: Resources) -> int:
+    def _start(self) -> None:
+        cores = self._workers or usable_cores()
+        try:
+            with _signals_kept():
+                self._ray.init("local", num_cpus=cores, object_store_memory=OBJECT_STORE_BYTES, include_dashboard=False, **QUIET)
+        except Exception as error:  # Ray raises whatever stopped it
+            raise BenchError(
+                f"Ray cannot be started: {_in_one_line(error)}\n    it needs a folder of yours with a short path: RAY_TMPDIR names one"
+                "\n    `--executor local` uses the cores of this machine without Ray"
+            ) from error
+
+    def _join(self, address: str) -> None:
+        _refuse_deaf_address(address)
+        try:
+            with _signals_kept():
+                self._ray.init(address, **QUIET)
+        except Exception as error:  # Ray raises whatever stopped it
+            hint = "a cluster that asks for a token takes it from RAY_AUTH_TOKEN or ~/.ray/auth_token"
+            raise BenchError(f"--address {address}: the cluster cannot be joined: {_in_one_line(error)}\n    {hint}") from error
+
+    def _count_slots(self) -> int:
         """Count how many trials the nodes hold at once, node by node: a trial does not stretch over two."""
-        slots = 0
+        resources, slots = self._resources, 0
         for node in self._ray.nodes():
-            if not node["Alive"]:
+            if not node["Alive"] or node["NodeID"] in self._refusals:
                 continue
             has = node["Resources"]
             needs = {"CPU": resources.cpu, "GPU": resources.gpu, "memory": resources.memory_gb * 1e9}
             slots += (
                 min(math.floor(has.get(name, 0) / need + 1e-9) for name, need in needs.items() if need > 0) if any(needs.values()) else 1
             )
-        if slots == 0:
-            total = self._ray.cluster_resources()
-            has_text = f"{total.get('CPU', 0):g} CPUs, {total.get('GPU', 0):g} GPUs, {total.get('memory', 0) / 1e9:.0f} GB"
-            self.close()
-            raise BenchError(
-                f"no node can hold a trial that reserves {resources.cpu:g} CPUs, {resources.gpu:g} GPUs and {resources.memory_gb:g} GB; "
-                f"there are {has_text} in all\n    lower 'resources' in the suite, or join a larger cluster with --address"
-            )
 
         return slots
 
+    def _refuse_resources(self) -> NoReturn:
+        resources, total = self._resources, self._ray.cluster_resources()
+        has_text = f"{total.get('CPU', 0):g} CPUs, {total.get('GPU', 0):g} GPUs, {total.get('memory', 0) / 1e9:.0f} GB"
+        raise BenchError(
+            f"no node can hold a trial that reserves {resources.cpu:g} CPUs, {resources.gpu:g} GPUs and {resources.memory_gb:g} GB; "
+            f"there are {has_text} in all\n    lower 'resources' in the suite, or join a larger cluster with --address"
+        )
+
     def submit(self, ticket: int, trials: Sequence[Trial]) -> None:
         """Send a chunk to a worker."""
-        reference = self._run_chunk.remote(ticket, list(trials), self._monitor, self._driver_facts, self._guarded)
-        self._tickets[reference] = ticket
+        self._send(ticket, self._run_chunk, trials)
 
     def build(self, ticket: int, trial: Trial) -> None:
         """Let a worker build what the trial shares with others."""
-        self._tickets[self._run_build.remote(ticket, trial, self._monitor)] = ticket
+        self._send(ticket, self._run_build, [trial])
+
+    def _send(self, ticket: int, function: Any, trials: Sequence[Trial]) -> None:  # Any: as Ray has made it
+        if self._refusals:
+            function = function.options(label_selector={NODE_LABEL: f"!in({','.join(self._refusals)})"})
+        self._flying[function.remote(ticket, list(trials), self._driver)] = (ticket, function, trials)
 
     def wait(self, seconds: float) -> list[Returned]:
         """
         Return what has come back, waiting at most so long for the first.
 
         Raises:
-            EngineLost: Ray is gone.
+            EngineLost: Ray is gone, or no node is left that can run a trial.
         """
-        if not self._tickets:
+        if not self._flying:
             return []
         if time.monotonic() - self._checked > CHECK_SECONDS:
             self._checked = time.monotonic()
             self._require_ray()
-        ready, _ = self._ray.wait(list(self._tickets), num_returns=1, timeout=seconds)
+            self._look_at_nodes()
+        ready, _ = self._ray.wait(list(self._flying), num_returns=1, timeout=seconds)
         if ready:  # whatever else is ready by now comes along
-            ready, _ = self._ray.wait(list(self._tickets), num_returns=len(self._tickets), timeout=0)
+            ready, _ = self._ray.wait(list(self._flying), num_returns=len(self._flying), timeout=0)
 
-        return [self._collect(reference) for reference in ready]
+        return [returned for reference in ready if (returned := self._collect(reference)) is not None]
 
-    def _collect(self, reference: Any) -> Returned:
+    def _collect(self, reference: Any) -> Returned | None:
+        """Return what came back; nothing where a node has refused, and the work is on its way to another one."""
         errors = self._ray.exceptions
-        ticket = self._tickets.pop(reference)
+        ticket, function, trials = self._flying.pop(reference)
         try:
             came = self._ray.get(reference)
         except errors.OutOfMemoryError as error:
@@ -263,8 +369,16 @@ class RayEngine:
             self._require_ray()
             fault = Fault("died", "the worker process died")
         except errors.RayTaskError as error:
-            is_lost = isinstance(error.cause, ServerLost)
-            fault = Fault("died", "the process that started the trial died") if is_lost else Fault("error", str(error))
+            if isinstance(error.cause, OtherCode):
+                self._do_without(error.cause)
+                self._send(ticket, function, trials)
+                return None
+            if isinstance(error.cause, ServerLost):
+                fault = Fault("died", "the process that started the trial died")
+            elif isinstance(error.cause, MemoryError):
+                fault = Fault("out_of_memory", "a worker has no memory for what the trial sent")
+            else:  # a worker runs nothing of a trial itself: its node lacks this module, or has another one
+                fault = Fault("lost", f"a worker failed: {_in_one_line(error.cause)}")
         except errors.RayError as error:  # a node or a connection is gone, which says nothing about the trial
             self._require_ray()
             fault = Fault("lost", f"{type(error).__name__}: {error}")
@@ -273,6 +387,31 @@ class RayEngine:
         self._monitor.ended.remote(ticket)
 
         return Returned(ticket, fault=fault)
+
+    def _do_without(self, refusal: OtherCode) -> None:
+        """
+        Send no more to a node.
+
+        Raises:
+            EngineLost: It was the last one.
+        """
+        if refusal.node in self._refusals:
+            return
+        names = {node["NodeID"]: f"{node['NodeManagerHostname']} ({node['NodeName']})" for node in self._ray.nodes()}
+        self._refusals[refusal.node] = f"node {names.get(refusal.node, refusal.node)} {differing(self._code, refusal)}"
+        self._look_at_nodes()
+        self._say(f"{self._refusals[refusal.node]}: it is given no trials")
+
+    def _look_at_nodes(self) -> None:
+        """
+        Count anew what the nodes hold: some may have come, others gone.
+
+        Raises:
+            EngineLost: None is left.
+        """
+        self.slots = self._count_slots()
+        if self.slots == 0:
+            raise EngineLost("\n    ".join(["no node is left that can run a trial", *self._refusals.values()]))
 
     def _require_ray(self) -> None:
         """
@@ -309,7 +448,13 @@ class RayEngine:
             afterwards.close()
 
 
+def _in_one_line(error: Exception) -> str:
+    return f"{type(error).__name__}: {' '.join(str(error).split())}"
+
+
 def _has_token() -> bool:
+    if {"RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"} & set(os.environ):
+        return True
     try:
         return (Path.home() / ".ray" / "auth_token").is_file()
     except RuntimeError:  # there is no home folder

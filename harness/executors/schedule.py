@@ -9,20 +9,20 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from heapq import heapify, heappop, heappush
 from typing import cast
 
 from harness.artifacts import is_shared_built
-from harness.executors.engine import Engine, EngineLost, Returned, Running
+from harness.executors.engine import Engine, EngineLost, Fault, Returned, Running
 from harness.records import Record, Status, Trial, canonical_json, cell_of, is_one_program
 from harness.trial import Finished, RunningTrial, fault_record
 
 __all__ = ["RETRIES", "schedule"]
 
 RETRIES = 2  # of a trial whose starter died; a method's own exceptions are final
-LOSSES = 5  # of nodes under one trial, after which there is something wrong with the cluster
+LOSSES = 5  # of workers or nodes under one trial, after which there is something wrong with the cluster
 SHORT_SECONDS = 0.2  # trials expected to be shorter go in chunks
 CHUNK_SECONDS = 0.5  # what a chunk is filled up to: long enough to hide the round trip, short enough to lose little
 CHUNK_TRIALS = 200
@@ -129,6 +129,7 @@ class _Durations:
 def schedule(
     trials: Sequence[Trial],
     engine: Engine,
+    tickets: Iterator[int],
     deliver: Callable[[Sequence[Finished], Returned | None], None],
     tick: Callable[[Sequence[RunningTrial]], None],
     wanted: Callable[[Sequence[Trial]], Sequence[Trial]] | None = None,
@@ -140,6 +141,7 @@ def schedule(
     Args:
         trials: In the order in which they should start.
         engine: Where they run.
+        tickets: Numbers that the engine has not met: what it says late, of a chunk of an earlier call, is of no chunk of this one.
         deliver: Called with records as they come, and with the chunk that brought them (``None`` for a record that the scheduler wrote itself).
         tick: Called several times a second with what is in hand.
         wanted: Called before a chunk is sent with its trials; returns those that still need to run (another process may have been faster).
@@ -157,13 +159,12 @@ def schedule(
     alone: deque[_Attempt] = deque()  # what a fault has sent back: without company, so that it harms nobody else
     flying: dict[int, _Chunk] = {}
     durations = _Durations(dict(known_seconds or {}))
-    ticket = 0
     polled = 0.0
     while waiting or alone or builds or flying:
         while len(flying) < engine.slots and (waiting or alone or builds):
             if not waiting and not alone:
                 key, build = builds.popleft()
-                ticket += 1
+                ticket = next(tickets)
                 flying[ticket] = _Chunk([build], builds=key)
                 engine.build(ticket, build.trial)
                 continue
@@ -172,7 +173,7 @@ def schedule(
                 keep = {id(trial) for trial in wanted([attempt.trial for attempt in attempts])}
                 attempts = [attempt for attempt in attempts if id(attempt.trial) in keep]
             if attempts:
-                ticket += 1
+                ticket = next(tickets)
                 flying[ticket] = _Chunk(attempts)
                 engine.submit(ticket, [attempt.trial for attempt in attempts])
         for returned in engine.wait(POLL_SECONDS):
@@ -265,16 +266,12 @@ def _after_fault(chunk: _Chunk, returned: Returned, alone: deque[_Attempt]) -> l
     records = []
     for attempt in chunk.attempts:
         if fault.kind == "lost":
-            attempt.losses += 1
-            if attempt.losses > LOSSES:
-                raise EngineLost(f"nodes were lost {attempt.losses} times in a row: {fault.message}")
+            _bear_loss(attempt, fault)
             alone.append(attempt)
         elif len(chunk.attempts) > 1:
             alone.append(attempt)  # the fault may be a neighbour's
         elif fault.kind == "out_of_memory":
             records.append(fault_record(attempt.trial, "out_of_memory", fault.message))
-        elif fault.kind == "error":
-            records.append(fault_record(attempt.trial, "failed", fault.message))
         elif attempt.faults < RETRIES:
             attempt.faults += 1
             alone.append(attempt)
@@ -282,6 +279,18 @@ def _after_fault(chunk: _Chunk, returned: Returned, alone: deque[_Attempt]) -> l
             records.append(fault_record(attempt.trial, "crashed", f"{fault.message}; tried {attempt.faults + 1} times"))
 
     return records
+
+
+def _bear_loss(attempt: _Attempt, fault: Fault) -> None:
+    """
+    Count a loss that says nothing about the trial.
+
+    Raises:
+        EngineLost: It was one too many.
+    """
+    attempt.losses += 1
+    if attempt.losses > LOSSES:
+        raise EngineLost(f"what ran a trial was lost {attempt.losses} times in a row: {fault.message}")
 
 
 def _after_build(chunk: _Chunk, returned: Returned) -> tuple[Status, str] | None:
@@ -294,8 +303,11 @@ def _after_build(chunk: _Chunk, returned: Returned) -> tuple[Status, str] | None
             return None
         status, _, cause = returned.error.partition(": ")
         return cast("Status", status), f"{what}: {cause}"
-    if fault.kind in ("out_of_memory", "error"):
-        return "out_of_memory" if fault.kind == "out_of_memory" else "failed", f"{what}: {fault.message}"
+    if fault.kind == "out_of_memory":
+        return "out_of_memory", f"{what}: {fault.message}"
+    if fault.kind == "lost":
+        _bear_loss(attempt, fault)
+        return None
     attempt.faults += 1
 
     return None if attempt.faults <= RETRIES else ("crashed", f"{what}: {fault.message}; tried {attempt.faults} times")

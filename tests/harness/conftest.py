@@ -1,10 +1,11 @@
-"""What tests of plugins share: plugins as installed distributions, and as files."""
+"""What tests share: plugins as installed distributions and as files, and a cluster of Ray."""
 
 from __future__ import annotations
 
 import os
 
 import pytest
+from ray_cluster import Cluster
 
 
 @pytest.fixture
@@ -36,3 +37,10 @@ def written(tmp_path):
         return path
 
     return write
+
+
+@pytest.fixture
+def cluster(bench):
+    started = Cluster(bench)
+    yield started
+    started.stop()

@@ -9,6 +9,7 @@ import signal
 import sqlite3
 import subprocess
 import time
+from pathlib import Path
 
 import psutil
 import pytest
@@ -21,6 +22,9 @@ datasets: [numbers]
 methods: %s
 limits: {seconds: %s, memory_gb: 1}
 """
+
+
+AWAKE = {"RAY_worker_niceness": "0"}  # or a busy machine gives Ray's workers nothing
 
 
 def records(bench, store="results/bench.db"):
@@ -277,6 +281,32 @@ def test_an_address_where_nobody_answers_is_refused_quickly(bench, toy):
     assert (done.returncode, both.returncode) == (2, 2)
     assert "nobody answers" in done.stderr
     assert "--workers" in both.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("is_long", [True, False], ids=["a long path", "nobody's folder"])
+def test_a_ray_that_cannot_start_is_one_message_that_helps(bench, toy, is_long):
+    place = bench.folder / ("long/" * 20) if is_long else Path("/proc/nobody")
+    if is_long:
+        place.mkdir(parents=True)
+
+    done = bench.process("run", bench.suite(SUITE % (1, "[constant]", 30)), "--plugin", toy, "--executor", "ray", TMPDIR=place)
+
+    assert done.returncode == 2
+    assert done.stderr.startswith("bench: Ray cannot be started: ")
+    assert ("AF_UNIX" if is_long else "/proc/nobody") in done.stderr
+    assert "RAY_TMPDIR" in done.stderr
+    assert "--executor local" in done.stderr
+    assert len(done.stderr.splitlines()) == 3
+
+
+@pytest.mark.slow
+def test_ray_starts_where_no_home_folder_can_be_written(bench, toy):
+    done = bench.process(
+        "run", bench.suite(SUITE % (1, "[constant]", 30)), "--plugin", toy, "--executor", "ray", HOME="/proc/nobody", **AWAKE
+    )
+
+    assert done.returncode == 0, done.stderr
 
 
 def test_a_disk_that_fills_in_mid_run_is_one_message_and_keeps_what_was_finished(bench, toy):

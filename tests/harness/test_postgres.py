@@ -193,3 +193,18 @@ def test_a_suite_with_large_seeds_runs_once_and_the_password_is_written_nowhere(
     assert "bench:***@127.0.0.1" in written
     assert PASSWORD not in written + said
     assert "wrong-word" not in said
+
+
+@pytest.mark.exhaustive
+@pytest.mark.slow
+def test_two_drivers_on_one_cluster_divide_the_trials_and_have_all_records(bench, toy, url, cluster):
+    suite = bench.suite(SUITE.replace("[3000000000, 42]", "12").replace("[noisy]", "[{constant: {seconds: 0.3}}]"))
+    cluster.start(cpus=2)
+
+    runs = [cluster.run(bench, suite, "--plugin", toy, "--store", url, "--results", place) for place in ("one", "two")]
+    errors = [run.communicate(timeout=120)[1] for run in runs]
+
+    exported = [(bench.folder / place / "suite/records.jsonl").read_text(encoding="utf-8") for place in ("one", "two")]
+    assert [run.returncode for run in runs] == [0, 0], errors
+    assert exported[0].count('"status":"ok"') == 12
+    assert exported[0] == exported[1]
