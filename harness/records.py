@@ -51,9 +51,12 @@ Status = Literal["ok", "failed", "diverged", "timeout", "out_of_memory", "crashe
 Parameters = Mapping[str, Any]  # Any: hyperparameters are whatever JSON holds
 
 
+_canonical = json.JSONEncoder(sort_keys=True, separators=(",", ":"), allow_nan=False, ensure_ascii=False)
+
+
 def canonical_json(value: Any) -> str:  # Any: whatever JSON holds
     """Return the one spelling of a JSON value: sorted keys, no spaces, no NaN."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False, ensure_ascii=False)
+    return _canonical.encode(value)
 
 
 def parse_json(text: str) -> Any:  # Any: whatever JSON holds
@@ -329,13 +332,19 @@ class Record:
         )
 
     def to_json(self) -> dict[str, Any]:
-        """Return the record as JSON holds it; what is true of nearly all (it ran by itself, was not adopted, and left nothing) is not said."""
-        content = asdict(self)
+        """
+        Return the record as JSON holds it, to be written and not to be changed: it consists of the record's own parts.
+
+        What is true of nearly all (it ran by itself, was not adopted, and left nothing) is not said.
+        """
+        content = {name: getattr(self, name) for name in self.__slots__}
         for name in ("adopted", "left"):
             if not content[name]:
                 del content[name]
-        if self.costs is not None and self.costs.seeds_at_once == 1:
-            del content["costs"]["seeds_at_once"]
+        if self.costs is not None:
+            content["costs"] = asdict(self.costs)
+            if self.costs.seeds_at_once == 1:
+                del content["costs"]["seeds_at_once"]
 
         return {"format": RECORD_FORMAT, **content}
 
@@ -402,11 +411,13 @@ def storable(record: Record) -> Record:
 
 def _curve(name: str, points: Iterable[Any]) -> list[tuple[int, float]]:  # Any: it is checked here
     """Return the points of a curve; raise an error of Python's where they are none."""
-    curve = [(step, figure) for step, figure in points]
-    if not all(type(step) is int and -LARGEST_COUNT <= step <= LARGEST_COUNT and _is_number(figure) for step, figure in curve):
-        raise ValueError(f"its curve {name!r:.40} has a point that is no whole step with a finite figure")
+    curve = []
+    for step, figure in points:
+        if type(step) is not int or not -LARGEST_COUNT <= step <= LARGEST_COUNT or not _is_number(figure):
+            raise ValueError(f"its curve {name!r:.40} has a point that is no whole step with a finite figure")
+        curve.append((step, float(figure)))
 
-    return [(step, float(figure)) for step, figure in curve]
+    return curve
 
 
 class SharedValues:

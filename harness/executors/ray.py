@@ -18,7 +18,7 @@ import psutil
 from harness.environment import environment_id, machine_facts, usable_cores
 from harness.errors import BenchError
 from harness.executors.engine import EngineLost, Fault, Returned, Running
-from harness.executors.fork_server import SILENT_SECONDS, ForkServer, News, Work
+from harness.executors.fork_server import SILENT_SECONDS, Done, ForkServer, News, Work
 from harness.executors.watch import Afterwards
 from harness.records import Resources, Trial
 from harness.trial import Finished
@@ -75,26 +75,14 @@ def run_chunk(
 ) -> tuple[list[Finished], dict[str, Any]]:
     """Let the fork server of this worker run a chunk, and return its records and the worker's environment facts."""
     facts = {**machine_facts(), **driver_facts}
-    finished: list[Finished] = []
-    for news in _worked(Work(trials, environment_id(facts), guarded=guarded)):
-        if news.kind == "finished":
-            finished.append(news.content)
-        else:
-            _tell(monitor, ticket, news)
-    monitor.ended.remote(ticket)
+    done = _worked(Work(trials, environment_id(facts), guarded=guarded), ticket, monitor)
 
-    return finished, facts
+    return list(done.finished), facts
 
 
 def run_build(ticket: int, trial: Trial, monitor: Any) -> str | None:
     """Let the fork server of this worker build what a trial shares with others, and return the error where that failed."""
-    error = None
-    for news in _worked(Work([trial], builds=True)):
-        _tell(monitor, ticket, news)
-        error = news.content if news.kind == "done" else None
-    monitor.ended.remote(ticket)
-
-    return error
+    return _worked(Work([trial], builds=True), ticket, monitor).error
 
 
 def _tell(monitor: Any, ticket: int, news: News) -> None:
@@ -104,9 +92,9 @@ def _tell(monitor: Any, ticket: int, news: News) -> None:
         monitor.stepped.remote(ticket, news.content["step"], news.content["figures"])
 
 
-def _worked(work: Work) -> Iterator[News]:
+def _worked(work: Work, ticket: int, monitor: Any) -> Done:
     """
-    Give what the fork server of this worker says of its work.
+    Let the fork server of this worker do its work, and tell the monitor how far it is.
 
     Raises:
         ServerLost: It died, or somebody has stopped it.
@@ -120,13 +108,17 @@ def _worked(work: Work) -> Iterator[News]:
             if not server.connection.poll(SILENT_SECONDS):
                 raise EOFError
             news = server.hear()
-            yield news
             if news.kind == "done":
-                return
+                break
+            _tell(monitor, ticket, news)
     except (EOFError, OSError):
         server.close()
         _servers.clear()
         raise ServerLost from None
+    monitor.ended.remote(ticket)
+    done: Done = news.content
+
+    return done
 
 
 class ServerLost(Exception):
