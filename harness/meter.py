@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import sys
 import time
 from pathlib import Path
@@ -47,11 +48,9 @@ class Meter:
 def kernel_account(name: str) -> int | None:
     """Read a line of the kernel's account of this process, in kB."""
     try:
-        text = Path("/proc/self/status").read_text(encoding="ascii", errors="replace")
+        with open("/proc/self/status", "rb", buffering=0) as file:  # noqa: PTH123  # three times a trial, at a quarter of the cost of a path's read_text
+            found = re.search(rb"^%b:\s*(\d+)" % name.encode(), file.read(), re.MULTILINE)
     except OSError:
         return None
-    for line in text.splitlines():
-        if line.startswith(f"{name}:"):
-            return int(line.split()[1])
 
-    return None
+    return None if found is None else int(found[1])

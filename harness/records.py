@@ -43,17 +43,23 @@ __all__ = [
 ]
 
 LARGEST_COUNT = 2**63 - 1  # of bytes, samples and steps, and the largest seed: what a column of a database holds
+LARGEST_NUMBER = sys.float_info.max
 KEY_LENGTH, TRIAL_LENGTH = 64, 12  # of the hashes in hexadecimal digits
 RECORD_FORMAT = 2  # in 1, a question held the parameters at their defaults too, and code was hashed by module
 
 Status = Literal["ok", "failed", "diverged", "timeout", "out_of_memory", "crashed", "unsupported", "looked"]
 
+STATUSES = frozenset(get_args(Status))
+
 Parameters = Mapping[str, Any]  # Any: hyperparameters are whatever JSON holds
+
+
+_canonical = json.JSONEncoder(sort_keys=True, separators=(",", ":"), allow_nan=False, ensure_ascii=False)
 
 
 def canonical_json(value: Any) -> str:  # Any: whatever JSON holds
     """Return the one spelling of a JSON value: sorted keys, no spaces, no NaN."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False, ensure_ascii=False)
+    return _canonical.encode(value)
 
 
 def parse_json(text: str) -> Any:  # Any: whatever JSON holds
@@ -64,7 +70,7 @@ def parse_json(text: str) -> Any:  # Any: whatever JSON holds
         ValueError: It is no JSON, holds a number that no float holds or half a surrogate pair, or is nested too deeply.
     """
     try:
-        value = json.loads(text, parse_constant=_refuse_constant, parse_float=_finite_float)
+        value = _decoder.decode(text)
     except RecursionError as error:
         raise ValueError("it is nested too deeply") from error
     if "\\u" in text and _SURROGATE.search(canonical_json(value)):
@@ -82,15 +88,18 @@ def _refuse_constant(word: str) -> NoReturn:
 
 def _finite_float(text: str) -> float:
     value = float(text)
-    if not _is_number(value):
+    if not -LARGEST_NUMBER <= value <= LARGEST_NUMBER:
         raise ValueError(f"{text:.40} is larger than any float")
 
     return value
 
 
+_decoder = json.JSONDecoder(parse_constant=_refuse_constant, parse_float=_finite_float)
+
+
 def _is_number(value: object) -> bool:
     """Whether a value is a number that a float can hold; a whole number has any length in JSON."""
-    return type(value) in (int, float) and abs(value) <= sys.float_info.max  # type: ignore[arg-type]  # a number, which mypy does not see by type()
+    return type(value) in (float, int) and -LARGEST_NUMBER <= value <= LARGEST_NUMBER  # type: ignore[operator]  # a number, which mypy does not see by type()
 
 
 def _is_count(value: object) -> bool:
@@ -329,13 +338,19 @@ class Record:
         )
 
     def to_json(self) -> dict[str, Any]:
-        """Return the record as JSON holds it; what is true of nearly all (it ran by itself, was not adopted, and left nothing) is not said."""
-        content = asdict(self)
+        """
+        Return the record as JSON holds it, to be written and not to be changed: it consists of the record's own parts.
+
+        What is true of nearly all (it ran by itself, was not adopted, and left nothing) is not said.
+        """
+        content = {name: getattr(self, name) for name in self.__slots__}
         for name in ("adopted", "left"):
             if not content[name]:
                 del content[name]
-        if self.costs is not None and self.costs.seeds_at_once == 1:
-            del content["costs"]["seeds_at_once"]
+        if self.costs is not None:
+            content["costs"] = asdict(self.costs)
+            if self.costs.seeds_at_once == 1:
+                del content["costs"]["seeds_at_once"]
 
         return {"format": RECORD_FORMAT, **content}
 
@@ -402,11 +417,13 @@ def storable(record: Record) -> Record:
 
 def _curve(name: str, points: Iterable[Any]) -> list[tuple[int, float]]:  # Any: it is checked here
     """Return the points of a curve; raise an error of Python's where they are none."""
-    curve = [(step, figure) for step, figure in points]
-    if not all(type(step) is int and -LARGEST_COUNT <= step <= LARGEST_COUNT and _is_number(figure) for step, figure in curve):
-        raise ValueError(f"its curve {name!r:.40} has a point that is no whole step with a finite figure")
+    curve = []
+    for step, figure in points:
+        if type(step) is not int or not -LARGEST_COUNT <= step <= LARGEST_COUNT or not _is_number(figure):
+            raise ValueError(f"its curve {name!r:.40} has a point that is no whole step with a finite figure")
+        curve.append((step, float(figure)))
 
-    return [(step, float(figure)) for step, figure in curve]
+    return curve
 
 
 class SharedValues:
@@ -442,7 +459,7 @@ def _check(record: Record) -> None:
         raise ValueError("its budget or seed is not one")
     if question.get("scored_on", "test") not in ("test", "validation"):
         raise ValueError(f"it is scored on {question['scored_on']!r:.40}")
-    if record.status not in get_args(Status):
+    if record.status not in STATUSES:
         raise ValueError(f"its status is {record.status!r:.40}")
     for name in ("key", "trial", "started", "environment"):
         if not isinstance(getattr(record, name), str):

@@ -57,7 +57,7 @@ SKEWED = 1.0
 ROUNDING = 1e-12  # of the largest figure: what differs by less differs by the order of additions alone
 MOST_SPLITS = 2000
 AT_ONCE = 4_000_000  # figures that a resampling holds at a time: ten thousand seeds drawn two thousand times are 160 MB an array
-MOST_SIGNS = 13  # 2^13 assignments of signs are enumerated where ties forbid the exact distribution; scipy draws this line too
+MOST_SIGNS = 13  # up to here all assignments of signs are enumerated, which ties do not forbid; scipy draws this line too
 
 
 @dataclass(frozen=True)
@@ -217,8 +217,6 @@ def signed_rank_p(differences: NDArray[np.float64]) -> NDArray[np.float64]:
     Args:
         differences: ``(M, S)``, paired.
     """
-    from scipy.stats import rankdata, wilcoxon
-
     p = np.full(len(differences), np.nan)
     for row, seeds in enumerate(differences):
         present = seeds[~np.isnan(seeds)]
@@ -227,11 +225,13 @@ def signed_rank_p(differences: NDArray[np.float64]) -> NDArray[np.float64]:
         moved = scaled[scaled != 0]
         if not len(moved):
             p[row] = 1.0 if len(present) else np.nan
-        elif len(np.unique(np.abs(moved))) == len(moved) or len(moved) > MOST_SIGNS:
+        elif len(moved) > MOST_SIGNS:
+            from scipy.stats import wilcoxon
+
             tied = len(np.unique(np.abs(moved))) < len(moved)
             p[row] = wilcoxon(moved, method="asymptotic" if tied or len(moved) > 50 else "exact").pvalue
         else:
-            ranks = rankdata(np.abs(moved))
+            ranks = average_ranks(-np.abs(moved), 0.0)
             sums = _signs(len(moved)) @ ranks
             own = ranks[moved > 0].sum()
             # Half ranks are exact in binary, so equal sums compare as equal.
@@ -352,23 +352,24 @@ def friedman(means: NDArray[np.float64]) -> float:
     Args:
         means: ``(D, M)``, complete.
     """
-    from scipy.stats import friedmanchisquare
-
     datasets, methods = means.shape
     if methods < 3 or datasets < 2:
         return math.nan
     if (means == means[:, :1]).all():  # nothing but ties, of which the statistic would be 0 / 0
         return 1.0
 
+    from scipy.stats import friedmanchisquare
+
     return float(friedmanchisquare(*means.T).pvalue)
 
 
 def critical_difference(methods: int, datasets: int) -> float:
     """Return Nemenyi's critical difference of mean ranks at 5 % (Demsar 2006, equation 6 of JMLR 7:1-30); NaN where Friedman's test cannot be made."""
-    from scipy.stats import studentized_range
-
     if methods < 3 or datasets < 2:
         return math.nan
+
+    from scipy.stats import studentized_range
+
     quantile = float(studentized_range.ppf(LEVEL, methods, np.inf)) / math.sqrt(2)
 
     return quantile * math.sqrt(methods * (methods + 1) / (6 * datasets))
@@ -550,11 +551,12 @@ def detectable_effect(n: int) -> float:
     Args:
         n: Seeds; NaN with fewer than two.
     """
+    if n < 2:
+        return math.nan
+
     from scipy.optimize import brentq
     from scipy.special import nctdtr, stdtrit
 
-    if n < 2:
-        return math.nan
     threshold = stdtrit(n - 1, 1 - SIGNIFICANCE / 2)
 
     def lacking(effect: float) -> float:

@@ -12,6 +12,7 @@ import tempfile
 import time
 import weakref
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import quote
@@ -27,7 +28,7 @@ __all__ = [
     "LEASE_SECONDS",
     "RecordState",
     "Store",
-    "export_text",
+    "is_export",
     "open_store",
     "parse_export",
     "read_export",
@@ -338,18 +339,15 @@ class Store:
         Returns:
             The keys that nobody else holds.
         """
-        taken: set[str] = set()
-        expires = self._clock() + LEASE_SECONDS
-        others = sa.or_(_leases.c.expires < self._clock(), _leases.c.holder.in_([holder, *free]))
+        rows = [{"key": key, "holder": holder} for key in sorted(keys)]  # sorted: two drivers never wait for each other
+        if not rows:
+            return set()
+        insert = self._insert_class()(_leases).values(expires=self._clock() + LEASE_SECONDS)
+        others = sa.or_(_leases.c.expires < self._clock(), *(_leases.c.holder == name for name in [holder, *free]))
+        values = {"holder": insert.excluded.holder, "expires": insert.excluded.expires}
+        query = insert.on_conflict_do_update(index_elements=[_leases.c.key], set_=values, where=others).returning(_leases.c.key)
         with self._guard("written"), self._engine.begin() as connection:
-            for part in _parts(sorted(keys)):  # sorted: two drivers never wait for each other
-                rows = [{"key": key, "holder": holder, "expires": expires} for key in part]
-                insert = self._insert_class()(_leases).values(rows)
-                values = {"holder": insert.excluded.holder, "expires": insert.excluded.expires}
-                query = insert.on_conflict_do_update(index_elements=[_leases.c.key], set_=values, where=others).returning(_leases.c.key)
-                taken.update(connection.execute(query).scalars())
-
-        return taken
+            return set(connection.execute(query, rows).scalars())
 
     def holders(self, keys: Iterable[str]) -> set[str]:
         """Return who holds leases of these keys, expired ones too."""
@@ -624,15 +622,24 @@ def write_export(path: Path, records: Iterable[Record], environments: Mapping[st
     Raises:
         StoreError: The file cannot be written.
     """
-    replace_file(path, export_text(records, environments))
+    _replace(path, _export_lines(records, environments))
 
 
-def export_text(records: Iterable[Record], environments: Mapping[str, Mapping[str, Any]]) -> str:
-    """Return what :func:`write_export` writes."""
-    lines = [canonical_json({"environment": name, "facts": dict(facts)}) for name, facts in sorted(environments.items())]
-    lines += [canonical_json(record.to_json()) for record in sorted(records, key=lambda record: record.key)]
+def is_export(path: Path, records: Iterable[Record], environments: Mapping[str, Mapping[str, Any]]) -> bool:
+    """Whether a file holds what :func:`write_export` would write."""
+    try:
+        with path.open("rb") as file:
+            return all(line == (own or "").encode() for line, own in zip_longest(file, _export_lines(records, environments)))
+    except OSError:
+        return False
 
-    return "".join(f"{line}\n" for line in lines)
+
+def _export_lines(records: Iterable[Record], environments: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
+    """Give the lines of an export one by one: together they are as large as the records."""
+    for name, facts in sorted(environments.items()):
+        yield canonical_json({"environment": name, "facts": dict(facts)}) + "\n"
+    for record in sorted(records, key=lambda record: record.key):
+        yield canonical_json(record.to_json()) + "\n"
 
 
 def replace_file(path: Path, text: str) -> None:
@@ -642,11 +649,15 @@ def replace_file(path: Path, text: str) -> None:
     Raises:
         StoreError: It cannot be written.
     """
+    _replace(path, (text,))
+
+
+def _replace(path: Path, parts: Iterable[str]) -> None:
     part = path.with_name(f".{path.name}.{os.getpid()}.part")  # another process may write the same file
     try:
         part.unlink(missing_ok=True)  # what a killed process left, or a link that somebody placed there
         with part.open("x", encoding="utf-8") as file:
-            file.write(text)
+            file.writelines(parts)
         part.replace(path)
     except OSError as error:
         with contextlib.suppress(OSError):

@@ -258,11 +258,11 @@ class Session:
         Records that it holds and the store lacks go there first. Those of them that the suite no longer asks for go to a file beside the export as well, since
         the store may not be what is committed; that is said once, as the store has them afterwards.
         """
-        from harness.store import export_text, replace_file, write_export
+        from harness.store import is_export, write_export
 
         path = folder / EXPORT_NAME
-        text = export_text(records.values(), self.environments(records, store))
-        if path.is_file() and path.read_bytes() == text.encode():
+        environments = self.environments(records, store)
+        if is_export(path, records.values(), environments):
             return
         held = self.exported(folder)
         self.keep_exported(store)
@@ -275,7 +275,7 @@ class Session:
         if is_news:
             what = f"{len(unasked)} records of '{path}' that the suite does not ask for are kept in '{aside}'"
             echo(f"bench: {spell_bytes(what)}", err=True)
-        replace_file(path, text)
+        write_export(path, records.values(), environments)
 
     def claim_folder(self, folder: Path, suite: Suite) -> None:
         """

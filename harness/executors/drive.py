@@ -33,7 +33,7 @@ __all__ = ["Listener", "execute_plan", "obtain_parts", "prepare_data"]
 
 SAY_EVERY_SECONDS = 5
 LOOK_EVERY_SECONDS = 1.0  # at trials that another driver has in hand
-OBSERVER_SECONDS = 300.0  # that one call of an observer may take: at the end of a run it may send all of it
+OBSERVER_SECONDS = 300.0  # that a call of an observer may take: at the end of a run it may send all of it
 
 EngineFactory = Callable[[Mapping[str, Any], float, Callable[[str], None]], "Engine"]
 
@@ -80,17 +80,22 @@ class _Delivery:
         for item in finished:
             self.known[item.record.key] = item.record
             self.listener.finished(item.record)
-            self.observe(self.hooks.bench_trial_finished, record=item.record)
+        self.observe(self.hooks.bench_trial_finished, *({"record": item.record} for item in finished))
 
-    def observe(self, hook: pluggy.HookCaller, **facts: object) -> None:
-        """Call the observers; one that fails is named and not called again, and stops neither the run nor the others."""
-        given = {"suite": self.plan.name, **facts}
+    def observe(self, hook: pluggy.HookCaller, *facts: Mapping[str, object]) -> None:
+        """
+        Call the observers with each of some facts; one that fails is named and not called again, and stops neither the run nor the others.
+
+        Each is guarded once for all of them: a guard takes longer than a trial may.
+        """
         for observer in hook.get_hookimpls():
             if observer.plugin_name in self._failed_observers:
                 continue
             try:
-                with guarded(OBSERVER_SECONDS):
-                    observer.function(*(given[name] for name in observer.argnames))
+                with guarded(OBSERVER_SECONDS * len(facts)):
+                    for each in facts:
+                        given = {"suite": self.plan.name, **each}
+                        observer.function(*(given[name] for name in observer.argnames))
             except ForeignError as error:
                 self._failed_observers.add(observer.plugin_name)
                 self.listener.say(f"the observer '{observer.plugin_name}' failed and is not called again: {error}")
@@ -181,7 +186,7 @@ def execute_plan(plan: Plan, store: Store, hooks: pluggy.HookRelay, listener: Li
     """
     todo = plan.todo
     delivery = _Delivery(plan, store, hooks, listener, dict(plan.known), Leases(store))
-    delivery.observe(hooks.bench_run_started, trials=len(plan.planned), known=len(plan.planned) - len(todo))
+    delivery.observe(hooks.bench_run_started, {"trials": len(plan.planned), "known": len(plan.planned) - len(todo)})
     if plan.to_rescore:
         prepare_data(plan, listener.say)
         _rescore(plan, store, delivery, listener)
@@ -210,7 +215,7 @@ def execute_plan(plan: Plan, store: Store, hooks: pluggy.HookRelay, listener: Li
             finally:
                 engine.close()
     records = {item.key: delivery.known[item.key] for item in plan.planned if item.key in delivery.known}
-    delivery.observe(hooks.bench_run_finished, records=list(records.values()))
+    delivery.observe(hooks.bench_run_finished, {"records": list(records.values())})
 
     return records
 

@@ -32,15 +32,22 @@ from harness.isolation import THREAD_VARIABLES
 from harness.records import Status, Trial, is_one_program
 from harness.trial import Finished, Scores, Trained, fault_record, finished
 
-__all__ = ["ForkServer", "News", "Work"]
+__all__ = ["Done", "ForkServer", "News", "Work"]
 
 RETRIES = 2  # of a process that died; a method's own exceptions are final
 LOADING_SECONDS = 600.0  # for the import of a trial's code, which its own limit does not count
 LOOK_SECONDS = 0.2  # between two looks at the memory
+QUIET_SECONDS = 0.1  # of a trial, in which nobody looks at a display: of one that is over by then the owner hears its record alone
 ALIVE_SECONDS = 1.0  # between two signs of life
 SILENT_SECONDS = 30.0  # without one, after which somebody has stopped the server
 CLOSE_SECONDS = 2.0  # that it may take to end
 JUDGE_SECONDS = 60.0  # at the least for the metrics of a trial, however short its own limit
+
+NEEDED = (
+    "numpy.random",
+    "pydantic.dataclasses",
+    "safetensors.numpy",
+)  # by whatever runs or judges a trial: imported once, not in each process that is forked
 
 # What is slow to import, and may be imported where no trial runs: it starts no thread and touches no GPU then.
 FRAMEWORKS = {  # what a module names, and what is imported then; torch's first optimiser imports the latter (1.4 s)
@@ -70,13 +77,26 @@ class Work:
     guarded: tuple[str, ...] = ()
 
 
+class Done(NamedTuple):
+    """
+    What has become of work.
+
+    Args:
+        finished: Of its trials, in their order.
+        error: Of a build that failed.
+    """
+
+    finished: Sequence[Finished]
+    error: str | None
+
+
 class News(NamedTuple):
     """
     What a server says.
 
     Args:
-        kind: ``alive``; ``loading`` or ``began`` (a trial, by its ``position``); ``stepped`` (``content``: step and figures); ``finished``
-            (``content``: a :class:`Finished`); ``done`` with the work (``content``: the error of a build that failed).
+        kind: ``alive``; ``loading`` or ``began`` (a trial, by its ``position``); ``stepped`` (``content``: step and figures); ``done`` (``content``: what has
+            become of the work, a :class:`Done`).
     """
 
     kind: str
@@ -107,6 +127,7 @@ class ForkServer:
             attached: Whether trials share the terminal and have no limit of time, for a debugger.
             others: Servers of this process, whose ends of the connections the new one must not hold: they would never see this process end.
         """
+        _import_needed()
         ours, theirs = Pipe()
         sys.stdout.flush()
         sys.stderr.flush()
@@ -177,6 +198,7 @@ class ForkServer:
 def serve(descriptor: int) -> None:
     """Be a server on a descriptor that is a connection to the owner."""
     with _to_the_end():
+        _import_needed()
         _Server(Connection(descriptor), attached=False).serve()
 
 
@@ -232,6 +254,7 @@ class _Server:
         self._attached = attached
         self._judge: _Child | None = None
         self._work = Work(())
+        self._finished: list[Finished] = []
         self._said = 0.0
 
     def serve(self) -> None:
@@ -249,7 +272,7 @@ class _Server:
             end_tree(but=set())
 
     def _do(self, work: Work) -> None:
-        self._work = work
+        self._work, self._finished, self._said = work, [], time.monotonic()
         _import_frameworks(work.trials)
         gc.collect()
         gc.freeze()
@@ -263,7 +286,7 @@ class _Server:
             for positions in _by_method(work.trials):
                 self._run(positions)
         self._end_judge()
-        self._say(News("done", content=error))
+        self._say(News("done", content=Done(self._finished, error)))
 
     def _say(self, news: News) -> None:
         self._said = time.monotonic()
@@ -284,7 +307,7 @@ class _Server:
             if child is None:
                 child = self._fork(lambda connection: forked.run_method(connection, trials, self._work.guarded))
             try:
-                child.connection.send_bytes(index.to_bytes(4, "little"))
+                child.connection.send_bytes(index.to_bytes(forked.POSITION, "little"))
                 trained = self._train(child, index, trial.limits.seconds, trial.limits.memory_gb)
             except (_Ended, OSError) as caught:
                 self._end(child)
@@ -294,15 +317,13 @@ class _Server:
                     faults += 1
                     continue
                 tries = f"; tried {faults + 1} times" if ended.may_be_chance else ""
-                self._finish(
-                    index,
-                    Finished(replace(fault_record(trial, ended.status, ended.error + tries), environment=self._work.environment), None),
-                )
+                record = fault_record(trial, ended.status, ended.error + tries)
+                self._finish(Finished(replace(record, environment=self._work.environment), None))
             else:
                 if trained.left:
                     self._end(child)
                     child = None
-                self._finish(index, finished(trial, trained, self._work.environment, self._score))
+                self._finish(self._judged(index, trained))
             waiting.pop(0)
             faults = 0
         if child is not None:
@@ -318,8 +339,8 @@ class _Server:
             return False
         finally:
             self._end(child)
-        for index, (trial, trained) in enumerate(zip(trials, all_trained, strict=True)):
-            self._finish(index, finished(trial, trained, self._work.environment, self._score))
+        for index, trained in enumerate(all_trained):
+            self._finish(self._judged(index, trained))
 
         return True
 
@@ -349,8 +370,10 @@ class _Server:
         child.connection.close()
         end_tree(but=set() if self._judge is None else {self._judge.pid})
 
-    def _finish(self, index: int, one: Finished) -> None:
-        self._say(News("finished", index, one))
+    def _finish(self, one: Finished) -> None:
+        self._finished.append(one)
+        if time.monotonic() - self._said > ALIVE_SECONDS:
+            self._say(News("alive"))
 
     def _train(self, child: _Child, index: int, seconds: float, gigabytes: float) -> Trained:
         """
@@ -372,7 +395,8 @@ class _Server:
         limit, deadline = LOADING_SECONDS, time.monotonic() + LOADING_SECONDS
         limited = f"import of the code of this {what}"
         memory = gigabytes * 1e9 + used_bytes(child.pid)
-        looked = time.monotonic()
+        began = looked = time.monotonic()
+        unheard = [News("loading", index)]
         while True:
             ready = wait([child.connection, self._owner], timeout=LOOK_SECONDS)
             now = time.monotonic()
@@ -384,7 +408,11 @@ class _Server:
                     return message
                 if message.kind == "began":
                     limit, deadline, limited = seconds, now + seconds, what
-                self._say(News(message.kind, index, message.content))
+                unheard.append(News(message.kind, index, message.content))
+            if now - began > QUIET_SECONDS:
+                for news in unheard:
+                    self._say(news)
+                unheard.clear()
             if now > deadline and not self._attached:
                 raise _Ended("timeout", f"the {limited} took longer than its limit of {limit:g} s")
             if now - looked > LOOK_SECONDS:
@@ -408,14 +436,16 @@ class _Server:
 
     # The judge
 
-    def _score(self, trial: Trial, outcome: bytes) -> Scores:
+    def _judged(self, index: int, trained: Trained) -> Finished:
+        return finished(self._work.trials[index], trained, self._work.environment, functools.partial(self._score, index))
+
+    def _score(self, index: int, trial: Trial, outcome: bytes) -> Scores:
         """Let the judge compute the figures; one that dies or takes too long leaves them missing."""
         for again in (True, False):
             if self._judge is None:
-                self._judge = self._fork(forked.judge_outcomes)
+                self._judge = self._fork(lambda connection: forked.judge_outcomes(connection, self._work.trials))
             try:
-                self._judge.connection.send(trial)
-                self._judge.connection.send_bytes(outcome)
+                self._judge.connection.send_bytes(index.to_bytes(forked.POSITION, "little") + outcome)
                 return self._scores(self._judge, max(trial.limits.seconds, JUDGE_SECONDS))
             except (EOFError, OSError, ValueError) as error:
                 code = self._judge.exit_code()
@@ -459,6 +489,14 @@ def _by_method(trials: Sequence[Trial]) -> Iterator[list[int]]:
         positions.append(index)
     if positions:
         yield positions
+
+
+def _import_needed() -> None:
+    for module in NEEDED:
+        importlib.import_module(module)
+    from pydantic import TypeAdapter
+
+    TypeAdapter(int)  # the first one looks through all that is installed for plugins of pydantic
 
 
 def _import_frameworks(trials: Sequence[Trial]) -> None:

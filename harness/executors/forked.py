@@ -25,7 +25,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Message", "build", "judge_outcomes", "quiet_streams", "read_scores", "read_trained", "receive", "run_method", "run_program"]
 
-Kind = Literal["loading", "began", "stepped", "trained", "failed", "built"]
+POSITION = 4  # bytes that name a trial of the work by its position
+
+Kind = Literal["began", "stepped", "trained", "failed", "built"]
 
 
 class Message(NamedTuple):
@@ -33,7 +35,7 @@ class Message(NamedTuple):
     What the process of a method says of the trial that it has in hand.
 
     Args:
-        kind: ``loading`` and ``began`` when its clock is set, ``stepped`` with the newest figures, ``trained`` with what came out, ``failed`` for a program
+        kind: ``began`` when its clock is set, ``stepped`` with the newest figures, ``trained`` with what came out, ``failed`` for a program
             of several seeds that gave nothing, ``built`` for what trials share.
         content: As JSON holds it.
         outcome: The packed outcome behind ``trained``, empty where there is none.
@@ -51,8 +53,8 @@ class _Line:
         self._connection = connection
         self._traces = traces
 
-    def say(self, kind: Kind, **content: Any) -> None:  # Any: whatever JSON holds
-        self._connection.send_bytes(json.dumps([kind, content]).encode())
+    def say(self, kind: Kind, outcome: bytes = b"", **content: Any) -> None:  # Any: whatever JSON holds
+        self._connection.send_bytes(json.dumps([kind, content]).encode() + b"\n" + outcome)
 
     def begin(self, trial: Trial) -> Callable[[], None]:
         """Return what is to be called when the code of the trial is imported."""
@@ -69,9 +71,17 @@ class _Line:
     def trained(self, trained: Trained, left: tuple[str, ...], looked: tuple[str, ...]) -> None:
         if looked:
             trained = replace(trained, status="looked", error=f"the method opened what it must not see: {', '.join(looked)}", outcome=None)
-        self.say("trained", **{**asdict(trained), "left": left, "outcome": trained.outcome is not None})
-        if trained.outcome is not None:
-            self._connection.send_bytes(trained.outcome)
+        costs = None if trained.costs is None else asdict(trained.costs)
+        self.say(
+            "trained",
+            trained.outcome or b"",
+            status=trained.status,
+            error=trained.error,
+            curves=trained.curves,
+            witnesses=trained.witnesses,
+            costs=costs,
+            left=left,
+        )
 
 
 def receive(connection: Connection) -> Message:
@@ -82,10 +92,10 @@ def receive(connection: Connection) -> Message:
         EOFError: It is gone.
         ValueError: It is none of what it may say.
     """
-    kind, content = json.loads(connection.recv_bytes())
+    head, _, outcome = connection.recv_bytes().partition(b"\n")
+    kind, content = json.loads(head)
     if not isinstance(content, dict):
         raise ValueError("its message has no content")
-    outcome = connection.recv_bytes() if kind == "trained" and content.get("outcome") is True else b""
 
     return Message(kind, content, outcome)
 
@@ -100,7 +110,6 @@ def run_method(connection: Connection, trials: Sequence[Trial], guarded: Sequenc
             trial = trials[int.from_bytes(connection.recv_bytes(), "little")]
         except (EOFError, OSError):
             return
-        line.say("loading")
         try:
             trained = train(trial, line.step, line.begin(trial))
         except KeyboardInterrupt:
@@ -114,7 +123,6 @@ def run_program(connection: Connection, trials: Sequence[Trial], guarded: Sequen
     """Train seeds as one program and send what came out of each; where the program fails, say so."""
     traces = Traces(guarded)
     line = _Line(connection, traces)
-    line.say("loading")
     try:
         trained = train_at_once(trials, line.step, line.begin(trials[0]))
     except BaseException:  # foreign code; its error is in the record of the seed that raises it alone
@@ -129,20 +137,19 @@ def run_program(connection: Connection, trials: Sequence[Trial], guarded: Sequen
 def build(connection: Connection, trial: Trial) -> None:
     """Build what a trial shares with others."""
     line = _Line(connection, Traces())
-    line.say("loading")
     line.say("built", error=build_shared(trial, line.step, lambda: line.say("began")))
     connection.recv_bytes()
 
 
-def judge_outcomes(connection: Connection) -> None:
-    """Score each outcome that the parent sends behind its trial; the data of the last one is kept, since the next is often of the same."""
+def judge_outcomes(connection: Connection, trials: Sequence[Trial]) -> None:
+    """Score each outcome that the parent sends behind the position of its trial."""
     while True:
         try:
-            trial: Trial = connection.recv()
-            outcome = connection.recv_bytes()
+            asked = connection.recv_bytes()
         except (EOFError, OSError):
             return
-        connection.send_bytes(json.dumps(asdict(judge(trial, outcome))).encode())
+        scores = judge(trials[int.from_bytes(asked[:POSITION], "little")], asked[POSITION:])
+        connection.send_bytes(json.dumps(asdict(scores)).encode())
 
 
 def read_trained(message: Message) -> Trained:
@@ -158,7 +165,7 @@ def read_trained(message: Message) -> Trained:
         curves = {str(name): [(int(step), float(figure)) for step, figure in points] for name, points in content["curves"].items()}
 
         return Trained(
-            outcome=message.outcome if content["outcome"] else None,
+            outcome=message.outcome or None,
             status=content["status"],
             error=content["error"],
             curves=curves,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from multiprocessing.connection import wait
 from typing import Any
 
@@ -24,7 +24,6 @@ class _Slot:
 
     server: ForkServer
     ticket: int | None = None
-    finished: list[Finished] = field(default_factory=list)
     running: Running | None = None
     began: float = 0.0
     heard: float = 0.0
@@ -64,7 +63,7 @@ class LocalEngine:
 
     def _send(self, ticket: int, work: Work) -> None:
         slot = next(slot for slot in self._slots if slot.ticket is None)
-        slot.ticket, slot.heard, slot.finished = ticket, time.monotonic(), []
+        slot.ticket, slot.heard = ticket, time.monotonic()
         try:
             slot.server.send(work)
         except OSError:  # it died while it had nothing to do
@@ -99,11 +98,8 @@ class LocalEngine:
         slot.heard = time.monotonic()
         if news.kind == "done":
             ticket, slot.ticket, slot.running = slot.ticket or 0, None, None
-            return Returned(ticket, slot.finished, self._facts, news.content)
-        if news.kind == "finished":
-            slot.finished.append(news.content)
-        else:
-            slot.running = _running(slot, news)
+            return Returned(ticket, news.content.finished, self._facts, news.content.error)
+        slot.running = _running(slot, news)
 
         return None
 
@@ -154,18 +150,16 @@ def run_apart(trials: Sequence[Trial], guarded: Sequence[str] = ()) -> list[Fini
         BenchError: The process that starts them died.
     """
     server = ForkServer.forked()
-    finished: dict[int, Finished] = {}
     try:
         server.send(Work(trials, guarded=tuple(guarded)))
         while (news := server.hear()).kind != "done":
-            if news.kind == "finished":
-                finished[news.position] = news.content
+            pass
     except (EOFError, OSError) as error:
         raise BenchError("the process that starts trials died") from error
     finally:
         server.close()
 
-    return [finished[index] for index in range(len(trials))]
+    return list(news.content.finished)
 
 
 def count_slots(resources: Resources, cores: int) -> int:

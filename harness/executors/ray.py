@@ -23,7 +23,7 @@ from harness.environment import environment_id, machine_facts, usable_cores
 from harness.errors import BenchError
 from harness.executors.code_elsewhere import OtherCode, differing, pack, refuse_other_code, unpack
 from harness.executors.engine import EngineLost, Fault, Returned, Running
-from harness.executors.fork_server import SILENT_SECONDS, ForkServer, News, Work
+from harness.executors.fork_server import SILENT_SECONDS, Done, ForkServer, News, Work
 from harness.executors.watch import Afterwards
 from harness.fingerprint import CodeIndex
 from harness.records import Resources, Trial
@@ -110,17 +110,10 @@ def run_chunk(ticket: int, trials: Sequence[Trial], driver: Driver) -> tuple[lis
     Raises:
         OtherCode: This node would run other code than the driver's.
     """
-    trials = _as_here(trials, driver)
     facts = {**machine_facts(), **driver.facts}
-    finished: list[Finished] = []
-    for news in _worked(Work(trials, environment_id(facts), guarded=driver.guarded)):
-        if news.kind == "finished":
-            finished.append(news.content)
-        else:
-            _tell(driver.monitor, ticket, news)
-    driver.monitor.ended.remote(ticket)
+    done = _worked(Work(_as_here(trials, driver), environment_id(facts), guarded=driver.guarded), ticket, driver.monitor)
 
-    return finished, facts
+    return list(done.finished), facts
 
 
 def run_build(ticket: int, trials: Sequence[Trial], driver: Driver) -> str | None:
@@ -130,14 +123,7 @@ def run_build(ticket: int, trials: Sequence[Trial], driver: Driver) -> str | Non
     Raises:
         OtherCode: As :func:`run_chunk`.
     """
-    trials = _as_here(trials, driver)
-    error = None
-    for news in _worked(Work(trials, builds=True)):
-        _tell(driver.monitor, ticket, news)
-        error = news.content if news.kind == "done" else None
-    driver.monitor.ended.remote(ticket)
-
-    return error
+    return _worked(Work(_as_here(trials, driver), builds=True), ticket, driver.monitor).error
 
 
 def _as_here(trials: Sequence[Trial], driver: Driver) -> Sequence[Trial]:
@@ -177,9 +163,9 @@ def _tell(monitor: Any, ticket: int, news: News) -> None:
         monitor.stepped.remote(ticket, news.content["step"], news.content["figures"])
 
 
-def _worked(work: Work) -> Iterator[News]:
+def _worked(work: Work, ticket: int, monitor: Any) -> Done:
     """
-    Give what the fork server of this worker says of its work.
+    Let the fork server of this worker do its work, and tell the monitor how far it is.
 
     Raises:
         ServerLost: It died, or somebody has stopped it.
@@ -193,13 +179,17 @@ def _worked(work: Work) -> Iterator[News]:
             if not server.connection.poll(SILENT_SECONDS):
                 raise EOFError
             news = server.hear()
-            yield news
             if news.kind == "done":
-                return
+                break
+            _tell(monitor, ticket, news)
     except (EOFError, OSError):
         server.close()
         _servers.clear()
         raise ServerLost from None
+    monitor.ended.remote(ticket)
+    done: Done = news.content
+
+    return done
 
 
 class ServerLost(Exception):

@@ -18,6 +18,7 @@ import sys
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from operator import is_not
 from pathlib import Path
 from types import FrameType
 from typing import Any, NamedTuple
@@ -78,6 +79,9 @@ class Traces:
         return [
             f"patched {place}.{name}"
             for place, functions in self._functions.items()
+            if any(
+                map(is_not, map(functions.names.get, functions.before), functions.before.values())
+            )  # in C: a thousand names after each trial
             for name, value in functions.before.items()
             if functions.names.get(name) is not value
         ]
@@ -148,10 +152,11 @@ def _is_open(descriptor: int) -> bool:
 
 def _functions(entries: Sequence[str], known: Mapping[str, _Functions]) -> dict[str, _Functions]:
     """Return the functions of what is watched, those of modules that were not imported before added to the known ones."""
-    own = {entry.partition(":")[0] for entry in entries}
+    own = [entry.partition(":")[0] for entry in entries]
     found = dict(known)
-    for place, module in list(sys.modules.items()):
-        if place in known or not (place in WATCHED or place in own or place.startswith("harness.")):
+    for place in [*WATCHED, *own, *(name for name in list(sys.modules) if name.startswith("harness."))]:
+        module = sys.modules.get(place)
+        if place in found or module is None:
             continue
         found[place] = _functions_of(vars(module))
         if place not in WATCHED:
@@ -190,8 +195,7 @@ class _Guard:
         """Note a path that is opened by code of the method."""
         if not isinstance(path, str | bytes | os.PathLike):  # a descriptor: what it leads to was opened before
             return
-        real = os.path.realpath(os.fsdecode(path))
-        if self._is_guarded(real) and self._is_methods(sys._getframe(2)):
+        if self._is_methods(sys._getframe(2)) and self._is_guarded(real := os.path.realpath(os.fsdecode(path))):
             self.opened[_shown(real)] = None
 
     def _is_guarded(self, path: str) -> bool:

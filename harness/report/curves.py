@@ -9,7 +9,8 @@ from harness.report.rendering import Drawing, drawing
 
 if TYPE_CHECKING:
     from harness.report.page import Evidence
-    from harness.report.plots import Curve, Style
+    from harness.report.plots import Curve
+    from harness.report.styles import Style
 
 __all__ = ["CurveGroup", "average_curve", "count_curves", "curve_groups"]
 
@@ -44,8 +45,6 @@ def count_curves(evidence: Evidence) -> int:
 
 def curve_groups(evidence: Evidence, styles: Mapping[str, Style]) -> Iterator[CurveGroup]:
     """Draw the learning curves, data set by data set, as many as a page has room for."""
-    from harness.report.plots import learning_curves
-
     names = _curve_names(evidence)
     points = max(FEWEST_POINTS, min(MOST_POINTS, POINT_BUDGET // max(1, len(styles) * sum(map(len, names.values())))))
     found: dict[tuple[str, str, str], list[Sequence[tuple[int, float]]]] = {}
@@ -61,6 +60,8 @@ def curve_groups(evidence: Evidence, styles: Mapping[str, Style]) -> Iterator[Cu
             seeds = {label: found.get((column.label, name, label), []) for label in styles}
             curves = [curve for label, style in styles.items() if (curve := average_curve(seeds[label], style, points)) is not None]
             if curves:
+                from harness.report.plots import learning_curves
+
                 title = f"{name} of {len(curves)} methods on {column.label}"
                 percent = units.get(name.partition("_")[2], units.get(name, "")) == "%"
                 svg = learning_curves(curves, "step", percent=percent, name=f"curve-{number}-{place}", title=title)
@@ -72,15 +73,16 @@ def curve_groups(evidence: Evidence, styles: Mapping[str, Style]) -> Iterator[Cu
 
 def average_curve(seeds: Sequence[Sequence[tuple[int, float]]], style: Style, most: int) -> Curve | None:
     """Average a method's curves over the steps that all its seeds have, so that no mean is over different seeds than its neighbour."""
+    by_seed = [dict(points) for points in seeds]
+    shared = sorted(set(by_seed[0]).intersection(*by_seed[1:])) if by_seed else []
+    if len(shared) < 2:
+        return None
+
     import numpy as np
 
     from harness.report.plots import Curve
     from harness.stats import mean_intervals
 
-    by_seed = [dict(points) for points in seeds]
-    shared = sorted(set(by_seed[0]).intersection(*by_seed[1:])) if by_seed else []
-    if len(shared) < 2:
-        return None
     chosen = [shared[place] for place in np.unique(np.linspace(0, len(shared) - 1, most).round().astype(int))]
     estimates = mean_intervals(np.array([[points[step] for points in by_seed] for step in chosen]))
 

@@ -14,6 +14,7 @@ from harness.report import claims as claim_report
 from harness.report import figures
 from harness.report.curves import count_curves, curve_groups
 from harness.report.rendering import Drawing, code_hash, drawing, inputs_of, render
+from harness.report.styles import style_of
 from harness.report.trials import embedded, trials_of
 from harness.store import replace_file
 
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from harness.leaderboard import Cell, Leaderboard, MetricInfo, RowSummary
     from harness.plan import Plan
     from harness.records import Record
-    from harness.report.plots import Style
+    from harness.report.styles import Style
 
 __all__ = ["Evidence", "page_inputs", "to_page", "write_page"]
 
@@ -84,8 +85,6 @@ def to_page(evidence: Evidence, home: str = "../index.html") -> str:
         evidence: What to draw.
         home: Link to the page that joins all suites.
     """
-    from harness.report.plots import style_of
-
     board = evidence.board
     labels = [row.label for row in board.rows]
     styles = {label: style_of(index, labels.index(board.baseline)) for index, label in enumerate(labels)}
@@ -210,21 +209,23 @@ def _entry(cell: Cell, metric: MetricInfo, decimals: int | None, anchor: str) ->
 
 def _scatter(board: Leaderboard, styles: Mapping[str, Style]) -> Drawing | None:
     """Draw quality against cost of the methods that have both: over several data sets the mean rank, over one the mean."""
-    from harness.report.plots import Point, cost_scatter
-
     metric = board.metrics[0]
     several = len(board.columns) > 1
     qualities = {
         row.label: row.mean_ranks[metric.name] if several else board.cell(board.columns[0].label, row.label, metric.name).mean
         for row in board.rows
     }
-    points = [
-        Point(row.label, styles[row.label], row.cost_ratio, quality)
+    known = [
+        (row.label, row.cost_ratio, quality)
         for row in board.rows
         if (quality := qualities[row.label]) is not None and row.cost_ratio is not None and row.cost_ratio > 0
     ]
-    if len(points) < 2:
+    if len(known) < 2:
         return None
+
+    from harness.report.plots import Point, cost_scatter
+
+    points = [Point(label, styles[label], cost, quality) for label, cost, quality in known]
     drawn = {point.label for point in points}
     absent = [row.label for row in board.rows if row.label not in drawn]
     percent = metric.unit == "%" and not several
@@ -241,12 +242,13 @@ def _scatter(board: Leaderboard, styles: Mapping[str, Style]) -> Drawing | None:
 
 
 def _rank_figure(board: Leaderboard, styles: Mapping[str, Style]) -> Drawing | None:
-    from harness.report.plots import rank_diagram
-
     metric = board.metrics[0]
     ranks = [(row.label, styles[row.label], rank) for row in board.rows if (rank := row.mean_ranks[metric.name]) is not None]
     if len(ranks) < 2 or len(board.columns) < 2:
         return None
+
+    from harness.report.plots import rank_diagram
+
     overall = board.over_all(metric.name)
     caption = f"Average ranks over {figures.count(len(board.columns), 'data set')} by {metric.name}, best at the left."
     if overall.critical_difference is not None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import re
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from html import escape
@@ -18,6 +18,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
 
+from harness.report.styles import INK, VARIABLES
 from harness.text import printable
 
 if TYPE_CHECKING:
@@ -25,39 +26,18 @@ if TYPE_CHECKING:
     from matplotlib.transforms import Bbox
     from numpy.typing import NDArray
 
+    from harness.report.styles import Style
+
 __all__ = [
-    "COLOURS",
-    "DASHES",
-    "VARIABLES",
     "Curve",
     "Point",
-    "Style",
     "close_groups",
     "cost_scatter",
     "learning_curves",
     "pareto_front",
     "rank_diagram",
-    "style_of",
 ]
 
-# Okabe and Ito's colours, told apart by colour-blind eyes, without their yellow, which nobody sees on white; then as many more, darker or duller.
-COLOURS = (
-    "#0072b2",
-    "#d55e00",
-    "#009e73",
-    "#cc79a7",
-    "#e69f00",
-    "#56b4e9",
-    "#5b3a9e",
-    "#8a4b2a",
-    "#7a8b00",
-    "#d6003c",
-    "#00808a",
-    "#7d7d7d",
-)
-MARKERS = ("o", "s", "^", "D")  # with as many dashes: when the colours have been used once, twice, thrice
-DASHES: tuple[tuple[float, ...], ...] = ((), (5, 2), (1.5, 1.5), (6, 2, 1.5, 2))
-INK = "#010101"  # becomes the colour of the page's text
 LONGEST_LABEL = 28
 
 _SETTINGS: Any = {  # Any: newer versions of matplotlib type the names one by one, older ones as strings
@@ -75,24 +55,6 @@ _SETTINGS: Any = {  # Any: newer versions of matplotlib type the names one by on
     "axes.spines.right": False,
     "axes.unicode_minus": True,
 }
-
-
-@dataclass(frozen=True)
-class Style:
-    """
-    How a method is drawn in every figure.
-
-    Args:
-        index: Of the method; the class ``series-<index>`` marks what belongs to it.
-        colour: Hexadecimal, lower case.
-        dashes: Lengths of dashes and gaps; empty for a solid line.
-        marker: Matplotlib's letter of a point's shape.
-    """
-
-    index: int
-    colour: str
-    dashes: tuple[float, ...]
-    marker: str = "o"
 
 
 @dataclass(frozen=True)
@@ -114,17 +76,6 @@ class Curve:
     mean: NDArray[np.float64]
     low: NDArray[np.float64]
     high: NDArray[np.float64]
-
-
-def style_of(index: int, baseline: int) -> Style:
-    """Return the style of a method: the baseline in the colour of the text, the others in turn by colour, then by dashes and markers."""
-    if index == baseline:
-        return Style(index, INK, ())
-    place = index - (index > baseline)
-
-    turn = place // len(COLOURS) % len(DASHES)
-
-    return Style(index, COLOURS[place % len(COLOURS)], DASHES[turn], MARKERS[turn])
 
 
 def pareto_front(points: Sequence[Point], *, lower_is_better: bool) -> list[Point]:
@@ -406,8 +357,6 @@ def _shortened(label: str) -> str:
     return printable if len(printable) <= LONGEST_LABEL else f"{printable[: LONGEST_LABEL - 1]}…"
 
 
-# The page's own colours, which differ between light and dark, for those that matplotlib draws with.
-VARIABLES: Mapping[str, str] = {INK: "currentColor"} | {colour: f"var(--series-{place})" for place, colour in enumerate(COLOURS)}
 _COLOUR = re.compile("|".join(VARIABLES))
 _DECIMALS = re.compile(r"-?\d+\.\d+")
 _SVG = "{http://www.w3.org/2000/svg}"

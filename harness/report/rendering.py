@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from harness.records import digest
+from harness.report.styles import VARIABLES
 from harness.text import printable
 
 __all__ = ["Drawing", "code_hash", "drawing", "file_hash", "inputs_of", "render"]
@@ -62,8 +63,6 @@ def _clean(value: Any) -> Any:  # Any: whatever the template shows
 
 def _paint(colour: str) -> str:
     """Return a colour of the figures as the page's own."""
-    from harness.report.plots import VARIABLES
-
     return VARIABLES[colour]
 
 
@@ -78,7 +77,7 @@ def _breakable(label: str) -> Any:  # Any: markupsafe's string
 def code_hash() -> str:
     """Hash the code and the templates that draw pages."""
     here = Path(__file__).parent
-    drawn_by = ("page.py", "curves.py", "trials.py", "index.py", "rendering.py", "plots.py", "figures.py", "claims.py")
+    drawn_by = ("page.py", "curves.py", "trials.py", "index.py", "rendering.py", "plots.py", "styles.py", "figures.py", "claims.py")
     files = [*(here / name for name in drawn_by), *sorted(TEMPLATES.iterdir())]
 
     return digest([file_hash(path) for path in files if path.is_file()])

@@ -25,7 +25,8 @@ from harness.report.files import to_json
 from harness.report.index import write_index
 from harness.report.latex import escape, to_latex
 from harness.report.page import to_page, write_page
-from harness.report.plots import Point, close_groups, cost_scatter, learning_curves, pareto_front, style_of
+from harness.report.plots import Point, close_groups, cost_scatter, learning_curves, pareto_front
+from harness.report.styles import style_of
 
 
 class Parsed(HTMLParser):
