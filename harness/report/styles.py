@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-__all__ = ["COLOURS", "DASHES", "INK", "VARIABLES", "Style", "style_of"]
+__all__ = ["COLOURS", "DASHES", "INK", "MARKERS", "VARIABLES", "Style", "style_of"]
 
 # Okabe and Ito's colours, told apart by colour-blind eyes, without their yellow, which nobody sees on white; then as many more, darker or duller.
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#5b3a9e", "#8a4b2a", "#7a8b00", "#d6003c", "#00808a", "#7d7d7d")
@@ -40,7 +40,6 @@ def style_of(index: int, baseline: int) -> Style:
     if index == baseline:
         return Style(index, INK, ())
     place = index - (index > baseline)
-
     turn = place // len(COLOURS) % len(DASHES)
 
     return Style(index, COLOURS[place % len(COLOURS)], DASHES[turn], MARKERS[turn])
