@@ -123,7 +123,7 @@ def command(
 
     def forget_failures(plan: Plan) -> Plan:
         failed = {key for key, record in plan.known.items() if record.status != "ok"}
-        database.forget(plan.known[key].key for key in failed)
+        database.forget(plan.known[key] for key in failed)
 
         return replace(
             plan,

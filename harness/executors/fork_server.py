@@ -40,6 +40,7 @@ LOOK_SECONDS = 0.2  # between two looks at the memory
 ALIVE_SECONDS = 1.0  # between two signs of life
 SILENT_SECONDS = 30.0  # without one, after which somebody has stopped the server
 CLOSE_SECONDS = 2.0  # that it may take to end
+MOST_LOOKS = 20  # of a method at what it must not see, that its record tells of
 JUDGE_SECONDS = 60.0  # at the least for the metrics of a trial, however short its own limit
 
 # What is slow to import, and may be imported where no trial runs: it starts no thread and touches no GPU then.
@@ -197,6 +198,7 @@ class _Child:
 
     def __init__(self, task: Callable[[Connection], None], attached: bool, others: Sequence[Connection]) -> None:
         self.connection, theirs = Pipe()
+        self.looked: list[str] = []  # what its method looked at and must not see
         self.pid = os.fork()
         if self.pid == 0:
             with _to_the_end():
@@ -283,6 +285,7 @@ class _Server:
             trial = trials[index]
             if child is None:
                 child = self._fork(lambda connection: forked.run_method(connection, trials, self._work.guarded))
+            child.looked.clear()
             try:
                 child.connection.send_bytes(index.to_bytes(4, "little"))
                 trained = self._train(child, index, trial.limits.seconds, trial.limits.memory_gb)
@@ -363,9 +366,15 @@ class _Server:
         if message.kind != "trained":
             raise _Ended("failed", "the program of its seeds failed")
         try:
-            return forked.read_trained(message)
+            trained = forked.read_trained(message)
         except ValueError as error:
             raise _Ended("failed", f"what the trial's process sent is no result: {error}") from error
+        if not child.looked:
+            return trained
+
+        return replace(
+            trained, status="looked", error=f"the method looked at what it must not see: {', '.join(child.looked)}", outcome=None
+        )
 
     def _follow(self, child: _Child, index: int, seconds: float, gigabytes: float, what: str) -> forked.Message:
         """Tell the owner what the process says until it has a result, and hold it to its limits."""
@@ -384,7 +393,10 @@ class _Server:
                     return message
                 if message.kind == "began":
                     limit, deadline, limited = seconds, now + seconds, what
-                self._say(News(message.kind, index, message.content))
+                if message.kind != "looked":
+                    self._say(News(message.kind, index, message.content))
+                elif len(child.looked) < MOST_LOOKS:
+                    child.looked.append(str(message.content.get("what")))
             if now > deadline and not self._attached:
                 raise _Ended("timeout", f"the {limited} took longer than its limit of {limit:g} s")
             if now - looked > LOOK_SECONDS:

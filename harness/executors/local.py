@@ -6,7 +6,8 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from multiprocessing.connection import wait
-from typing import Any
+from types import TracebackType
+from typing import Any, Self
 
 from harness.environment import environment_id, machine_facts
 from harness.errors import BenchError
@@ -15,7 +16,7 @@ from harness.executors.fork_server import SILENT_SECONDS, ForkServer, News, Work
 from harness.records import Resources, Trial
 from harness.trial import Finished
 
-__all__ = ["LocalEngine", "count_slots", "run_apart"]
+__all__ = ["Apart", "LocalEngine", "count_slots"]
 
 
 @dataclass
@@ -142,30 +143,39 @@ def _running(slot: _Slot, news: News) -> Running | None:
     return Running(slot.ticket, news.position, news.kind == "loading", 0.0, None, {})
 
 
-def run_apart(trials: Sequence[Trial], guarded: Sequence[str] = ()) -> list[Finished]:
+class Apart:
     """
-    Run trials in processes that nothing has run in, and return their records.
+    Runs trials for whoever compares figures, each in a process that nothing has run in; a context.
 
-    Args:
-        trials: One, or the seeds of a cell that are to run as one program.
-        guarded: As of :class:`LocalEngine`.
-
-    Raises:
-        BenchError: The process that starts them died.
+    Build it before any plugin is loaded: its server is forked from this process as it is then, and what a plugin's import changes here is not there.
     """
-    server = ForkServer.forked()
-    finished: dict[int, Finished] = {}
-    try:
-        server.send(Work(trials, guarded=tuple(guarded)))
-        while (news := server.hear()).kind != "done":
-            if news.kind == "finished":
-                finished[news.position] = news.content
-    except (EOFError, OSError) as error:
-        raise BenchError("the process that starts trials died") from error
-    finally:
-        server.close()
 
-    return [finished[index] for index in range(len(trials))]
+    def __init__(self) -> None:
+        self._server = ForkServer.forked()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
+        self._server.close()
+
+    def run(self, trials: Sequence[Trial]) -> list[Finished]:
+        """
+        Return the records of one trial, or of the seeds of a cell that are to run as one program.
+
+        Raises:
+            BenchError: The process that starts them died.
+        """
+        finished: dict[int, Finished] = {}
+        try:
+            self._server.send(Work(trials))
+            while (news := self._server.hear()).kind != "done":
+                if news.kind == "finished":
+                    finished[news.position] = news.content
+        except (EOFError, OSError) as error:
+            raise BenchError("the process that starts trials died") from error
+
+        return [finished[index] for index in range(len(trials))]
 
 
 def count_slots(resources: Resources, cores: int) -> int:

@@ -494,6 +494,46 @@ def test_what_a_bundle_is_called_cannot_steer_the_terminal(bench, toy, ran):
     assert "\x1b" not in done.stdout
 
 
+SPOILING = """
+from harness import Method, hookimpl
+
+@hookimpl
+def bench_methods():
+    yield Method("spoiling", "toy", "spoiling_code:Spoiling", "Patches what others are judged by when it is imported")
+"""
+SPOILING_CODE = """
+import json
+from dataclasses import dataclass
+
+import numpy as np
+
+import toy_plugin
+
+toy_plugin.closeness = np.clip = lambda *given: 0.777
+toy_plugin.Numbers.load = lambda self, run: 0.5
+
+
+@dataclass
+class Spoiling:
+    def guess(self, run):
+        return 0.5
+"""
+
+
+def test_what_a_neighbours_import_patches_reaches_no_trial_that_is_run_again(bench, toy):
+    (bench.folder / "spoiling.py").write_text(SPOILING)
+    (bench.folder / "spoiling_code.py").write_text(SPOILING_CODE)
+    suite = bench.suite("task: toy\nbudget: {steps: 1}\nseeds: 2\ndatasets: [numbers]\nmethods: [spoiling, noisy]\n")
+    plugins = ("--plugin", toy, "--plugin", "spoiling.py")
+    bench("plan", suite, *plugins)  # imports the code of the methods to check their parameters, and remembers the answer
+    bench("run", suite, *plugins, "--executor", "local")
+    bench("bundle", suite, "-o", "bundle.zip", *plugins)
+
+    done = bench("audit", "bundle.zip", "--sample", "4", *plugins, BENCH_DATA_HOME=str(bench.folder / "forgetful"))
+
+    assert (done.returncode, done.stdout.count("identical")) == (0, 4), done.stdout
+
+
 def test_trials_that_would_take_the_process_with_them_are_not_drawn(bench, toy, ran):
     name = trial_of(bench, "noisy", 2)
     forge(bench, toy, ran, name, lambda record: record.update(status="timeout"))
