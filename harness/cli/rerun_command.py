@@ -15,7 +15,7 @@ from harness.cli.show_command import find_record
 from harness.errors import BenchError
 
 if TYPE_CHECKING:
-    from harness.executors.local import Apart
+    from harness.executors.starter import Starter
     from harness.records import Record, Trial
     from harness.trust import Difference, Reason
 
@@ -42,11 +42,11 @@ def command(trial: str, suite: str | None, results: Path, store: str | None, plu
 
     Exit code: 0 the same, 1 something differs, 2 invalid input or a trial that was ended from outside.
     """
-    from harness.executors.local import Apart
+    from harness.executors.starter import Starter
     from harness.plan import changed_parts, trial_of
     from harness.records import Resources
 
-    apart = click.get_current_context().with_resource(Apart())  # before a plugin is loaded
+    starter = click.get_current_context().with_resource(Starter())  # before a plugin is loaded
     session = Session.open(plugins, results, store)
     record, facts, database = find_record(session, trial)
     if record.status in KILLED:
@@ -64,11 +64,11 @@ def command(trial: str, suite: str | None, results: Path, store: str | None, plu
             raise BenchError(f"the suite '{suite}' has no trial {record.trial}\n    `bench plan {suite} --trials` lists what it has")
         again = found[0]
     if as_json:
-        repeated = repeat(session, apart, again, record, facts, lambda text: echo(text, err=True))
+        repeated = repeat(session, starter, again, record, facts, lambda text: echo(text, err=True))
         echo(json.dumps({"identical": repeated.difference.is_none, "record": repeated.record.to_json()}, allow_nan=False))
         return 0 if repeated.difference.is_none else 1
     echo(f"trial {record.trial}: {again.method.name} on {again.dataset.name}, seed {again.seed}; recorded {record.started}")
-    repeated = repeat(session, apart, again, record, facts, click.echo)
+    repeated = repeat(session, starter, again, record, facts, click.echo)
     if repeated.difference.is_none:
         echo(f"identical: {repeated.scope}")
     else:
@@ -110,7 +110,7 @@ class Repeated(NamedTuple):
 
 def repeat(
     session: Session,
-    apart: Apart,
+    starter: Starter,
     trial: Trial,
     record: Record,
     facts: Mapping[str, Any],
@@ -122,7 +122,7 @@ def repeat(
 
     Args:
         session: Knows the plugins.
-        apart: Runs it.
+        starter: Starts what runs it.
         trial: The trial as it is today.
         record: What it ended in before.
         facts: Of the record's environment.
@@ -134,15 +134,16 @@ def repeat(
     """
     from harness.environment import git_facts, machine_facts
     from harness.executors.drive import obtain_parts
+    from harness.executors.local import run_apart
     from harness.trust import SEEDS_AT_ONCE_TOLERANCE, compare_records, explain
 
     obtain_parts([session.registry.dataset(trial.task.name, trial.dataset.name)], say)
     together = 1 if record.costs is None else record.costs.seeds_at_once
     if together > 1 and len(cell) == together:
-        again = apart.run(cell)[[other.seed for other in cell].index(trial.seed)].record
+        again = run_apart(starter, cell)[[other.seed for other in cell].index(trial.seed)].record
         tolerance = 0.0
     else:
-        again = apart.run([trial])[0].record
+        again = run_apart(starter, [trial])[0].record
         tolerance = SEEDS_AT_ONCE_TOLERANCE if together > 1 else 0.0
     names = [measure.name for measure in trial.metrics]
     today = {

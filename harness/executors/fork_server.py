@@ -24,7 +24,7 @@ from dataclasses import dataclass, replace
 from importlib.machinery import PathFinder
 from multiprocessing.connection import Connection, Pipe, wait
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, NoReturn
 
 from harness.executors import forked
 from harness.executors.watch import adopt_orphans, die_with_parent, end_tree, used_bytes
@@ -32,7 +32,7 @@ from harness.isolation import THREAD_VARIABLES
 from harness.records import Status, Trial, is_one_program
 from harness.trial import Finished, Scores, Trained, fault_record, finished
 
-__all__ = ["ForkServer", "News", "Work"]
+__all__ = ["ForkServer", "News", "Work", "serve"]
 
 RETRIES = 2  # of a process that died; a method's own exceptions are final
 LOADING_SECONDS = 600.0  # for the import of a trial's code, which its own limit does not count
@@ -100,28 +100,6 @@ class ForkServer:
         self._is_torn = False
 
     @classmethod
-    def forked(cls, attached: bool = False, others: Sequence[ForkServer] = ()) -> ForkServer:
-        """
-        Fork a server from this process, which must not have run a trial.
-
-        Args:
-            attached: Whether trials share the terminal and have no limit of time, for a debugger.
-            others: Servers of this process, whose ends of the connections the new one must not hold: they would never see this process end.
-        """
-        ours, theirs = Pipe()
-        sys.stdout.flush()
-        sys.stderr.flush()
-        pid = os.fork()
-        if pid == 0:
-            with _to_the_end():
-                for connection in (ours, *(other.connection for other in others)):
-                    connection.close()
-                _Server(theirs, attached).serve()
-        theirs.close()
-
-        return cls(ours, pid, lambda: _is_reaped(pid))
-
-    @classmethod
     def started(cls, threads: int) -> ForkServer:
         """
         Start a server as a process of its own, for an owner that holds threads.
@@ -175,10 +153,17 @@ class ForkServer:
             time.sleep(0.002)
 
 
-def serve(descriptor: int) -> None:
-    """Be a server on a descriptor that is a connection to the owner."""
+def serve(descriptor: int, attached: bool = False) -> NoReturn:
+    """
+    Be a server, until the owner is gone, and end this process.
+
+    Args:
+        descriptor: A connection to the owner.
+        attached: Whether trials share the terminal and have no limit of time, for a debugger.
+    """
     with _to_the_end():
-        _Server(Connection(descriptor), attached=False).serve()
+        _Server(Connection(descriptor), attached).serve()
+    raise AssertionError("unreachable")
 
 
 class _OwnerGone(Exception):
@@ -506,13 +491,6 @@ def _source_of(module: str, folders: tuple[str, ...]) -> str:
         return Path(origin or "").read_text(encoding="utf-8", errors="replace")
     except OSError:
         return ""
-
-
-def _is_reaped(pid: int) -> bool:
-    try:
-        return os.waitpid(pid, os.WNOHANG) != (0, 0)
-    except ChildProcessError:
-        return True
 
 
 @contextlib.contextmanager

@@ -1,4 +1,4 @@
-"""Trials on the cores of this machine, in processes that this one forks: no wait for Ray, the same isolation and limits."""
+"""Trials on the cores of this machine, in processes that are forked for them: no wait for Ray, the same isolation and limits."""
 
 from __future__ import annotations
 
@@ -6,17 +6,17 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from multiprocessing.connection import wait
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 from harness.environment import environment_id, machine_facts
 from harness.errors import BenchError
 from harness.executors.engine import Fault, Returned, Running
 from harness.executors.fork_server import SILENT_SECONDS, ForkServer, News, Work
+from harness.executors.starter import Starter
 from harness.records import Resources, Trial
 from harness.trial import Finished
 
-__all__ = ["Apart", "LocalEngine", "count_slots"]
+__all__ = ["LocalEngine", "count_slots", "run_apart"]
 
 
 @dataclass
@@ -33,24 +33,26 @@ class _Slot:
 
 class LocalEngine:
     """
-    Fork servers, one a slot, forked when the engine is built: this process must not have run a trial.
+    Fork servers, one a slot.
 
     Args:
+        starter: Forks them.
         slots: How many chunks run at once.
         driver_facts: Environment facts that only the driver knows.
         guarded: Files and folders that no method has business with.
         attached: Whether trials share the terminal and have no limit of time, for a debugger.
     """
 
-    def __init__(self, slots: int, driver_facts: Mapping[str, Any], guarded: Sequence[str] = (), attached: bool = False) -> None:
+    def __init__(
+        self, starter: Starter, slots: int, driver_facts: Mapping[str, Any], guarded: Sequence[str] = (), attached: bool = False
+    ) -> None:
         self.slots = slots
+        self._starter = starter
         self._facts = {**machine_facts(), **driver_facts}
         self._environment = environment_id(self._facts)
         self._guarded = tuple(guarded)
         self._attached = attached
-        self._slots: list[_Slot] = []
-        for _ in range(slots):
-            self._slots.append(_Slot(self._fork()))
+        self._slots = [_Slot(starter.server(attached)) for _ in range(slots)]
 
     def open(self) -> None:
         """The servers are there already."""
@@ -110,10 +112,7 @@ class LocalEngine:
 
     def _renew(self, slot: _Slot) -> None:
         slot.server.close()
-        slot.server = self._fork(but=slot)
-
-    def _fork(self, but: _Slot | None = None) -> ForkServer:
-        return ForkServer.forked(self._attached, [slot.server for slot in self._slots if slot is not but])
+        slot.server = self._starter.server(self._attached)
 
     def _lost(self, slot: _Slot, how: str) -> Returned:
         self._renew(slot)
@@ -143,39 +142,26 @@ def _running(slot: _Slot, news: News) -> Running | None:
     return Running(slot.ticket, news.position, news.kind == "loading", 0.0, None, {})
 
 
-class Apart:
+def run_apart(starter: Starter, trials: Sequence[Trial]) -> list[Finished]:
     """
-    Runs trials for whoever compares figures, each in a process that nothing has run in; a context.
+    Run one trial, or the seeds of a cell that are to run as one program, in processes that nothing has run in, and return their records.
 
-    Build it before any plugin is loaded: its server is forked from this process as it is then, and what a plugin's import changes here is not there.
+    Raises:
+        BenchError: The process that starts them died.
     """
+    server = starter.server()
+    finished: dict[int, Finished] = {}
+    try:
+        server.send(Work(trials))
+        while (news := server.hear()).kind != "done":
+            if news.kind == "finished":
+                finished[news.position] = news.content
+    except (EOFError, OSError) as error:
+        raise BenchError("the process that starts trials died") from error
+    finally:
+        server.close()
 
-    def __init__(self) -> None:
-        self._server = ForkServer.forked()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
-        self._server.close()
-
-    def run(self, trials: Sequence[Trial]) -> list[Finished]:
-        """
-        Return the records of one trial, or of the seeds of a cell that are to run as one program.
-
-        Raises:
-            BenchError: The process that starts them died.
-        """
-        finished: dict[int, Finished] = {}
-        try:
-            self._server.send(Work(trials))
-            while (news := self._server.hear()).kind != "done":
-                if news.kind == "finished":
-                    finished[news.position] = news.content
-        except (EOFError, OSError) as error:
-            raise BenchError("the process that starts trials died") from error
-
-        return [finished[index] for index in range(len(trials))]
+    return [finished[index] for index in range(len(trials))]
 
 
 def count_slots(resources: Resources, cores: int) -> int:

@@ -22,7 +22,6 @@ from types import FrameType
 from typing import Any
 from urllib.parse import unquote
 
-import harness
 from harness import context, streams
 from harness.data import cache_home
 from harness.errors import DataError
@@ -40,7 +39,6 @@ WALKING = ("sys._getframe", "sys._current_frames", "gc.get_objects", "gc.get_ref
 FRAMES = ("tb_frame", "gi_frame", "cr_frame", "ag_frame")  # attributes that lead to the stack
 MEMORY = re.compile(r"/proc/(\d+)/(?:task/\d+/)?mem")
 SEPARATORS = re.compile(r"""[\s'"=,;:()]+""")
-HARNESS = os.path.dirname(harness.__file__) + os.sep  # noqa: PTH120  # texts are compared with the names of frames, below too
 
 
 class Looks:
@@ -181,8 +179,8 @@ class _Guard:
         return False
 
     def is_asked_by_method(self, frame: FrameType | None) -> bool:
-        """Whether the code that asks for something is the method's: a library or a protocol may have reason to, on behalf of the method too."""
-        while frame is not None and frame.f_code.co_filename.startswith((HARNESS, inspect.__file__)):
+        """Whether the code that asks for something is the method's: a library may have reason to, on behalf of the method too."""
+        while frame is not None and frame.f_code.co_filename == inspect.__file__:
             frame = frame.f_back
 
         return frame is not None and self._is_methods(frame)

@@ -13,6 +13,7 @@ import contextlib
 import gc
 import multiprocessing
 import os
+import select
 import signal
 import sys
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -471,8 +472,8 @@ def _serve(connection: Connection, environment: dict[str, str]) -> None:
     quiet = os.open(os.devnull, os.O_WRONLY)
     os.dup2(quiet, 1)  # what a method prints is not part of a report
     adopt_orphans()
-    looked: list[str] = []
-    looks = Looks((), looked.append)
+    looked = _Looked()
+    looks = Looks((), looked.say)
     imported: set[str] = set()
     while True:
         try:
@@ -491,6 +492,7 @@ def _serve(connection: Connection, environment: dict[str, str]) -> None:
                 os._exit(1)
         code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
         end_tree(but=set())  # what it has left running
+        looked.read()
         if code == -signal.SIGPROF:
             connection.send(_Lost("timeout", f"took more than {question.seconds:g} s of CPU"))
         elif code:
@@ -510,7 +512,27 @@ def _import(trial: Trial, imported: set[str]) -> None:
         gc.freeze()  # modules, a million objects that a collection in a forked process needs not look at, and would write to
 
 
-def _execute(connection: Connection, question: _Question, looks: Looks, looked: list[str]) -> None:
+class _Looked:
+    """What the methods of this process and of those that they fork look at, in a pipe that all of them share."""
+
+    def __init__(self) -> None:
+        self._reading, self._writing = os.pipe()
+        for descriptor in (self._reading, self._writing):
+            os.set_blocking(descriptor, False)
+
+    def say(self, what: str) -> None:
+        with contextlib.suppress(OSError):  # a method has closed it, or it is full
+            os.write(self._writing, f"{what}\n".encode())
+
+    def read(self) -> str:
+        """Return what has been said since the last time."""
+        try:
+            return ", ".join(os.read(self._reading, select.PIPE_BUF).decode(errors="replace").splitlines())
+        except OSError:  # nothing
+            return ""
+
+
+def _execute(connection: Connection, question: _Question, looks: Looks, looked: _Looked) -> None:
     """Execute what was asked for and send each end."""
     if question.together:
         with _cpu_limit(question.seconds):
@@ -531,8 +553,9 @@ def _execute(connection: Connection, question: _Question, looks: Looks, looked: 
             finished = execute(trial, begin=begin)
         looks.end()
         record = replace(finished.record, left=traces.end())
-        if looked:
-            record = replace(record, status="looked", error=f"looked at {', '.join(looked)}")
+        what = looked.read()
+        if what:
+            record = replace(record, status="looked", error=f"looked at {what}")
         connection.send(Finished(record, finished.outcome))
         if record.status != "ok":
             return

@@ -520,18 +520,22 @@ class Spoiling:
 """
 
 
-def test_what_a_neighbours_import_patches_reaches_no_trial_that_is_run_again(bench, toy):
+def test_what_a_neighbours_import_patches_reaches_no_trial_and_none_that_is_run_again(bench, toy):
     (bench.folder / "spoiling.py").write_text(SPOILING)
     (bench.folder / "spoiling_code.py").write_text(SPOILING_CODE)
-    suite = bench.suite("task: toy\nbudget: {steps: 1}\nseeds: 2\ndatasets: [numbers]\nmethods: [spoiling, noisy]\n")
+    suite = "task: toy\nbudget: {steps: 1}\nseeds: 2\ndatasets: [numbers]\nmethods: [noisy%s]\n"
     plugins = ("--plugin", toy, "--plugin", "spoiling.py")
-    bench("plan", suite, *plugins)  # imports the code of the methods to check their parameters, and remembers the answer
-    bench("run", suite, *plugins, "--executor", "local")
-    bench("bundle", suite, "-o", "bundle.zip", *plugins)
+    bench("run", bench.suite(suite % "", "alone.yaml"), "--plugin", toy, "--executor", "local")
+    beside = bench.suite(suite % ", spoiling")
+    # Where nothing is remembered of their parameters, the code of all methods is imported to check them.
+    bench("run", beside, *plugins, "--executor", "local", "--store", "other.db", BENCH_DATA_HOME=str(bench.folder / "first"))
+    bench("bundle", beside, "-o", "bundle.zip", "--store", "other.db", *plugins)
 
-    done = bench("audit", "bundle.zip", "--sample", "4", *plugins, BENCH_DATA_HOME=str(bench.folder / "forgetful"))
+    compared = bench("compare", "results/alone", "results/suite")
+    audited = bench("audit", "bundle.zip", "--sample", "4", *plugins, BENCH_DATA_HOME=str(bench.folder / "second"))
 
-    assert (done.returncode, done.stdout.count("identical")) == (0, 4), done.stdout
+    assert "2 trials in both: 2 same, 0 moved" in compared.stdout
+    assert (audited.returncode, audited.stdout.count("identical")) == (0, 4), audited.stdout
 
 
 def test_trials_that_would_take_the_process_with_them_are_not_drawn(bench, toy, ran):
