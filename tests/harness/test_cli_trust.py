@@ -502,14 +502,11 @@ def bench_methods():
     yield Method("spoiling", "toy", "spoiling_code:Spoiling", "Patches what others are judged by when it is imported")
 """
 SPOILING_CODE = """
-import json
 from dataclasses import dataclass
-
-import numpy as np
 
 import toy_plugin
 
-toy_plugin.closeness = np.clip = lambda *given: 0.777
+toy_plugin.closeness = lambda outcome, data: 0.777
 toy_plugin.Numbers.load = lambda self, run: 0.5
 
 

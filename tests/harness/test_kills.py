@@ -15,12 +15,12 @@ import pytest
 SUITE = """
 task: toy
 budget: {steps: 3}
-seeds: 30
+seeds: %s
 datasets: [numbers]
 methods: [noisy, raising, {constant: {seconds: [0.02, 0.05, 0.1]}}]
 limits: {seconds: 60, memory_gb: 1}
 """
-TRIALS = 150
+CELLS = 5
 BETWEEN = 4  # records between two kills: a process that is killed three times over one trial is that trial's fault
 EARLY = 0.25  # of the runs are hit before their first record
 END_SECONDS = 10  # in which everything ends that a killed driver has started
@@ -34,6 +34,14 @@ def records(folder):
         return {}
 
     return {key: json.loads(content) for key, content in rows}
+
+
+def count(folder):
+    try:
+        with sqlite3.connect(f"file:{folder / 'bench.db'}?mode=ro", timeout=60, uri=True) as connection:
+            return connection.execute("select count(*) from records").fetchone()[0]
+    except sqlite3.OperationalError:  # not there yet
+        return 0
 
 
 def deciding(found):
@@ -58,12 +66,13 @@ class Killer:
     Runs a command again and again until it comes to its end, and kills one of its processes now and then.
 
     Args:
+        trials: How many there are.
         kills: How many, in all.
         rng: Decides when and whom.
     """
 
-    def __init__(self, command, folder, environment, kills, rng):
-        self.command, self.folder, self.environment = command, folder, environment
+    def __init__(self, command, folder, environment, trials, kills, rng):
+        self.command, self.folder, self.environment, self.trials = command, folder, environment, trials
         self.left, self.rng, self.killed = kills, rng, Counter()
 
     def run(self, results):
@@ -75,7 +84,7 @@ class Killer:
             lost = [key for key, record in before.items() if found.get(key, {}).get("started") != record["started"]]
             assert lost == [], f"after {hit}"
             before = found
-            if code in (0, 1) and len(found) == TRIALS:
+            if code in (0, 1) and len(found) == self.trials:
                 return found
             assert code == -9 if hit == "driver" else (code == 1 and hit is not None), (code, hit, self._said(results))
 
@@ -85,15 +94,15 @@ class Killer:
     def _start(self, results):
         """Run the command once; return its exit code and what was killed last."""
         hit, started = None, time.monotonic()
-        seen = len(records(self.folder / results))
+        seen = count(self.folder / results)
         early = self.rng.uniform(0.1, 3.0) if self.rng.random() < EARLY else float("inf")
         family = {}
         with (self.folder / f"{results}.txt").open("w") as said:
             run = subprocess.Popen([*self.command, "--results", results], cwd=self.folder, env=self.environment, stdout=said, stderr=said)
         driver = psutil.Process(run.pid)
         while run.poll() is None:
-            time.sleep(0.05)
-            done = len(records(self.folder / results))
+            time.sleep(0.1)
+            done = count(self.folder / results)
             try:
                 family |= {each.pid: each for each in driver.children(recursive=True)}
                 if self.left and (done >= seen + BETWEEN or time.monotonic() - started > early):
@@ -129,21 +138,21 @@ def _is_alive(process):
 
 @pytest.mark.timeout(1800)
 @pytest.mark.parametrize(
-    ("executor", "kills"),
+    ("executor", "seeds", "kills"),
     [
-        pytest.param("local", 6, id="a few"),
-        pytest.param("local", 120, marks=pytest.mark.exhaustive, id="local"),
-        pytest.param("ray", 80, marks=[pytest.mark.exhaustive, pytest.mark.slow], id="ray"),
+        pytest.param("local", 8, 6, id="a few"),
+        pytest.param("local", 30, 120, marks=pytest.mark.exhaustive, id="local"),
+        pytest.param("ray", 30, 80, marks=[pytest.mark.exhaustive, pytest.mark.slow], id="ray"),
     ],
 )
-def test_a_run_whose_processes_are_killed_gives_what_an_unbroken_one_gives(bench, toy, executor, kills, record_property):
-    suite = bench.suite(SUITE)
+def test_a_run_whose_processes_are_killed_gives_what_an_unbroken_one_gives(bench, toy, executor, seeds, kills):
+    suite = bench.suite(SUITE % seeds)
     command = bench.command("run", suite, "--plugin", toy, "--workers", 2, "--executor")
     bench("run", suite, "--plugin", toy, "--executor", "local", "--results", "unbroken")
     unbroken = deciding(records(bench.folder / "unbroken"))
     seed = random.randrange(10**9)
     print(f"kills by seed {seed}")  # which repeats the choices, though not the moments
-    killer = Killer([*command, executor], bench.folder, bench.environment, kills, random.Random(seed))
+    killer = Killer([*command, executor], bench.folder, bench.environment, CELLS * seeds, kills, random.Random(seed))
 
     turn = 0
     while killer.left:
@@ -153,6 +162,5 @@ def test_a_run_whose_processes_are_killed_gives_what_an_unbroken_one_gives(bench
         lines = [json.loads(line) for line in (bench.folder / f"broken{turn}" / "suite" / "records.jsonl").read_text().splitlines()]
         assert sorted(line["key"] for line in lines if "key" in line) == sorted(unbroken)
 
-    record_property("killed", dict(killer.killed))
     print(dict(killer.killed))
-    assert len(unbroken) == TRIALS
+    assert len(unbroken) == CELLS * seeds
