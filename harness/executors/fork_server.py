@@ -32,7 +32,7 @@ from harness.isolation import THREAD_VARIABLES
 from harness.records import Status, Trial, is_one_program
 from harness.trial import Finished, Scores, Trained, fault_record, finished
 
-__all__ = ["ForkServer", "News", "Work", "serve"]
+__all__ = ["EACH_TRIALS", "ForkServer", "News", "Work", "serve"]
 
 RETRIES = 2  # of a process that died; a method's own exceptions are final
 LOADING_SECONDS = 600.0  # for the import of a trial's code, which its own limit does not count
@@ -50,6 +50,7 @@ FRAMEWORKS = {  # what a module names, and what is imported then; torch's first 
     "sklearn": ("sklearn.base", "sklearn.utils"),
     "torch": ("torch", "torch._dynamo"),
 }
+EACH_TRIALS = ("pydantic.type_adapter", "safetensors.numpy")  # which its parameters and its outcome need: 60 ms of CPU
 THREADS_OF_PYARROW = {"JE_ARROW_MALLOC_CONF": "background_thread:false"}
 
 
@@ -464,11 +465,11 @@ def _import_frameworks(trials: Sequence[Trial]) -> None:
     entries |= {measure.entry for trial in trials for measure in trial.metrics}
     folders = tuple(folder for trial in trials[:1] for folder in trial.paths)
     named = {name for entry in entries for name in _named_in(entry.partition(":")[0], folders)}
-    for name, modules in FRAMEWORKS.items():
-        if name in named and not all(module in sys.modules for module in modules):
-            for module in modules:
-                with contextlib.suppress(ImportError):  # the trial has its error
-                    importlib.import_module(module)
+    wanted = [*EACH_TRIALS, *(module for name, modules in FRAMEWORKS.items() if name in named for module in modules)]
+    for module in wanted:
+        if module not in sys.modules:
+            with contextlib.suppress(ImportError):  # the trial has its error
+                importlib.import_module(module)
 
 
 @functools.cache

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from harness.data import cache_home
 from harness.errors import BenchError, DataError
+from harness.executors.fork_server import EACH_TRIALS
 from harness.executors.looks import Looks
 from harness.executors.traces import Traces
 from harness.executors.watch import adopt_orphans, die_with_parent, end_tree
@@ -33,7 +34,7 @@ from harness.records import Limits, Measure, Part, Status, Trial, artifact_of, d
 from harness.seeds_at_once import execute_at_once
 from harness.specs import load_entry
 from harness.testing.errors import CheckSkipped, CheckUnjudged, ConformanceError
-from harness.trial import Finished, execute, fault_record
+from harness.trial import Finished, execute, fault_record, load
 
 if TYPE_CHECKING:
     from multiprocessing.connection import Connection
@@ -281,7 +282,7 @@ class Executions:
         measured = [metric.entry for task in tasks for metric in self._registry.metrics if metric.task == task.name]
         late = ["torch._dynamo"] if "torch" in sys.modules else []
 
-        imported = ["harness.seeds_at_once", *(_module_of(entry) for entry in [*(task.entry for task in tasks), *measured]), *late]
+        imported = ["harness.seeds_at_once", *EACH_TRIALS, PROBES, *(_module_of(entry) for entry in [*(task.entry for task in tasks), *measured]), *late]
 
         return [*dict.fromkeys(imported), FROZEN]
 
@@ -500,14 +501,14 @@ def _serve(connection: Connection, environment: dict[str, str]) -> None:
 
 
 def _import(trial: Trial, imported: set[str]) -> None:
-    """Import the code of a trial, so that what is forked has it at once; the trial has the error where that fails."""
-    entries = {trial.method.entry, _data_entry(trial)} - imported
-    if entries:
+    """Import the code of a trial and build its objects, so that what is forked does so at once; the trial has the error where that fails."""
+    entries = {trial.method.entry, trial.task.entry, trial.dataset.entry, _data_entry(trial)}
+    if not entries <= imported:
         imported |= entries
         with contextlib.suppress(BaseException):  # foreign code
             prepare_imports(trial)
-            for entry in sorted(entries):
-                load_entry(entry)
+            load_entry(_data_entry(trial))
+            load(trial)
         gc.collect()
         gc.freeze()  # modules, a million objects that a collection in a forked process needs not look at, and would write to
 
