@@ -32,7 +32,7 @@ from harness.isolation import THREAD_VARIABLES
 from harness.records import Status, Trial, is_one_program
 from harness.trial import Finished, Scores, Trained, fault_record, finished
 
-__all__ = ["EACH_TRIALS", "ForkServer", "News", "Work", "serve"]
+__all__ = ["EACH_TRIALS", "ForkServer", "News", "Work", "import_frameworks", "serve"]
 
 RETRIES = 2  # of a process that died; a method's own exceptions are final
 LOADING_SECONDS = 600.0  # for the import of a trial's code, which its own limit does not count
@@ -238,7 +238,7 @@ class _Server:
 
     def _do(self, work: Work) -> None:
         self._work = work
-        _import_frameworks(work.trials)
+        import_frameworks(work.trials)
         gc.collect()
         gc.freeze()
         error = None
@@ -459,7 +459,7 @@ def _by_method(trials: Sequence[Trial]) -> Iterator[list[int]]:
         yield positions
 
 
-def _import_frameworks(trials: Sequence[Trial]) -> None:
+def import_frameworks(trials: Sequence[Trial]) -> None:
     """Import the frameworks that the modules of trials name, so that what is forked has them at once; no code of a plugin is executed."""
     entries = {entry for trial in trials for entry in (trial.task.entry, trial.dataset.entry, trial.method.entry)}
     entries |= {measure.entry for trial in trials for measure in trial.metrics}

@@ -57,8 +57,8 @@ class Looks:
         self._guards: dict[tuple[str, ...], _Guard] = {}
         self._busy: set[int] = set()  # threads in which the guard itself looks
         sys.addaudithook(self._hear)
-        for module in (streams, context):
-            module.derive_seed = self._watched_streams(module.derive_seed)
+        for names in map(vars, (streams, context)):
+            names["derive_seed"] = self._watched_streams(names["derive_seed"])
 
     def begin(self, trial: Trial) -> None:
         """Listen from now on, when the code of a trial is imported and nothing of it has run."""

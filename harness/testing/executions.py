@@ -22,19 +22,18 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from harness.data import cache_home
 from harness.errors import BenchError, DataError
-from harness.executors.fork_server import EACH_TRIALS
+from harness.executors.fork_server import EACH_TRIALS, import_frameworks
 from harness.executors.looks import Looks
 from harness.executors.traces import Traces
 from harness.executors.watch import adopt_orphans, die_with_parent, end_tree
 from harness.fingerprint import CodeIndex
 from harness.isolation import prepare_imports
-from harness.parameters import ParameterMemo, make_measure, make_part
+from harness.parameters import ParameterMemo, build, make_measure, make_part
 from harness.plan import carriers
 from harness.records import Limits, Measure, Part, Status, Trial, artifact_of, digest
 from harness.seeds_at_once import execute_at_once
-from harness.specs import load_entry
 from harness.testing.errors import CheckSkipped, CheckUnjudged, ConformanceError
-from harness.trial import Finished, execute, fault_record, load
+from harness.trial import Finished, execute, fault_record
 
 if TYPE_CHECKING:
     from multiprocessing.connection import Connection
@@ -106,7 +105,7 @@ class Executions:
         self._known: dict[tuple[bool, tuple[str, ...]], Finished] = {}
         self._prepared: dict[str, str | None] = {}
         self._worker: _Worker | None = None
-        self._code_of = ("", "")  # the method and the data set that it has imported
+        self._method = ""  # that it has imported
 
     def example(self, task: Task) -> Dataset:
         """
@@ -250,12 +249,11 @@ class Executions:
         return finished
 
     def _worker_for(self, trial: Trial) -> _Worker:
-        """Return a worker that imports the code of this trial and has imported no other."""
-        code_of = (trial.method.entry, _data_entry(trial))
-        if self._worker is None or not self._worker.is_alive or self._code_of != code_of:
+        """Return a worker that imports the method of this trial and has imported no other."""
+        if self._worker is None or not self._worker.is_alive or self._method != trial.method.entry:
             if self._worker is not None:
                 self._worker.close()
-            self._worker, self._code_of = _Worker(self._preload(), {}), code_of
+            self._worker, self._method = _Worker(self._preload(), {}), trial.method.entry
 
         return self._worker
 
@@ -282,7 +280,13 @@ class Executions:
         measured = [metric.entry for task in tasks for metric in self._registry.metrics if metric.task == task.name]
         late = ["torch._dynamo"] if "torch" in sys.modules else []
 
-        imported = ["harness.seeds_at_once", *EACH_TRIALS, PROBES, *(_module_of(entry) for entry in [*(task.entry for task in tasks), *measured]), *late]
+        imported = [
+            "harness.seeds_at_once",
+            *EACH_TRIALS,
+            PROBES,
+            *(_module_of(entry) for entry in [*(task.entry for task in tasks), *measured]),
+            *late,
+        ]
 
         return [*dict.fromkeys(imported), FROZEN]
 
@@ -365,13 +369,6 @@ def _reason_why_not(dataset: Dataset) -> str | None:
         return str(error)
 
     return None
-
-
-def _data_entry(trial: Trial) -> str:
-    """Return the entry of a trial's data set, also where a stand-in has its place."""
-    entry = trial.dataset.parameters.get("entry", trial.dataset.entry) if _is_stand_in(trial.dataset) else trial.dataset.entry
-
-    return str(entry)
 
 
 def _is_stand_in(part: Part) -> bool:
@@ -501,14 +498,18 @@ def _serve(connection: Connection, environment: dict[str, str]) -> None:
 
 
 def _import(trial: Trial, imported: set[str]) -> None:
-    """Import the code of a trial and build its objects, so that what is forked does so at once; the trial has the error where that fails."""
-    entries = {trial.method.entry, trial.task.entry, trial.dataset.entry, _data_entry(trial)}
-    if not entries <= imported:
-        imported |= entries
+    """
+    Import what a trial is about, so that what is forked has it at once; the trial has the error where that fails.
+
+    That is the code of its method, which no other trial of this process lacks, and the frameworks that its data set names; not the data set's own code.
+    """
+    entry = str(trial.dataset.parameters.get("entry", trial.dataset.entry))  # of the real one behind a stand-in
+    if not {entry, trial.method.entry} <= imported:
+        imported |= {entry, trial.method.entry}
         with contextlib.suppress(BaseException):  # foreign code
             prepare_imports(trial)
-            load_entry(_data_entry(trial))
-            load(trial)
+            import_frameworks([replace(trial, dataset=replace(trial.dataset, entry=entry))])
+            build(trial.method.entry, trial.method.parameters)
         gc.collect()
         gc.freeze()  # modules, a million objects that a collection in a forked process needs not look at, and would write to
 
