@@ -55,6 +55,7 @@ class Looks:
         self._say = say
         self._guard: _Guard | None = None
         self._guards: dict[tuple[str, ...], _Guard] = {}
+        self._watched: set[type] = set()  # classes of data sets
         self._busy: set[int] = set()  # threads in which the guard itself looks
         sys.addaudithook(self._hear)
         for names in map(vars, (streams, context)):
@@ -65,8 +66,9 @@ class Looks:
         entries = (trial.task.entry, trial.dataset.entry, trial.method.entry)
         if entries not in self._guards:
             self._guards[entries] = _Guard(trial, self._places)
-            owner = next(part for part in load_entry(trial.dataset.entry).__mro__ if "load" in vars(part))
-            if not hasattr(owner.load, "__wrapped__"):
+            owner = next((part for part in load_entry(trial.dataset.entry).__mro__ if "load" in vars(part)), None)
+            if owner is not None and owner not in self._watched:
+                self._watched.add(owner)
                 owner.load = self._watched_load(owner.load)
         self._guard = self._guards[entries]
         self._guard.found.clear()

@@ -107,7 +107,7 @@ class Killer:
                 family |= {each.pid: each for each in driver.children(recursive=True)}
                 if self.left and (done >= seen + BETWEEN or time.monotonic() - started > early):
                     time.sleep(self.rng.uniform(0, 0.2))
-                    hit, seen, early = self._kill(driver), done, float("inf")
+                    hit, seen, early = self._kill(driver, results), done, float("inf")
             except psutil.NoSuchProcess:
                 continue
         deadline = time.monotonic() + END_SECONDS
@@ -117,7 +117,7 @@ class Killer:
 
         return run.returncode, hit
 
-    def _kill(self, driver):
+    def _kill(self, driver, results):
         by_label = {}
         for process in [driver, *driver.children(recursive=True)]:
             by_label.setdefault(label(process, driver), []).append(process)
@@ -125,6 +125,7 @@ class Killer:
         self.rng.choice(by_label[chosen]).kill()
         self.killed[chosen] += 1
         self.left -= 1
+        print(f"{chosen} of {results}", flush=True)
 
         return chosen
 
