@@ -501,15 +501,17 @@ def _import(trial: Trial, imported: set[str]) -> None:
     """
     Import what a trial is about, so that what is forked has it at once; the trial has the error where that fails.
 
-    That is the code of its method, which no other trial of this process lacks, and the frameworks that its data set names; not the data set's own code.
+    That is the code of its method, which no other trial of this process lacks; where a data set is looked at, the frameworks that it names, not its code.
     """
-    entry = str(trial.dataset.parameters.get("entry", trial.dataset.entry))  # of the real one behind a stand-in
-    if not {entry, trial.method.entry} <= imported:
-        imported |= {entry, trial.method.entry}
+    entry = str(trial.dataset.parameters.get("entry", trial.dataset.entry)) if _is_stand_in(trial.method) else trial.method.entry
+    if entry not in imported:
+        imported.add(entry)
         with contextlib.suppress(BaseException):  # foreign code
             prepare_imports(trial)
-            import_frameworks([replace(trial, dataset=replace(trial.dataset, entry=entry))])
-            build(trial.method.entry, trial.method.parameters)
+            if _is_stand_in(trial.method):
+                import_frameworks([replace(trial, dataset=replace(trial.dataset, entry=entry))])
+            else:
+                build(trial.method.entry, trial.method.parameters)
         gc.collect()
         gc.freeze()  # modules, a million objects that a collection in a forked process needs not look at, and would write to
 
