@@ -28,7 +28,18 @@ if TYPE_CHECKING:
     from harness.store import RecordState, Store
     from harness.suite import Column, Row, Suite
 
-__all__ = ["KnownRecords", "Plan", "Planned", "changed_parts", "make_plan", "mean_seconds", "plan_tuning", "trial_of"]
+__all__ = [
+    "KnownRecords",
+    "Plan",
+    "Planned",
+    "carriers",
+    "changed_parts",
+    "lacks_metrics",
+    "make_plan",
+    "mean_seconds",
+    "plan_tuning",
+    "trial_of",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -233,7 +244,7 @@ class _Seeds:
     def __init__(self, task: Task, column: Column, row: Row, trial: Trial, code: CodeIndex) -> None:
         self._task = task
         self._labels = (column.label, row.label)
-        self._trial = replace(_with_unread(trial, code), guarded=_carriers(column.spec), blind=task.blind)
+        self._trial = replace(_with_unread(trial, code), guarded=carriers(column.spec), blind=task.blind)
         self._names = seed_names(self._trial)
 
     def planned(self, seed: int) -> Planned:
@@ -243,7 +254,7 @@ class _Seeds:
         return Planned(*self._labels, _with_artifact(self._task, replace(self._trial, seed=seed)), names.key, names.name)
 
 
-def _carriers(dataset: Dataset) -> tuple[str, ...]:
+def carriers(dataset: Dataset) -> tuple[str, ...]:
     """Name the installed packages that carry raw data of a data set."""
     return tuple(sorted({source.name for raw in dataset.raw for source in raw.sources if source.kind == "package"}))
 
@@ -280,7 +291,7 @@ def _looked_up(
                 given[unknown[record.trial]] = record
 
     found: dict[str, Record | RecordState] = {**states, **given}
-    lacking = [item for item in planned if item.key in found and _lacks_metrics(found[item.key], item.trial)]
+    lacking = [item for item in planned if item.key in found and lacks_metrics(found[item.key], item.trial)]
     of_key = {item.key: given[item.key].key if item.key in given else item.key for item in lacking}
     kept = store.outcomes_kept(of_key.values()) if store is not None else set()
     # A record that failed before its metrics were computed has no outcome and no figures to miss.
@@ -304,7 +315,8 @@ def _looked_up(
     )
 
 
-def _lacks_metrics(record: Record | RecordState, trial: Trial) -> bool:
+def lacks_metrics(record: Record | RecordState, trial: Trial) -> bool:
+    """Whether a record has not all metrics of its trial by today's code."""
     return any(record.metric_code.get(measure.name) != measure.code for measure in trial.metrics)
 
 
@@ -346,7 +358,7 @@ def trial_of(
         metrics=tuple(make_measure(metric, code) for metric in measured),
         resources=resources or Resources(),
         paths=tuple(registry.paths),
-        guarded=_carriers(dataset),
+        guarded=carriers(dataset),
         blind=task.blind,
         scored_on=question.get("scored_on", "test"),
         seeds_at_once=_seeds_at_once(method, code) if "seeds_at_once" in record.circumstances else None,

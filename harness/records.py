@@ -293,7 +293,7 @@ class Record:
         trial: Hash of the question alone, 12 digits: the trial's name through every change of code.
         question: See :meth:`Trial.question`.
         circumstances: See :meth:`Trial.circumstances`.
-        status: ``ok``, or what went wrong; ``looked`` where the method opened what it must not see.
+        status: ``ok``, or what went wrong; ``looked`` where the method looked at what it must not see.
         metrics: Figures by name; ``None`` where a figure does not exist.
         metric_code: Hash of the code that computed each figure.
         curves: Points ``[step, value]`` by name.

@@ -14,7 +14,7 @@ import weakref
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import zip_longest
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 from urllib.parse import quote
 
 import sqlalchemy as sa
@@ -44,6 +44,8 @@ WAIT_SECONDS = 60  # for another process that writes
 COPY_ATTEMPTS = 20  # of a store that changes while it is copied
 CREATION_LOCK = 7_382_914_650_271_733  # a number that no other program's lock is likely to have
 SET_ASIDE = "unread"  # begins the key of a row that is no record, so that its trial can have one
+
+T = TypeVar("T")
 
 _metadata = sa.MetaData()
 
@@ -402,12 +404,14 @@ class Store:
                 if connection.execute(sa.select(_outcomes.c.key).where(_outcomes.c.key == record.key)).first() is None:
                     connection.execute(sa.update(_outcomes).where(_outcomes.c.key == key).values(key=record.key))
 
-    def forget(self, keys: Iterable[str]) -> None:
-        """Delete the records and outcomes of these keys, so that their trials run again."""
+    def forget(self, records: Iterable[Record]) -> None:
+        """Delete records and their outcomes, so that their trials run again; one that another driver has written since of the same trial stays."""
+        known = [(record.key, record.started) for record in records]
         with self._guard("written"), self._engine.begin() as connection:
-            for part in _parts(list(keys)):
-                connection.execute(sa.delete(_records).where(_records.c.key.in_(part)))
-                connection.execute(sa.delete(_outcomes).where(_outcomes.c.key.in_(part)))
+            for part in _parts(known):
+                those = sa.tuple_(_records.c.key, _records.c.started).in_(part)
+                gone = connection.execute(sa.delete(_records).where(those).returning(_records.c.key)).scalars().all()
+                connection.execute(sa.delete(_outcomes).where(_outcomes.c.key.in_(gone)))
 
     def add_code(self, modules: Mapping[str, Mapping[str, str]]) -> None:
         """Note what each code hash stands for: module names and their hashes."""
@@ -610,7 +614,7 @@ def _row(record: Record) -> dict[str, Any]:
     }
 
 
-def _parts(keys: list[str]) -> Iterator[list[str]]:
+def _parts(keys: list[T]) -> Iterator[list[T]]:
     for start in range(0, len(keys), KEYS_PER_QUERY):
         yield keys[start : start + KEYS_PER_QUERY]
 

@@ -59,9 +59,11 @@ def command(
 
     Exit code: 0 adopted, or nothing was stale; 1 a trial came out differently and nothing was adopted; 2 invalid input.
     """
+    from harness.executors.starter import Starter
     from harness.sampling import draw_sample, largest_unseen
     from harness.suite import Overrides
 
+    starter = click.get_current_context().with_resource(Starter())  # before a plugin is loaded
     session = Session.open(plugins, results, store)
     loaded = session.suite(suite, Overrides())
     database = session.open_store()
@@ -101,7 +103,7 @@ def command(
             item = pool[name]
             record = stale[name] if before is None else before(stale[name])
             facts = environments.get(record.environment, {}) if before is None else {}
-            repeated = repeat(session, item.trial, record, facts, click.echo, together[item.dataset, item.method])
+            repeated = repeat(session, starter, item.trial, record, facts, click.echo, together[item.dataset, item.method])
             place = f"  {position}/{len(names)} {name} {item.method} on {item.dataset}, seed {item.trial.seed}"
             if repeated.difference.is_none:
                 echo(f"{place}: identical ({repeated.scope})")

@@ -19,6 +19,7 @@ from harness.errors import BenchError, StoreError, SuiteError
 
 if TYPE_CHECKING:
     from harness.bundle import Bundle
+    from harness.executors.starter import Starter
     from harness.plan import Plan, Planned
     from harness.records import Record
 
@@ -51,10 +52,12 @@ def command(file: Path, sample: int, seed: int | None, chosen: tuple[str, ...], 
     Exit code: 0 all equal, 1 something differs, 2 not a valid bundle.
     """
     from harness.bundle import read_bundle
+    from harness.executors.starter import Starter
     from harness.sampling import draw_sample
     from harness.store import parse_export
 
     bundle = read_bundle(file)
+    starter = click.get_current_context().with_resource(Starter())  # before a plugin is loaded
     session = Session.open(plugins)
     records, environments = parse_export(bundle.text("records.jsonl"), f"{file}:records.jsonl")
     by_name = _by_name(records, file)
@@ -80,7 +83,9 @@ def command(file: Path, sample: int, seed: int | None, chosen: tuple[str, ...], 
         f"sample: {len(drawn)} of {len(pool)} records{f', seed {seed}' if drawn else ''}{left_out}"
         + (f"; {len(given)} more as asked" if given else "")
     )
-    unequal = [name for name in dict.fromkeys([*drawn, *given]) if not _run_again(session, pool[name], by_name[name], environments)]
+    unequal = [
+        name for name in dict.fromkeys([*drawn, *given]) if not _run_again(session, starter, pool[name], by_name[name], environments)
+    ]
     if drawn:
         _tell_proof(len(pool), len(drawn), len(set(unequal) & set(drawn)))
     _say(
@@ -207,9 +212,9 @@ def _given(text: str, pool: Mapping[str, Planned]) -> str:
     return found[0]
 
 
-def _run_again(session: Session, item: Planned, record: Record, environments: Mapping[str, Mapping[str, Any]]) -> bool:
+def _run_again(session: Session, starter: Starter, item: Planned, record: Record, environments: Mapping[str, Mapping[str, Any]]) -> bool:
     """Run one trial again, tell what came out, and return whether it is the same."""
-    repeated = repeat(session, item.trial, record, environments.get(record.environment, {}), _say)
+    repeated = repeat(session, starter, item.trial, record, environments.get(record.environment, {}), _say)
     place = f"  {item.name} {item.method} on {item.dataset}, seed {item.trial.seed}"
     if repeated.difference.is_none:
         _say(f"{place}: identical ({repeated.scope})")

@@ -15,6 +15,7 @@ from harness.cli.show_command import find_record
 from harness.errors import BenchError
 
 if TYPE_CHECKING:
+    from harness.executors.starter import Starter
     from harness.records import Record, Trial
     from harness.trust import Difference, Reason
 
@@ -41,9 +42,11 @@ def command(trial: str, suite: str | None, results: Path, store: str | None, plu
 
     Exit code: 0 the same, 1 something differs, 2 invalid input or a trial that was ended from outside.
     """
+    from harness.executors.starter import Starter
     from harness.plan import changed_parts, trial_of
     from harness.records import Resources
 
+    starter = click.get_current_context().with_resource(Starter())  # before a plugin is loaded
     session = Session.open(plugins, results, store)
     record, facts, database = find_record(session, trial)
     if record.status in KILLED:
@@ -61,11 +64,11 @@ def command(trial: str, suite: str | None, results: Path, store: str | None, plu
             raise BenchError(f"the suite '{suite}' has no trial {record.trial}\n    `bench plan {suite} --trials` lists what it has")
         again = found[0]
     if as_json:
-        repeated = repeat(session, again, record, facts, lambda text: echo(text, err=True))
+        repeated = repeat(session, starter, again, record, facts, lambda text: echo(text, err=True))
         echo(json.dumps({"identical": repeated.difference.is_none, "record": repeated.record.to_json()}, allow_nan=False))
         return 0 if repeated.difference.is_none else 1
     echo(f"trial {record.trial}: {again.method.name} on {again.dataset.name}, seed {again.seed}; recorded {record.started}")
-    repeated = repeat(session, again, record, facts, click.echo)
+    repeated = repeat(session, starter, again, record, facts, click.echo)
     if repeated.difference.is_none:
         echo(f"identical: {repeated.scope}")
     else:
@@ -106,13 +109,20 @@ class Repeated(NamedTuple):
 
 
 def repeat(
-    session: Session, trial: Trial, record: Record, facts: Mapping[str, Any], say: Callable[[str], None], cell: Sequence[Trial] = ()
+    session: Session,
+    starter: Starter,
+    trial: Trial,
+    record: Record,
+    facts: Mapping[str, Any],
+    say: Callable[[str], None],
+    cell: Sequence[Trial] = (),
 ) -> Repeated:
     """
     Run a trial in a process of its own and compare it with its record.
 
     Args:
         session: Knows the plugins.
+        starter: Starts what runs it.
         trial: The trial as it is today.
         record: What it ended in before.
         facts: Of the record's environment.
@@ -130,10 +140,10 @@ def repeat(
     obtain_parts([session.registry.dataset(trial.task.name, trial.dataset.name)], say)
     together = 1 if record.costs is None else record.costs.seeds_at_once
     if together > 1 and len(cell) == together:
-        again = run_apart(cell)[[other.seed for other in cell].index(trial.seed)].record
+        again = run_apart(starter, cell)[[other.seed for other in cell].index(trial.seed)].record
         tolerance = 0.0
     else:
-        again = run_apart([trial])[0].record
+        again = run_apart(starter, [trial])[0].record
         tolerance = SEEDS_AT_ONCE_TOLERANCE if together > 1 else 0.0
     names = [measure.name for measure in trial.metrics]
     today = {

@@ -85,6 +85,7 @@ def command(
     Exit code: 0 every cell ok, 1 some failed, 2 invalid input, 130 interrupted.
     """
     from harness.environment import usable_cores
+    from harness.executors.starter import Starter
     from harness.report.claims import summary, write_claims
     from harness.report.files import prepare_folder, write_reports
     from harness.report.index import write_index
@@ -93,6 +94,7 @@ def command(
 
     console = make_console()
     overrides = overrides_of(settings, seeds, methods, datasets, quick)
+    starter = click.get_current_context().with_resource(Starter())  # before a plugin is loaded
     session = Session.open(plugins, results, store)
     session.warn_of_clashes()
     loaded = session.suite(suite, overrides)
@@ -116,14 +118,14 @@ def command(
 
             attached = executor == "inline"
             slots = 1 if attached else count_slots(loaded.resources, workers or usable_cores())
-            return LocalEngine(slots, facts, guarded, attached)
+            return LocalEngine(starter, slots, facts, guarded, attached)
         from harness.executors.ray import RayEngine
 
         return RayEngine(loaded.resources, facts, session.code, say, workers, address, guarded)
 
     def forget_failures(plan: Plan) -> Plan:
         failed = {key for key, record in plan.known.items() if record.status != "ok"}
-        database.forget(plan.known[key].key for key in failed)
+        database.forget(plan.known[key] for key in failed)
 
         return replace(
             plan,

@@ -15,7 +15,7 @@ from harness.environment import git_facts
 from harness.executors.schedule import schedule
 from harness.guard import ForeignError, guarded
 from harness.leases import Leases
-from harness.plan import mean_seconds
+from harness.plan import lacks_metrics, mean_seconds
 from harness.records import cell_of, storable, trial_key
 from harness.specs import Artifact
 from harness.trial import Finished, RunningTrial, rescore
@@ -192,7 +192,7 @@ def execute_plan(plan: Plan, store: Store, hooks: pluggy.HookRelay, listener: Li
         _rescore(plan, store, delivery, listener)
     if todo:
         store.add_code(plan.code)
-        store.forget(plan.outdated)
+        _forget_outdated(plan, store)
         facts = {
             "git": git_facts(),
             "threads": max(1, int(plan.suite.resources.cpu)),
@@ -218,6 +218,12 @@ def execute_plan(plan: Plan, store: Store, hooks: pluggy.HookRelay, listener: Li
     delivery.observe(hooks.bench_run_finished, {"records": list(records.values())})
 
     return records
+
+
+def _forget_outdated(plan: Plan, store: Store) -> None:
+    """Delete the records that still lack a metric: another driver may have run their trials again since the plan was made."""
+    trials = {item.key: item.trial for item in plan.planned}
+    store.forget(record for key, record in store.known(plan.outdated).items() if lacks_metrics(record, trials[key]))
 
 
 def _run(trials: Sequence[Trial], engine: Engine, delivery: _Delivery, known_seconds: dict[str, float]) -> None:

@@ -24,7 +24,7 @@ from dataclasses import dataclass, replace
 from importlib.machinery import PathFinder
 from multiprocessing.connection import Connection, Pipe, wait
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, NoReturn
 
 from harness.executors import forked
 from harness.executors.watch import adopt_orphans, die_with_parent, end_tree, used_bytes
@@ -32,7 +32,7 @@ from harness.isolation import THREAD_VARIABLES
 from harness.records import Status, Trial, is_one_program
 from harness.trial import Finished, Scores, Trained, fault_record, finished
 
-__all__ = ["Done", "ForkServer", "News", "Work"]
+__all__ = ["EACH_TRIALS", "Done", "ForkServer", "News", "Work", "import_frameworks", "import_needed", "serve"]
 
 RETRIES = 2  # of a process that died; a method's own exceptions are final
 LOADING_SECONDS = 600.0  # for the import of a trial's code, which its own limit does not count
@@ -41,6 +41,7 @@ QUIET_SECONDS = 0.1  # of a trial, in which nobody looks at a display: of one th
 ALIVE_SECONDS = 1.0  # between two signs of life
 SILENT_SECONDS = 30.0  # without one, after which somebody has stopped the server
 CLOSE_SECONDS = 2.0  # that it may take to end
+MOST_LOOKS = 20  # of a method at what it must not see, that its record tells of
 JUDGE_SECONDS = 60.0  # at the least for the metrics of a trial, however short its own limit
 
 NEEDED = (
@@ -56,6 +57,7 @@ FRAMEWORKS = {  # what a module names, and what is imported then; torch's first 
     "sklearn": ("sklearn.base", "sklearn.utils"),
     "torch": ("torch", "torch._dynamo"),
 }
+EACH_TRIALS = ("pydantic.type_adapter", "safetensors.numpy")  # which its parameters and its outcome need: 60 ms of CPU
 THREADS_OF_PYARROW = {"JE_ARROW_MALLOC_CONF": "background_thread:false"}
 
 
@@ -119,29 +121,6 @@ class ForkServer:
         self._is_torn = False
 
     @classmethod
-    def forked(cls, attached: bool = False, others: Sequence[ForkServer] = ()) -> ForkServer:
-        """
-        Fork a server from this process, which must not have run a trial.
-
-        Args:
-            attached: Whether trials share the terminal and have no limit of time, for a debugger.
-            others: Servers of this process, whose ends of the connections the new one must not hold: they would never see this process end.
-        """
-        _import_needed()
-        ours, theirs = Pipe()
-        sys.stdout.flush()
-        sys.stderr.flush()
-        pid = os.fork()
-        if pid == 0:
-            with _to_the_end():
-                for connection in (ours, *(other.connection for other in others)):
-                    connection.close()
-                _Server(theirs, attached).serve()
-        theirs.close()
-
-        return cls(ours, pid, lambda: _is_reaped(pid))
-
-    @classmethod
     def started(cls, threads: int) -> ForkServer:
         """
         Start a server as a process of its own, for an owner that holds threads.
@@ -195,11 +174,18 @@ class ForkServer:
             time.sleep(0.002)
 
 
-def serve(descriptor: int) -> None:
-    """Be a server on a descriptor that is a connection to the owner."""
+def serve(descriptor: int, attached: bool = False) -> NoReturn:
+    """
+    Be a server, until the owner is gone, and end this process.
+
+    Args:
+        descriptor: A connection to the owner.
+        attached: Whether trials share the terminal and have no limit of time, for a debugger.
+    """
     with _to_the_end():
-        _import_needed()
-        _Server(Connection(descriptor), attached=False).serve()
+        import_needed()
+        _Server(Connection(descriptor), attached).serve()
+    raise AssertionError("unreachable")
 
 
 class _OwnerGone(Exception):
@@ -219,6 +205,7 @@ class _Child:
 
     def __init__(self, task: Callable[[Connection], None], attached: bool, others: Sequence[Connection]) -> None:
         self.connection, theirs = Pipe()
+        self.looked: list[str] = []  # what its method looked at and must not see
         self.pid = os.fork()
         if self.pid == 0:
             with _to_the_end():
@@ -273,7 +260,7 @@ class _Server:
 
     def _do(self, work: Work) -> None:
         self._work, self._finished, self._said = work, [], time.monotonic()
-        _import_frameworks(work.trials)
+        import_frameworks(work.trials)
         gc.collect()
         gc.freeze()
         error = None
@@ -306,6 +293,7 @@ class _Server:
             trial = trials[index]
             if child is None:
                 child = self._fork(lambda connection: forked.run_method(connection, trials, self._work.guarded))
+            child.looked.clear()
             try:
                 child.connection.send_bytes(index.to_bytes(forked.POSITION, "little"))
                 trained = self._train(child, index, trial.limits.seconds, trial.limits.memory_gb)
@@ -386,9 +374,15 @@ class _Server:
         if message.kind != "trained":
             raise _Ended("failed", "the program of its seeds failed")
         try:
-            return forked.read_trained(message)
+            trained = forked.read_trained(message)
         except ValueError as error:
             raise _Ended("failed", f"what the trial's process sent is no result: {error}") from error
+        if not child.looked:
+            return trained
+
+        return replace(
+            trained, status="looked", error=f"the method looked at what it must not see: {', '.join(child.looked)}", outcome=None
+        )
 
     def _follow(self, child: _Child, index: int, seconds: float, gigabytes: float, what: str) -> forked.Message:
         """Tell the owner what the process says until it has a result, and hold it to its limits."""
@@ -408,7 +402,10 @@ class _Server:
                     return message
                 if message.kind == "began":
                     limit, deadline, limited = seconds, now + seconds, what
-                unheard.append(News(message.kind, index, message.content))
+                if message.kind != "looked":
+                    unheard.append(News(message.kind, index, message.content))
+                elif len(child.looked) < MOST_LOOKS:
+                    child.looked.append(str(message.content.get("what")))
             if now - began > QUIET_SECONDS:
                 for news in unheard:
                     self._say(news)
@@ -491,7 +488,8 @@ def _by_method(trials: Sequence[Trial]) -> Iterator[list[int]]:
         yield positions
 
 
-def _import_needed() -> None:
+def import_needed() -> None:
+    """Import what each trial needs of libraries, so that what is forked has it."""
     for module in NEEDED:
         importlib.import_module(module)
     from pydantic import TypeAdapter
@@ -499,17 +497,17 @@ def _import_needed() -> None:
     TypeAdapter(int)  # the first one looks through all that is installed for plugins of pydantic
 
 
-def _import_frameworks(trials: Sequence[Trial]) -> None:
+def import_frameworks(trials: Sequence[Trial]) -> None:
     """Import the frameworks that the modules of trials name, so that what is forked has them at once; no code of a plugin is executed."""
     entries = {entry for trial in trials for entry in (trial.task.entry, trial.dataset.entry, trial.method.entry)}
     entries |= {measure.entry for trial in trials for measure in trial.metrics}
     folders = tuple(folder for trial in trials[:1] for folder in trial.paths)
     named = {name for entry in entries for name in _named_in(entry.partition(":")[0], folders)}
-    for name, modules in FRAMEWORKS.items():
-        if name in named and not all(module in sys.modules for module in modules):
-            for module in modules:
-                with contextlib.suppress(ImportError):  # the trial has its error
-                    importlib.import_module(module)
+    wanted = [*EACH_TRIALS, *(module for name, modules in FRAMEWORKS.items() if name in named for module in modules)]
+    for module in wanted:
+        if module not in sys.modules:
+            with contextlib.suppress(ImportError):  # the trial has its error
+                importlib.import_module(module)
 
 
 @functools.cache
@@ -532,13 +530,6 @@ def _source_of(module: str, folders: tuple[str, ...]) -> str:
         return Path(origin or "").read_text(encoding="utf-8", errors="replace")
     except OSError:
         return ""
-
-
-def _is_reaped(pid: int) -> bool:
-    try:
-        return os.waitpid(pid, os.WNOHANG) != (0, 0)
-    except ChildProcessError:
-        return True
 
 
 @contextlib.contextmanager

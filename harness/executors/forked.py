@@ -6,15 +6,18 @@ Both answer in JSON and bytes: whatever a method has made of its own process, it
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict, fields, replace
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
+from harness.executors.looks import Looks
 from harness.executors.traces import Traces
+from harness.executors.watch import hide_memory
 from harness.records import Costs, Trial
 from harness.seeds_at_once import train_at_once
 from harness.trial import Scores, Trained, build_shared, judge, train
@@ -27,7 +30,7 @@ __all__ = ["Message", "build", "judge_outcomes", "quiet_streams", "read_scores",
 
 POSITION = 4  # bytes that name a trial of the work by its position
 
-Kind = Literal["began", "stepped", "trained", "failed", "built"]
+Kind = Literal["began", "looked", "stepped", "trained", "failed", "built"]
 
 
 class Message(NamedTuple):
@@ -35,8 +38,8 @@ class Message(NamedTuple):
     What the process of a method says of the trial that it has in hand.
 
     Args:
-        kind: ``began`` when its clock is set, ``stepped`` with the newest figures, ``trained`` with what came out, ``failed`` for a program
-            of several seeds that gave nothing, ``built`` for what trials share.
+        kind: ``began`` when its clock is set, ``looked`` when the method looks at what it must not see, ``stepped`` with the newest figures, ``trained`` with
+            what came out, ``failed`` for a program of several seeds that gave nothing, ``built`` for what trials share.
         content: As JSON holds it.
         outcome: The packed outcome behind ``trained``, empty where there is none.
     """
@@ -49,39 +52,47 @@ class Message(NamedTuple):
 class _Line:
     """The connection to the parent."""
 
-    def __init__(self, connection: Connection, traces: Traces) -> None:
+    def __init__(self, connection: Connection) -> None:
         self._connection = connection
-        self._traces = traces
 
     def say(self, kind: Kind, outcome: bytes = b"", **content: Any) -> None:  # Any: whatever JSON holds
         self._connection.send_bytes(json.dumps([kind, content]).encode() + b"\n" + outcome)
 
-    def begin(self, trial: Trial) -> Callable[[], None]:
-        """Return what is to be called when the code of the trial is imported."""
-
-        def begin() -> None:
-            self._traces.begin(trial)
-            self.say("began")
-
-        return begin
+    def looked(self, what: str) -> None:
+        with contextlib.suppress(OSError):  # the method has closed the connection, which is found out soon enough
+            self.say("looked", what=what)
 
     def step(self, step: int, figures: Mapping[str, float]) -> None:
         self.say("stepped", step=int(step), figures={str(name): float(figure) for name, figure in figures.items()})
 
-    def trained(self, trained: Trained, left: tuple[str, ...], looked: tuple[str, ...]) -> None:
-        if looked:
-            trained = replace(trained, status="looked", error=f"the method opened what it must not see: {', '.join(looked)}", outcome=None)
-        costs = None if trained.costs is None else asdict(trained.costs)
-        self.say(
-            "trained",
-            trained.outcome or b"",
-            status=trained.status,
-            error=trained.error,
-            curves=trained.curves,
-            witnesses=trained.witnesses,
-            costs=costs,
-            left=left,
-        )
+    def trained(self, trained: Trained) -> None:
+        content = {field.name: getattr(trained, field.name) for field in fields(trained) if field.name not in ("outcome", "costs")}
+        self.say("trained", trained.outcome or b"", **content, costs=None if trained.costs is None else asdict(trained.costs))
+
+
+class _Observed:
+    """What is watched of the trials of a method in this process."""
+
+    def __init__(self, line: _Line, guarded: Sequence[str]) -> None:
+        self._line = line
+        self._traces = Traces()
+        self._looks = Looks(guarded, line.looked)
+
+    def beginning_of(self, trial: Trial) -> Callable[[], None]:
+        """Return what is to be called when the code of the trial is imported."""
+
+        def begin() -> None:
+            self._looks.begin(trial)
+            self._traces.begin(trial)
+            self._line.say("began")
+
+        return begin
+
+    def end(self) -> tuple[str, ...]:
+        """Return what is not as it was."""
+        self._looks.end()
+
+        return self._traces.end()
 
 
 def receive(connection: Connection) -> Message:
@@ -102,8 +113,8 @@ def receive(connection: Connection) -> Message:
 
 def run_method(connection: Connection, trials: Sequence[Trial], guarded: Sequence[str]) -> None:
     """Run trials of one method as the parent asks for them by their position, until it asks no more."""
-    traces = Traces(guarded)
-    line = _Line(connection, traces)
+    line = _Line(connection)
+    observed = _Observed(line, guarded)
     interrupts = _Interrupts()
     while True:
         try:
@@ -111,38 +122,39 @@ def run_method(connection: Connection, trials: Sequence[Trial], guarded: Sequenc
         except (EOFError, OSError):
             return
         try:
-            trained = train(trial, line.step, line.begin(trial))
+            trained = train(trial, line.step, observed.beginning_of(trial))
         except KeyboardInterrupt:
             if interrupts.came:
                 return
             trained = Trained(None, "failed", "KeyboardInterrupt, which nobody has sent: the method raised it", {}, {}, None)
-        line.trained(trained, *traces.end())
+        line.trained(replace(trained, left=observed.end()))
 
 
 def run_program(connection: Connection, trials: Sequence[Trial], guarded: Sequence[str]) -> None:
     """Train seeds as one program and send what came out of each; where the program fails, say so."""
-    traces = Traces(guarded)
-    line = _Line(connection, traces)
+    line = _Line(connection)
+    observed = _Observed(line, guarded)
     try:
-        trained = train_at_once(trials, line.step, line.begin(trials[0]))
+        trained = train_at_once(trials, line.step, observed.beginning_of(trials[0]))
     except BaseException:  # foreign code; its error is in the record of the seed that raises it alone
         line.say("failed")
     else:
-        found = traces.end()
+        left = observed.end()
         for one in trained:
-            line.trained(one, *found)
+            line.trained(replace(one, left=left))
     connection.recv_bytes()  # until the parent has read all
 
 
 def build(connection: Connection, trial: Trial) -> None:
     """Build what a trial shares with others."""
-    line = _Line(connection, Traces())
+    line = _Line(connection)
     line.say("built", error=build_shared(trial, line.step, lambda: line.say("began")))
     connection.recv_bytes()
 
 
 def judge_outcomes(connection: Connection, trials: Sequence[Trial]) -> None:
-    """Score each outcome that the parent sends behind the position of its trial."""
+    """Score each outcome that the parent sends behind the position of its trial; no process of a method can read this one's memory, unless it is root's."""
+    hide_memory()
     while True:
         try:
             asked = connection.recv_bytes()

@@ -1,4 +1,4 @@
-"""Trials on the cores of this machine, in processes that this one forks: no wait for Ray, the same isolation and limits."""
+"""Trials on the cores of this machine, in processes that are forked for them: no wait for Ray, the same isolation and limits."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from harness.environment import environment_id, machine_facts
 from harness.errors import BenchError
 from harness.executors.engine import Fault, Returned, Running
 from harness.executors.fork_server import SILENT_SECONDS, ForkServer, News, Work
+from harness.executors.starter import Starter
 from harness.records import Resources, Trial
 from harness.trial import Finished
 
@@ -31,24 +32,26 @@ class _Slot:
 
 class LocalEngine:
     """
-    Fork servers, one a slot, forked when the engine is built: this process must not have run a trial.
+    Fork servers, one a slot.
 
     Args:
+        starter: Forks them.
         slots: How many chunks run at once.
         driver_facts: Environment facts that only the driver knows.
         guarded: Files and folders that no method has business with.
         attached: Whether trials share the terminal and have no limit of time, for a debugger.
     """
 
-    def __init__(self, slots: int, driver_facts: Mapping[str, Any], guarded: Sequence[str] = (), attached: bool = False) -> None:
+    def __init__(
+        self, starter: Starter, slots: int, driver_facts: Mapping[str, Any], guarded: Sequence[str] = (), attached: bool = False
+    ) -> None:
         self.slots = slots
+        self._starter = starter
         self._facts = {**machine_facts(), **driver_facts}
         self._environment = environment_id(self._facts)
         self._guarded = tuple(guarded)
         self._attached = attached
-        self._slots: list[_Slot] = []
-        for _ in range(slots):
-            self._slots.append(_Slot(self._fork()))
+        self._slots = [_Slot(starter.server(attached)) for _ in range(slots)]
 
     def open(self) -> None:
         """The servers are there already."""
@@ -105,10 +108,7 @@ class LocalEngine:
 
     def _renew(self, slot: _Slot) -> None:
         slot.server.close()
-        slot.server = self._fork(but=slot)
-
-    def _fork(self, but: _Slot | None = None) -> ForkServer:
-        return ForkServer.forked(self._attached, [slot.server for slot in self._slots if slot is not but])
+        slot.server = self._starter.server(self._attached)
 
     def _lost(self, slot: _Slot, how: str) -> Returned:
         self._renew(slot)
@@ -138,20 +138,16 @@ def _running(slot: _Slot, news: News) -> Running | None:
     return Running(slot.ticket, news.position, news.kind == "loading", 0.0, None, {})
 
 
-def run_apart(trials: Sequence[Trial], guarded: Sequence[str] = ()) -> list[Finished]:
+def run_apart(starter: Starter, trials: Sequence[Trial]) -> list[Finished]:
     """
-    Run trials in processes that nothing has run in, and return their records.
-
-    Args:
-        trials: One, or the seeds of a cell that are to run as one program.
-        guarded: As of :class:`LocalEngine`.
+    Run one trial, or the seeds of a cell that are to run as one program, in processes that nothing has run in, and return their records.
 
     Raises:
         BenchError: The process that starts them died.
     """
-    server = ForkServer.forked()
+    server = starter.server()
     try:
-        server.send(Work(trials, guarded=tuple(guarded)))
+        server.send(Work(trials))
         while (news := server.hear()).kind != "done":
             pass
     except (EOFError, OSError) as error:

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import psutil
 
-__all__ = ["Afterwards", "adopt_orphans", "children_of", "die_with_parent", "end_tree", "used_bytes"]
+__all__ = ["Afterwards", "adopt_orphans", "children_of", "die_with_parent", "end_tree", "hide_memory", "used_bytes"]
 
-PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36
+PR_SET_PDEATHSIG, PR_SET_DUMPABLE, PR_SET_CHILD_SUBREAPER = 1, 4, 36
 MOST_DESCRIPTORS = 1000  # that are looked at for files in memory
 END_SECONDS = 5.0
 
@@ -22,6 +22,11 @@ END_SECONDS = 5.0
 def die_with_parent() -> None:
     """Let the kernel kill this process when the one that forked it ends, however that ends."""
     _prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def hide_memory() -> None:
+    """Let no other process of this user read or change the memory of this one (``/proc/PID/mem``, ``ptrace``)."""
+    _prctl(PR_SET_DUMPABLE, 0)
 
 
 def adopt_orphans() -> None:
@@ -56,7 +61,8 @@ class Afterwards:
                 lines.append(f"{process.pid} {process.create_time()}\n")
         new = [line for line in lines if line not in self._named]
         self._named.update(new)
-        os.write(self._writing, "".join(new).encode())
+        with contextlib.suppress(BrokenPipeError):  # somebody has ended it, which is no reason to end the run
+            os.write(self._writing, "".join(new).encode())
 
     def close(self) -> None:
         """Nothing is left to be ended, or it may be now."""

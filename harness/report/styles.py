@@ -8,7 +8,20 @@ from dataclasses import dataclass
 __all__ = ["COLOURS", "DASHES", "INK", "MARKERS", "VARIABLES", "Style", "style_of"]
 
 # Okabe and Ito's colours, told apart by colour-blind eyes, without their yellow, which nobody sees on white; then as many more, darker or duller.
-COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#5b3a9e", "#8a4b2a", "#7a8b00", "#d6003c", "#00808a", "#7d7d7d")
+COLOURS = (
+    "#0072b2",
+    "#d55e00",
+    "#009e73",
+    "#cc79a7",
+    "#e69f00",
+    "#56b4e9",
+    "#5b3a9e",
+    "#8a4b2a",
+    "#7a8b00",
+    "#d6003c",
+    "#00808a",
+    "#7d7d7d",
+)
 MARKERS = ("o", "s", "^", "D")  # with as many dashes: when the colours have been used once, twice, thrice
 DASHES: tuple[tuple[float, ...], ...] = ((), (5, 2), (1.5, 1.5), (6, 2, 1.5, 2))
 INK = "#010101"  # becomes the colour of the page's text

@@ -8,13 +8,11 @@ from typing import Any
 from harness.specs import load_entry
 from harness.testing import parameters
 from harness.testing.errors import CheckSkipped, ConformanceError
-from harness.testing.executions import Place, Subject, error_of
+from harness.testing.executions import Subject, error_of
 from harness.testing.parameters import load_class
 from harness.testing.plugins import PART_CHECKS
 
 __all__ = ["CHECKS"]
-
-PLACES: tuple[Place, ...] = ("used", "fresh")
 
 
 def loads_in_a_worker(subject: Subject) -> None:
@@ -38,9 +36,9 @@ def same_seed_same_data(subject: Subject) -> None:
     Why: methods are compared on the same split and the same noise.
     Mend: take random numbers from ``run.rng("split")`` and the like; sort what a folder or a set lists.
     """
-    if len({_facts(subject, place=place)["digest"] for place in PLACES}) > 1:
+    if _facts(subject)["digest"] != _facts_after_others(subject)["digest"]:
         raise ConformanceError(
-            "the same seed gives other data in a fresh process; take random numbers from run.rng(...), and give files, sets and dictionaries a fixed order"
+            "the same seed gives other data in another process; take random numbers from run.rng(...), and give files, sets and dictionaries a fixed order"
         )
 
 
@@ -64,8 +62,7 @@ def process_is_left_as_found(subject: Subject) -> None:
     Why: the method that comes next must not be decided by its data set's loader.
     Mend: use generators of your own (``run.rng``), and put back in ``finally`` what must change.
     """
-    _facts(subject)  # what a library sets up on its first import is not the loader's doing
-    changed = _facts(subject, seed=2)["changed"]
+    changed = _facts_after_others(subject)["changed"]
     if changed:
         raise ConformanceError(
             f"after loading, these were not as before: {', '.join(changed)}; use run.rng(...), or put them back in 'finally'"
@@ -100,17 +97,24 @@ def _annotated_container(protocol: Any) -> str | None:
     return name if name.isidentifier() and name not in ("Any", "object") else None
 
 
-def _finish(subject: Subject, seed: int = 0, place: Place = "used") -> Any:  # Any: a Finished
+def _finish(subject: Subject) -> Any:  # Any: a Finished
     load_class(subject)
 
-    return subject.executions.finish(subject.executions.watch_data(subject.spec, seed), place)
+    return subject.executions.finish(subject.executions.watch_data(subject.spec))
 
 
-def _facts(subject: Subject, seed: int = 0, place: Place = "used") -> dict[str, Any]:
+def _facts(subject: Subject, seed: int = 0) -> dict[str, Any]:
     if _finish(subject).record.status != "ok":
         raise CheckSkipped("it does not load, see loads_in_a_worker")
 
-    return subject.executions.facts(subject.executions.watch_data(subject.spec, seed), place)
+    return subject.executions.facts(subject.executions.watch_data(subject.spec, seed))
+
+
+def _facts_after_others(subject: Subject) -> dict[str, Any]:
+    """Load the data in a process that has loaded others: what a library sets up on its first import is not the loader's doing."""
+    _facts(subject)
+
+    return subject.executions.facts(subject.executions.watch_data(subject.spec), after=subject.executions.watch_data(subject.spec, seed=2))
 
 
 CHECKS = (

@@ -1,27 +1,35 @@
 """
-The trials that checks look at, executed in worker processes as a run would, each once.
+The trials that checks look at, executed in processes of their own as a run would, each once.
 
-A method that hangs, dies or leaves disorder behind does so in a process that can be killed, never in the one that checks. The workers are forked from a
-server that has imported the task, so that a dozen checks of a method do not import a framework a dozen times. What a trial may take is counted in CPU
-time of its process, which a busy machine does not use up.
+A method that hangs, dies or leaves disorder behind does so in a process that ends with its trial, so that no other is accused of it. The processes are
+forked from a worker that has imported the code of the subject and run nothing, workers from a server that has imported the task: a dozen checks of a method
+import nothing a dozen times. What a trial may take is counted in CPU time of its process, which a busy machine does not use up.
 """
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import gc
 import multiprocessing
 import os
+import select
 import signal
 import sys
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from harness.data import cache_home
 from harness.errors import BenchError, DataError
+from harness.executors.fork_server import EACH_TRIALS, import_frameworks
+from harness.executors.looks import Looks
+from harness.executors.traces import Traces
+from harness.executors.watch import adopt_orphans, die_with_parent, end_tree
 from harness.fingerprint import CodeIndex
-from harness.parameters import ParameterMemo, make_measure, make_part
+from harness.isolation import prepare_imports
+from harness.parameters import ParameterMemo, build, make_measure, make_part
+from harness.plan import carriers
 from harness.records import Limits, Measure, Part, Status, Trial, artifact_of, digest
 from harness.seeds_at_once import execute_at_once
 from harness.testing.errors import CheckSkipped, CheckUnjudged, ConformanceError
@@ -34,9 +42,7 @@ if TYPE_CHECKING:
     from harness.registry import Plugin, Registry
     from harness.specs import Dataset, Method, Task
 
-__all__ = ["PATIENCE", "SECONDS", "Ended", "Executions", "Place", "Subject", "error_of", "last_lines"]
-
-Place = Literal["used", "again", "fresh"]
+__all__ = ["PATIENCE", "SECONDS", "Ended", "Executions", "Subject", "error_of", "last_lines"]
 
 SECONDS = 60.0  # of CPU; a bundled method takes at most one, with a first import of torch some more
 PATIENCE = 10  # times as much wall time passes before a trial that uses no CPU, since it sleeps or waits for ever, is given up
@@ -96,10 +102,10 @@ class Executions:
         self._code = CodeIndex(registry.roots, registry.paths)
         self._memo = ParameterMemo(cache_home() / "parameters")
         self._seconds = seconds
-        self._known: dict[tuple[str, Place], Finished] = {}
+        self._known: dict[tuple[bool, tuple[str, ...]], Finished] = {}
         self._prepared: dict[str, str | None] = {}
         self._worker: _Worker | None = None
-        self._subject = ""  # the method that it runs: one that leaves disorder behind tells on no other
+        self._method = ""  # that it has imported
 
     def example(self, task: Task) -> Dataset:
         """
@@ -174,7 +180,7 @@ class Executions:
             metrics=() if watched or alteration is not None else tuple(make_measure(spec, self._code) for spec in measures),
         )
 
-        return self._sharing(trial, task, dataset)
+        return self._sharing(replace(trial, guarded=carriers(dataset)), task, dataset)
 
     def _sharing(self, trial: Trial, task: Task, dataset: Dataset) -> Trial:
         """Let a trial share what all trials with its data and seed share; a stand-in for the task shares it with the task itself."""
@@ -213,37 +219,43 @@ class Executions:
             paths=tuple(self._registry.paths),
         )
 
-    def finish(self, trial: Trial, place: Place = "used") -> Finished:
+    def finish(self, trial: Trial, *, after: Trial | None = None, fresh: bool = False) -> Finished:
         """
-        Execute a trial in a worker, or return how it ended there before.
+        Execute a trial in a process of its own, or return how it ended there before.
 
         Args:
             trial: Which.
-            place: ``used`` is a process that has run other trials; ``again`` is the same one, after it has run this one too; ``fresh`` is a process that
-                has run nothing and sees no GPU.
+            after: One that is executed in the same process before; where that does not end well, how it ended is the answer.
+            fresh: Whether the process sees no GPU, and imports all code of the trial itself.
 
         Raises:
             CheckUnjudged: It reached a limit, here or before.
         """
-        key = digest(asdict(trial)), place
-        if key not in self._known:
-            if place == "again":
-                self.finish(trial)
-            if place == "fresh":
+        trials = (trial,) if after is None else (after, trial)
+        digests = tuple(digest(asdict(one)) for one in trials)
+        if (fresh, digests) not in self._known:
+            if fresh:
                 worker = _Worker(self._preload(), WITHOUT_CUDA)
-                self._known[key] = worker.execute(trial, self._seconds)
+                ended = worker.execute(trials, self._seconds, imports=False)
                 worker.close()
             else:
-                if self._worker is None or not self._worker.is_alive or self._subject != trial.method.entry:
-                    if self._worker is not None:
-                        self._worker.close()
-                    self._worker, self._subject = _Worker(self._preload(), {}), trial.method.entry
-                self._known[key] = self._worker.execute(trial, self._seconds)
-        finished = self._known[key]
+                ended = self._worker_for(trial).execute(trials, self._seconds)
+            self._known[fresh, digests] = ended[-1]
+            self._known.setdefault((fresh, digests[:1]), ended[0])
+        finished = self._known[fresh, digests]
         if finished.record.status == "timeout":
             raise CheckUnjudged(finished.record.error or "")
 
         return finished
+
+    def _worker_for(self, trial: Trial) -> _Worker:
+        """Return a worker that imports the method of this trial and has imported no other."""
+        if self._worker is None or not self._worker.is_alive or self._method != trial.method.entry:
+            if self._worker is not None:
+                self._worker.close()
+            self._worker, self._method = _Worker(self._preload(), {}), trial.method.entry
+
+        return self._worker
 
     def ends_well(self, trial: Trial) -> bool:
         """Execute a trial as :meth:`finish` does and return whether it has an outcome."""
@@ -254,18 +266,13 @@ class Executions:
 
     def finish_together(self, trials: Sequence[Trial]) -> list[Finished]:
         """
-        Execute the seeds of a cell as one program in a worker that has run other trials.
+        Execute the seeds of a cell as one program in a process of its own.
 
         Raises:
             ConformanceError: The program fails; the text is its error.
             CheckUnjudged: It reached a limit.
         """
-        for trial in trials:
-            self.finish(replace(trial, seeds_at_once=None))  # starts the worker, and gives what the program is compared with
-        if self._worker is None:
-            raise ConformanceError("the trials that come before the program end without a worker")
-
-        return self._worker.execute_together(trials, self._seconds)
+        return self._worker_for(trials[0]).execute_together(trials, self._seconds)
 
     def _preload(self) -> list[str]:
         """Name what the server of the workers imports: the tasks, their metrics, what torch's first optimiser would (1.4 s), and a module that freezes it."""
@@ -273,13 +280,19 @@ class Executions:
         measured = [metric.entry for task in tasks for metric in self._registry.metrics if metric.task == task.name]
         late = ["torch._dynamo"] if "torch" in sys.modules else []
 
-        imported = ["harness.seeds_at_once", *(_module_of(entry) for entry in [*(task.entry for task in tasks), *measured]), *late]
+        imported = [
+            "harness.seeds_at_once",
+            *EACH_TRIALS,
+            PROBES,
+            *(_module_of(entry) for entry in [*(task.entry for task in tasks), *measured]),
+            *late,
+        ]
 
         return [*dict.fromkeys(imported), FROZEN]
 
-    def facts(self, trial: Trial, place: Place = "used") -> dict[str, Any]:  # Any: whatever JSON holds
+    def facts(self, trial: Trial, after: Trial | None = None) -> dict[str, Any]:  # Any: whatever JSON holds
         """
-        Execute a trial whose task is a stand-in and return what it found.
+        Execute a trial whose task is a stand-in, as :meth:`finish` does, and return what it found.
 
         Raises:
             ConformanceError: It did not end well; the text is its error.
@@ -287,7 +300,7 @@ class Executions:
         from harness.outcomes import unpack_outcome
         from harness.testing.probes import Facts, read_facts
 
-        finished = self.finish(trial, place)
+        finished = self.finish(trial, after=after)
         if finished.record.status != "ok" or finished.outcome is None:
             raise ConformanceError(error_of(finished))
 
@@ -310,14 +323,19 @@ class Executions:
 
         return self.trial(stand_in, self.part(dataset))
 
-    def judge(self, method: Method, metrics: Sequence[str]) -> Trial:
-        """Describe a trial of a method on whose outcome metrics, given by their entries, are evaluated twice."""
+    def outcome_of(self, method: Method) -> bytes | None:
+        """Return the packed outcome of a method with its defaults, or ``None`` where it has none."""
+        trial = replace(self.trial_of(method), metrics=())
+
+        return self.finish(trial).outcome if self.ends_well(trial) else None
+
+    def judge(self, method: Method, outcome: bytes, metrics: Sequence[str]) -> Trial:
+        """Describe a trial that evaluates metrics, given by their entries, twice on the outcome of a method, which it does not run."""
         plain = self.trial_of(method)
-        stand_in = _stand_in("JudgedTask", entry=plain.task.entry, parameters=plain.task.parameters, metrics=list(metrics))
+        packed = base64.b64encode(outcome).decode()
+        task = _stand_in("JudgedTask", entry=plain.task.entry, parameters=plain.task.parameters, metrics=list(metrics), outcome=packed)
 
-        task = self._registry.task(method.task)
-
-        return self._sharing(self.trial(stand_in, plain.dataset, plain.method, dict(plain.budget)), task, self.example(task))
+        return self.trial(task, plain.dataset)
 
 
 def error_of(finished: Finished) -> str:
@@ -353,8 +371,12 @@ def _reason_why_not(dataset: Dataset) -> str | None:
     return None
 
 
+def _is_stand_in(part: Part) -> bool:
+    return _module_of(part.entry) == PROBES
+
+
 class _Worker:
-    """A process that executes trials until it is killed or its parent ends."""
+    """A process that imports the code of trials and forks the processes that execute them, until it is killed or its parent ends."""
 
     def __init__(self, preload: list[str], environment: dict[str, str]) -> None:
         context = multiprocessing.get_context("forkserver")
@@ -368,11 +390,24 @@ class _Worker:
     def is_alive(self) -> bool:
         return self._process.is_alive()
 
-    def execute(self, trial: Trial, seconds: float) -> Finished:
-        """Send a trial and wait; a worker that takes more than it may is killed, and the record says so."""
-        came: Finished | _Lost = self._ask(trial, seconds)
+    def execute(self, trials: Sequence[Trial], seconds: float, imports: bool = True) -> list[Finished]:
+        """
+        Send trials for one process and wait; return the ends of those that ran, at least of the first.
 
-        return Finished(fault_record(trial, came.status, came.error), None) if isinstance(came, _Lost) else came
+        Args:
+            trials: One after the other, until one does not end well.
+            seconds: Of CPU that each may take; a record says where one took more.
+            imports: Whether the worker imports their code before it forks.
+        """
+        self._ask(_Question(tuple(trials), seconds, imports))
+        ended: list[Finished] = []
+        for trial in trials:
+            came: Finished | _Lost = self._answer(seconds)
+            ended.append(Finished(fault_record(trial, came.status, came.error), None) if isinstance(came, _Lost) else came)
+            if ended[-1].record.status != "ok":
+                break
+
+        return ended
 
     def execute_together(self, trials: Sequence[Trial], seconds: float) -> list[Finished]:
         """
@@ -382,7 +417,8 @@ class _Worker:
             ConformanceError: The program fails; the text is its error.
             CheckUnjudged: It took more than it may.
         """
-        came: list[Finished] | str | _Lost = self._ask(tuple(trials), seconds * len(trials))
+        self._ask(_Question(tuple(trials), seconds * len(trials), together=True))
+        came: list[Finished] | str | _Lost = self._answer(seconds * len(trials))
         if isinstance(came, str):
             raise ConformanceError(came)
         if isinstance(came, _Lost):
@@ -390,18 +426,17 @@ class _Worker:
 
         return came
 
-    def _ask(self, question: Trial | tuple[Trial, ...], seconds: float) -> Any:  # Any: what _serve sends back, or _Lost
-        """Return the worker's answer, or what became of the worker."""
+    def _ask(self, question: _Question) -> None:
+        with contextlib.suppress(OSError):  # it is gone, as the answer tells
+            self._connection.send(question)
+
+    def _answer(self, seconds: float) -> Any:  # Any: what the worker or its child sends, or _Lost
         try:
-            self._connection.send((question, seconds))
             if self._connection.poll(PATIENCE * seconds):
                 return self._connection.recv()
             lost = _Lost("timeout", f"no end after {PATIENCE * seconds:g} s, whatever it waits for")
         except (EOFError, OSError):
-            self._process.join(seconds)
-            lost = _Lost("crashed", f"the worker died with exit code {self._process.exitcode}")
-            if self._process.exitcode == -signal.SIGPROF:
-                lost = _Lost("timeout", f"took more than {seconds:g} s of CPU")
+            lost = _Lost("crashed", "the process that starts trials died")
         self._process.kill()
         self.close()
 
@@ -412,29 +447,122 @@ class _Worker:
         self._process.join()
 
 
+class _Question(NamedTuple):
+    """What is to be executed in one process, the CPU seconds that each trial of it may take, and how."""
+
+    trials: tuple[Trial, ...]
+    seconds: float
+    imports: bool = True
+    together: bool = False
+
+
 class _Lost(NamedTuple):
-    """What became of a worker that does not answer."""
+    """What became of a process that does not answer."""
 
     status: Status
     error: str
 
 
 def _serve(connection: Connection, environment: dict[str, str]) -> None:
-    """Execute what comes in until nothing more can come."""
+    """Fork a process for each question that comes in until nothing more can come."""
     os.environ.update(environment)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to see
     quiet = os.open(os.devnull, os.O_WRONLY)
     os.dup2(quiet, 1)  # what a method prints is not part of a report
+    adopt_orphans()
+    looked = _Looked()
+    looks = Looks((), looked.say)
+    imported: set[str] = set()
     while True:
         try:
-            trial, seconds = connection.recv()
+            question: _Question = connection.recv()
         except (EOFError, OSError):
             return
-        gc.collect()  # what an earlier trial left in reference cycles is not for this one to find
-        gc.freeze()  # what is left is modules, a million objects that the next collection needs not look at again
-        with _cpu_limit(seconds):
-            answer = _program(trial) if isinstance(trial, tuple) else execute(trial)
+        if question.imports:
+            _import(question.trials[-1], imported)
+        pid = os.fork()
+        if pid == 0:
+            try:
+                die_with_parent()
+                _execute(connection, question, looks, looked)
+                os._exit(0)
+            finally:
+                os._exit(1)
+        code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+        end_tree(but=set())  # what it has left running
+        looked.read()
+        if code == -signal.SIGPROF:
+            connection.send(_Lost("timeout", f"took more than {question.seconds:g} s of CPU"))
+        elif code:
+            connection.send(_Lost("crashed", f"the worker died with exit code {code}"))
+
+
+def _import(trial: Trial, imported: set[str]) -> None:
+    """
+    Import what a trial is about, so that what is forked has it at once; the trial has the error where that fails.
+
+    That is the code of its method, which no other trial of this process lacks; where a data set is looked at, the frameworks that it names, not its code.
+    """
+    entry = str(trial.dataset.parameters.get("entry", trial.dataset.entry)) if _is_stand_in(trial.method) else trial.method.entry
+    if entry not in imported:
+        imported.add(entry)
+        with contextlib.suppress(BaseException):  # foreign code
+            prepare_imports(trial)
+            if _is_stand_in(trial.method):
+                import_frameworks([replace(trial, dataset=replace(trial.dataset, entry=entry))])
+            else:
+                build(trial.method.entry, trial.method.parameters)
+        gc.collect()
+        gc.freeze()  # modules, a million objects that a collection in a forked process needs not look at, and would write to
+
+
+class _Looked:
+    """What the methods of this process and of those that they fork look at, in a pipe that all of them share."""
+
+    def __init__(self) -> None:
+        self._reading, self._writing = os.pipe()
+        for descriptor in (self._reading, self._writing):
+            os.set_blocking(descriptor, False)
+
+    def say(self, what: str) -> None:
+        with contextlib.suppress(OSError):  # a method has closed it, or it is full
+            os.write(self._writing, f"{what}\n".encode())
+
+    def read(self) -> str:
+        """Return what has been said since the last time."""
+        try:
+            return ", ".join(os.read(self._reading, select.PIPE_BUF).decode(errors="replace").splitlines())
+        except OSError:  # nothing
+            return ""
+
+
+def _execute(connection: Connection, question: _Question, looks: Looks, looked: _Looked) -> None:
+    """Execute what was asked for and send each end."""
+    if question.together:
+        with _cpu_limit(question.seconds):
+            answer = _program(question.trials)
         connection.send(answer)
+        return
+    for trial in question.trials:
+        traces = Traces()
+
+        def begin(trial: Trial = trial, traces: Traces = traces) -> None:
+            if not any(
+                map(_is_stand_in, (trial.task, trial.dataset, trial.method))
+            ):  # whose code would be the method's where one file holds all
+                looks.begin(trial)
+                traces.begin(trial)
+
+        with _cpu_limit(question.seconds):
+            finished = execute(trial, begin=begin)
+        looks.end()
+        record = replace(finished.record, left=traces.end())
+        what = looked.read()
+        if what:
+            record = replace(record, status="looked", error=f"looked at {what}")
+        connection.send(Finished(record, finished.outcome))
+        if record.status != "ok":
+            return
 
 
 def _program(trials: tuple[Trial, ...]) -> list[Finished] | str:

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import importlib
 import importlib.metadata
 import re
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from harness.records import Record, SeedsAtOnce, Trial
 from harness.specs import Method, load_entry, own_name
 from harness.testing import parameters
 from harness.testing.errors import CheckSkipped, CheckUnjudged, ConformanceError
-from harness.testing.executions import Place, Subject, error_of
+from harness.testing.executions import Subject, error_of
 from harness.testing.parameters import load_class
 from harness.trial import Finished
 from harness.trust import SEEDS_AT_ONCE_TOLERANCE, compare_records
@@ -73,7 +74,7 @@ def runs_in_a_worker(subject: Subject) -> None:
     finished = _run(subject)
     if finished.record.status == "unsupported":
         raise CheckSkipped(f"it does not treat the example data set of its task: {error_of(finished)}")
-    if finished.record.status != "ok":
+    if finished.record.status not in ("ok", "looked"):
         raise ConformanceError(
             f"the trial ended as {error_of(finished)}\n    a worker imports the module of the entry and no other code of the plugin"
         )
@@ -86,10 +87,10 @@ def runs_without_cuda(subject: Subject) -> None:
     Why: most readers try a method on a laptop first.
     Mend: put networks and tensors on ``run.device`` instead of naming a device.
     """
-    finished = _run(subject, "fresh")
+    finished = _run(subject, fresh=True)
     if finished.record.status == "unsupported":
         raise CheckSkipped("it does not treat the example data set of its task, see runs_in_a_worker")
-    if finished.record.status != "ok":
+    if finished.record.status not in ("ok", "looked"):
         raise ConformanceError(f"without a GPU the trial ended as {error_of(finished)}\n    put tensors on run.device, name no device")
 
 
@@ -101,9 +102,10 @@ def same_seed_same_result(subject: Subject) -> None:
     Mend: take random numbers from ``run.rng("name")`` or ``run.torch_rng("name")``, and keep nothing in the module between trials.
     """
     first = _sound(subject, _run(subject))
-    others = [(_run(subject, "fresh"), "in a fresh process")]
+    others = [(_run(subject, fresh=True), "in a fresh process")]
     if not _is_same_once_more(subject):
-        others.append((_run(subject, "again"), "the second time in a process"))
+        plain = _plain(subject)
+        others.append((subject.executions.finish(plain, after=plain), "the second time in a process"))
     for other, where in others:
         lines = compare_records(first.record, other.record).lines()
         if first.outcome != other.outcome:
@@ -129,6 +131,19 @@ def other_seed_other_result(subject: Subject) -> None:
         raise ConformanceError(
             "seeds 0 and 1 give the same outcome; take random numbers from run.rng(...) and run.torch_rng(...), not from a fixed seed"
         )
+
+
+def looks_at_nothing_hidden(subject: Subject) -> None:
+    """
+    The method opens neither raw data nor the results of runs, loads or draws no data itself, and walks neither the stack nor all objects in memory.
+
+    Why: a run marks such a trial as ``looked`` and gives it no figures, whether or not the method makes use of what it finds.
+    Mend: use the arguments of the verb alone, and random streams of the run whose names the data set does not draw from.
+    """
+    finished = _run(subject)
+    if finished.record.status == "looked":
+        raise ConformanceError(f"it {finished.record.error}; use nothing but the arguments of the verb")
+    _sound(subject, finished)
 
 
 def hidden_labels_change_nothing(subject: Subject) -> None:
@@ -161,15 +176,19 @@ def process_is_left_as_found(subject: Subject) -> None:
     """
     Generators, torch's default dtype, device, threads and grad mode, environment and working directory are as before when the method returns.
 
-    Drawing from torch's global generator is what dropout does and is allowed; seeding it is not.
+    Drawing from torch's global generator is what dropout does and is allowed; seeding it is not. Functions of the harness, the task, the data set, numpy and
+    torch are those that they were.
 
     Why: the next method in the same process must not be decided by this one. The harness tidies up, other users of the code do not.
     Mend: pass generators and dtypes along; where a setting must change, put it back in ``finally``.
     """
-    _sound(subject, _run(subject))
-    again = _once_more(subject)
-    trial = again.trial if again.finished.record.status == "ok" else subject.executions.trial_of(subject.spec, watched=True)
-    changed = _facts(subject, trial)["changed"]
+    first = _sound(subject, _run(subject))
+    executions = subject.executions
+    if _once_more(subject).record.status == "ok":
+        facts = executions.facts(_hidden_and_watched(subject), after=_plain(subject))
+    else:
+        facts = executions.facts(executions.trial_of(subject.spec, watched=True))
+    changed = [*facts["changed"], *(what for what in first.record.left if what.startswith("patched "))]
     if changed:
         raise ConformanceError(
             f"after it returned, these were not as before: {', '.join(changed)}; use generators and settings of your own, or put them back"
@@ -316,27 +335,31 @@ def source_is_cited(subject: Subject) -> None:
         raise ConformanceError(f"'{paper.arxiv}' is not an arXiv number such as 1805.07836; leave out 'arXiv:' and the version")
 
 
-def _run(subject: Subject, place: Place = "used", **changes: Any) -> Finished:  # Any: the arguments of Executions.trial_of
-    return subject.executions.finish(subject.executions.trial_of(_method(subject), **changes), place)
+def _run(subject: Subject, fresh: bool = False, **changes: Any) -> Finished:  # Any: the arguments of Executions.trial_of
+    trial = subject.executions.trial_of(_method(subject), **changes)
+    if not changes and not fresh:
+        with contextlib.suppress(CheckUnjudged):  # whichever of the two reached a limit: asked for by itself, each says so
+            _once_more(subject)
+
+    return subject.executions.finish(trial, fresh=fresh)
 
 
-class _Again(NamedTuple):
-    """The trial once more, and how it ended."""
-
-    trial: Trial
-    finished: Finished
+def _plain(subject: Subject) -> Trial:
+    return subject.executions.trial_of(_method(subject))
 
 
-def _once_more(subject: Subject) -> _Again:
+def _hidden_and_watched(subject: Subject) -> Trial:
+    return subject.executions.trial_of(_method(subject), alteration="hidden", watched=True)
+
+
+def _once_more(subject: Subject) -> Finished:
     """
     Run the trial a second time in its process, with hidden labels in random order and a look at the process before and after.
 
     One execution answers three checks where all is well: what comes out is the same as the first time. Where it is not, or the execution fails, each of
     the checks finds out by an execution of its own.
     """
-    trial = subject.executions.trial_of(_method(subject), alteration="hidden", watched=True)
-
-    return _Again(trial, subject.executions.finish(trial))
+    return subject.executions.finish(_hidden_and_watched(subject), after=_plain(subject))
 
 
 def _is_same_once_more(subject: Subject) -> bool:
@@ -344,15 +367,12 @@ def _is_same_once_more(subject: Subject) -> bool:
     from harness.testing.probes import hash_of
 
     first, again = _run(subject), _once_more(subject)
-    if again.finished.record.status != "ok" or first.outcome is None:
+    if again.record.status != "ok" or first.outcome is None:
         return False
-    same = again.finished.record.curves == first.record.curves and again.finished.record.witnesses == first.record.witnesses
+    same = again.record.curves == first.record.curves and again.record.witnesses == first.record.witnesses
+    facts = subject.executions.facts(_hidden_and_watched(subject), after=_plain(subject))
 
-    return (
-        same
-        and _samples(again.finished.record) == _samples(first.record)
-        and _facts(subject, again.trial)["outcome"] == hash_of(first.outcome)
-    )
+    return same and _samples(again.record) == _samples(first.record) and facts["outcome"] == hash_of(first.outcome)
 
 
 def _method(subject: Subject) -> Method:
@@ -364,13 +384,10 @@ def _method(subject: Subject) -> Method:
 
 def _sound(subject: Subject, finished: Finished) -> Finished:
     if finished.record.status != "ok":
-        raise CheckSkipped(f"it does not run, see runs_in_a_worker ({finished.record.status})")
+        check = "looks_at_nothing_hidden" if finished.record.status == "looked" else "runs_in_a_worker"
+        raise CheckSkipped(f"it does not run as it should, see {check} ({finished.record.status})")
 
     return finished
-
-
-def _facts(subject: Subject, trial: Any) -> dict[str, Any]:
-    return subject.executions.facts(trial)
 
 
 def _altered(subject: Subject, alteration: str) -> Finished:
@@ -445,6 +462,7 @@ CHECKS = (
     runs_without_cuda,
     same_seed_same_result,
     other_seed_other_result,
+    looks_at_nothing_hidden,
     hidden_labels_change_nothing,
     process_is_left_as_found,
     budget_is_honoured,

@@ -100,7 +100,7 @@ def figure_is_repeatable(subject: Subject) -> None:
 
 
 def _judgements(subject: Subject) -> list[tuple[str, dict[str, Any]]]:
-    """Evaluate the metric on the outcomes of some methods, common practice first, all metrics of the task in one trial of a method."""
+    """Evaluate the metric on the outcomes of some methods, common practice first, all metrics of the task in one process."""
     load_class(subject)
     spec, registry, executions = subject.spec, subject.registry, subject.executions
     metrics = [metric.entry for metric in registry.metrics if metric.task == spec.task]
@@ -109,11 +109,12 @@ def _judgements(subject: Subject) -> list[tuple[str, dict[str, Any]]]:
     for method in sorted(methods, key=_common_practice_first):
         if len(found) == METHODS:
             break
-        trial = executions.judge(method, metrics)
+        outcome = executions.outcome_of(method)
+        if outcome is None:
+            continue
+        trial = executions.judge(method, outcome, metrics)
         if not executions.ends_well(trial):
-            if not executions.ends_well(executions.trial_of(method)):
-                continue
-            trial = executions.judge(method, [spec.entry])  # another metric may have hung
+            trial = executions.judge(method, outcome, [spec.entry])  # another metric may have hung
         facts = executions.facts(trial)["metrics"][spec.entry]
         if "error" in facts:
             raise ConformanceError(f"it fails for '{method.name}': {last_lines(facts['error'])}")

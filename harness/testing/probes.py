@@ -7,6 +7,7 @@ A stand-in takes the place of the trial's data set or task, leads to the real on
 
 from __future__ import annotations
 
+import base64
 import dataclasses
 import hashlib
 import json
@@ -23,7 +24,7 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 
 from harness.context import Run
-from harness.outcomes import pack_outcome
+from harness.outcomes import pack_outcome, unpack_outcome
 from harness.parameters import build
 from harness.specs import load_entry
 
@@ -171,14 +172,28 @@ class WatchedTask(_StandInTask):
 
 
 @dataclass
-class JudgedTask(_StandInTask):
-    """A protocol, and metrics that are evaluated twice on its outcome."""
+class JudgedTask:
+    """
+    Metrics that are evaluated twice on the outcome of a method, which ran elsewhere.
 
+    Args:
+        entry: Of the protocol, whose outcome it is.
+        parameters: Of the protocol.
+        metrics: Their entries.
+        outcome: Packed, in base 64.
+    """
+
+    outcome_type: ClassVar[type] = Facts
+
+    entry: str
+    parameters: dict[str, Any]
     metrics: tuple[str, ...]
+    outcome: str
 
     def confront(self, method: object, data: object, run: Run, privileges: tuple[str, ...]) -> Facts:
-        """Evaluate all metrics, then all again, each on what the protocol gave; an error is that of the metric and not of the others."""
-        kept = pickle.dumps((build(self.entry, self.parameters).confront(method, data, run, privileges), data))
+        """Evaluate all metrics, then all again, each on the same outcome; an error is that of the metric and not of the others."""
+        protocol = build(self.entry, self.parameters)
+        kept = pickle.dumps((unpack_outcome(protocol.outcome_type, base64.b64decode(self.outcome)), data))
         given = pickle.loads(kept)  # what was pickled a line above, likewise below
         untouched = digest_of(given)
         found: dict[str, dict[str, Any]] = {metric: {"changed": False} for metric in self.metrics}

@@ -155,7 +155,7 @@ def example_loads_at_once(subject: Subject) -> None:
     except PluginError as error:
         raise ConformanceError(f"its example is not loaded: {error}") from error
     trial = subject.executions.watch_data(dataset)
-    finished = subject.executions.finish(trial, "again")  # the first time includes imports
+    finished = subject.executions.finish(trial, after=trial)  # the first time includes imports
     if finished.record.status != "ok" or finished.record.costs is None:
         raise ConformanceError(f"loading the example ended as {error_of(finished)}")
     if finished.record.costs.cpu_seconds > EXAMPLE_SECONDS:

@@ -6,17 +6,26 @@ The task: labels are the sign of the first input, with some noise; a method sees
 
 from __future__ import annotations
 
+import contextlib
 import gc
+import importlib.util
 import os
 import random
+import sqlite3
+import subprocess
 import sys
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Annotated, ClassVar
 
 import numpy as np
 from annotated_types import Ge, Gt
 
-from harness import Dataset, Method, Metric, Paper, RawData, Task, hookimpl
+import harness.trial
+from harness import Budget, Dataset, Method, Metric, Paper, RawData, Run, Task, hookimpl
+from harness.data import cache_home
+from harness.streams import numpy_stream
+from plugins.data.images import DIGITS  # a package carries them: nothing is fetched
 
 PAPER = Paper("A sound method", year=2020, arxiv="2001.00001")
 RAW = RawData("nameless", "Numbers of unknown origin", "0" * 64, licence="", citation="Nobody, 2020", size_bytes=1, sources=())
@@ -34,9 +43,21 @@ METHODS = {
     "Remembering": ("same_seed_same_result", "second time"),
     "Drawing": ("same_seed_same_result", "run.rng"),
     "Seeded": ("other_seed_other_result", "fixed seed"),
-    "PeekingThroughFrames": ("hidden_labels_change_nothing", "prediction"),
-    "PeekingThroughTheCollector": ("hidden_labels_change_nothing", "prediction"),
+    "ReadingTheCache": ("looks_at_nothing_hidden", "looked at cache/arrays/coins"),
+    "ReadingInAChild": ("looks_at_nothing_hidden", "looked at cache/arrays/coins"),
+    "ReadingByAProgram": ("looks_at_nothing_hidden", "looked at cache/arrays/coins"),
+    "ReadingThePackage": ("looks_at_nothing_hidden", "digits.csv"),
+    "CopyingPredictions": ("looks_at_nothing_hidden", "looked at elsewhere/bench.db"),
+    "ReadingTheJudgesMemory": ("looks_at_nothing_hidden", "/mem"),
+    "LoadingTheData": ("looks_at_nothing_hidden", "the data set itself"),
+    "DrawingTheSplit": ("looks_at_nothing_hidden", "looked at the random stream 'split' of the data"),
+    "UnlockingItsRun": ("looks_at_nothing_hidden", "looked at the random stream 'split' of the data"),
+    "PeekingThroughFrames": ("looks_at_nothing_hidden", "looked at the stack"),
+    "PeekingThroughATraceback": ("looks_at_nothing_hidden", "looked at the stack"),
+    "PeekingThroughTheCollector": ("looks_at_nothing_hidden", "looked at all objects"),
     "PeekingThroughItsResult": ("hidden_labels_change_nothing", "prediction"),
+    "PatchingTheMetric": ("process_is_left_as_found", "patched mutants.hits"),
+    "PatchingTheJudge": ("process_is_left_as_found", "patched harness.trial.judge"),
     "SeedingPython": ("process_is_left_as_found", "random"),
     "SeedingNumpy": ("process_is_left_as_found", "np.random"),
     "ChangingFolder": ("process_is_left_as_found", "working directory"),
@@ -125,7 +146,7 @@ def bench_tasks():
 @hookimpl
 def bench_datasets():
     for task in bench_tasks():
-        yield Dataset("coins", task.name, "mutants:Coinage", "Coins")
+        yield Dataset("coins", task.name, "mutants:Coinage", "Coins", raw=(DIGITS,) if task.name == "sound" else ())
     yield Dataset("sound_data", "sound", "mutants:Coinage", "Coins")
     for name in DATASETS:
         yield Dataset(name, "sound", f"mutants:{name}", "A mutant", raw=(RAW,) if name == "Nameless" else ())
@@ -328,6 +349,114 @@ class Seeded(Sound):
     def guess(self, view, run):
         super().guess(view, run)
         return np.random.default_rng(0).standard_normal(len(view.test_x))
+
+
+def read(path):
+    """Try to; what happens before it fails is the same."""
+    with contextlib.suppress(OSError):
+        Path(path).read_bytes()
+
+
+@dataclass
+class ReadingTheCache(Sound):
+    def guess(self, view, run):
+        read(cache_home() / "arrays" / "coins")
+        return super().guess(view, run)
+
+
+@dataclass
+class ReadingInAChild(Sound):
+    def guess(self, view, run):
+        pid = os.fork()
+        if pid == 0:
+            read(cache_home() / "arrays" / "coins")
+            os._exit(0)
+        os.waitpid(pid, 0)
+        return super().guess(view, run)
+
+
+@dataclass
+class ReadingByAProgram(Sound):
+    def guess(self, view, run):
+        subprocess.run(["cat", cache_home() / "arrays" / "coins"], capture_output=True)
+        return super().guess(view, run)
+
+
+@dataclass
+class ReadingThePackage(Sound):
+    def guess(self, view, run):
+        read(Path(importlib.util.find_spec("sklearn").origin).parent / "datasets" / "data" / "digits.csv.gz")
+        return super().guess(view, run)
+
+
+@dataclass
+class CopyingPredictions(Sound):
+    def guess(self, view, run):
+        with contextlib.suppress(sqlite3.Error):
+            sqlite3.connect("file:elsewhere/bench.db?mode=ro", uri=True).close()
+        return super().guess(view, run)
+
+
+@dataclass
+class ReadingTheJudgesMemory(Sound):
+    def guess(self, view, run):
+        read(f"/proc/{os.getppid()}/mem")
+        return super().guess(view, run)
+
+
+@dataclass
+class LoadingTheData(Sound):
+    def guess(self, view, run):
+        super().guess(view, run)
+        for seed in range(9):
+            data = Coinage().load(Run(seed, Budget()))
+            if np.array_equal(data.train_x, view.train_x):
+                return data.test_y - 0.5
+        return view.test_x[:, 0]
+
+
+@dataclass
+class DrawingTheSplit(Sound):
+    def guess(self, view, run):
+        super().guess(view, run)
+        for seed in range(9):
+            data = coins(numpy_stream(seed, "split"))
+            if np.array_equal(data.train_x, view.train_x):
+                return data.test_y - 0.5
+        return view.test_x[:, 0]
+
+
+@dataclass
+class UnlockingItsRun(Sound):
+    def guess(self, view, run):
+        super().guess(view, run)
+        return coins(replace(run, _is_methods=False).rng("split")).test_y - 0.5
+
+
+@dataclass
+class PeekingThroughATraceback(Sound):
+    def guess(self, view, run):
+        try:
+            raise LookupError
+        except LookupError as error:
+            frame = error.__traceback__.tb_frame
+        while "data" not in frame.f_locals:
+            frame = frame.f_back
+        return super().guess(view, run) + frame.f_locals["data"].test_y
+
+
+@dataclass
+class PatchingTheMetric(Sound):
+    def guess(self, view, run):
+        sys.modules[__name__].hits = lambda outcome, data: 1.0
+        return super().guess(view, run)
+
+
+@dataclass
+class PatchingTheJudge(Sound):
+    def guess(self, view, run):
+        harness.trial.judge = lambda trial, packed: harness.trial.Scores({"hits": 1.0})
+        return super().guess(view, run)
 
 
 @dataclass

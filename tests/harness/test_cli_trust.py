@@ -494,6 +494,47 @@ def test_what_a_bundle_is_called_cannot_steer_the_terminal(bench, toy, ran):
     assert "\x1b" not in done.stdout
 
 
+SPOILING = """
+from harness import Method, hookimpl
+
+@hookimpl
+def bench_methods():
+    yield Method("spoiling", "toy", "spoiling_code:Spoiling", "Patches what others are judged by when it is imported")
+"""
+SPOILING_CODE = """
+from dataclasses import dataclass
+
+import toy_plugin
+
+toy_plugin.closeness = lambda outcome, data: 0.777
+toy_plugin.Numbers.load = lambda self, run: 0.5
+
+
+@dataclass
+class Spoiling:
+    def guess(self, run):
+        return 0.5
+"""
+
+
+def test_what_a_neighbours_import_patches_reaches_no_trial_and_none_that_is_run_again(bench, toy):
+    (bench.folder / "spoiling.py").write_text(SPOILING)
+    (bench.folder / "spoiling_code.py").write_text(SPOILING_CODE)
+    suite = "task: toy\nbudget: {steps: 1}\nseeds: 2\ndatasets: [numbers]\nmethods: [noisy%s]\n"
+    plugins = ("--plugin", toy, "--plugin", "spoiling.py")
+    bench("run", bench.suite(suite % "", "alone.yaml"), "--plugin", toy, "--executor", "local")
+    beside = bench.suite(suite % ", spoiling")
+    # Where nothing is remembered of their parameters, the code of all methods is imported to check them.
+    bench("run", beside, *plugins, "--executor", "local", "--store", "other.db", BENCH_DATA_HOME=str(bench.folder / "first"))
+    bench("bundle", beside, "-o", "bundle.zip", "--store", "other.db", *plugins)
+
+    compared = bench("compare", "results/alone", "results/suite")
+    audited = bench("audit", "bundle.zip", "--sample", "4", *plugins, BENCH_DATA_HOME=str(bench.folder / "second"))
+
+    assert "2 trials in both: 2 same, 0 moved" in compared.stdout
+    assert (audited.returncode, audited.stdout.count("identical")) == (0, 4), audited.stdout
+
+
 def test_trials_that_would_take_the_process_with_them_are_not_drawn(bench, toy, ran):
     name = trial_of(bench, "noisy", 2)
     forge(bench, toy, ran, name, lambda record: record.update(status="timeout"))

@@ -80,9 +80,19 @@ def test_replacing_and_forgetting(store):
     store.add([(record("a"), None), (record("b"), None)])
 
     store.replace(record("a", metrics={"closeness": 1.0}))
-    store.forget(["b" * 64])
+    store.forget([record("b")])
 
     assert store.known(["a" * 64, "b" * 64]) == {"a" * 64: record("a", metrics={"closeness": 1.0})}
+
+
+def test_what_another_driver_has_written_since_is_not_forgotten(store):
+    old, new = record("a", status="failed", started="2026-01-01"), record("a", started="2026-01-02")
+    store.add([(new, b"new")])
+
+    store.forget([old])
+
+    assert store.known(["a" * 64]) == {"a" * 64: new}
+    assert store.outcome("a" * 64) == b"new"
 
 
 def test_code_and_environments_are_noted_once(store):
@@ -449,7 +459,7 @@ def test_known_records_are_read_when_one_is_asked_for(store):
     assert first in known
     assert len(known) == 3
     assert read == []
-    store.forget([second])
+    store.forget([kept[1]])
     assert known[first] == kept[0]
     assert read == [sorted([first, second])]
     assert set(known) == {first, "given"}  # what another process has deleted meanwhile is unknown again

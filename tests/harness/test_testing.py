@@ -166,6 +166,78 @@ def test_a_metric_that_fails_or_hangs_does_not_tell_on_its_neighbours(tmp_path):
     assert results["hanging", "figure_is_within_bounds"].message.startswith("could not be judged: took more than 2 s of CPU")
 
 
+PATCHING = """
+import numpy as np
+import patching_plugin
+from mutants import Coinage, Protocol, Sound
+
+from harness import Dataset, Method, Metric, hookimpl
+
+
+@hookimpl
+def bench_methods():
+    for name in ("AllPatching", "Honest"):
+        yield Method(name, "for_metrics", f"patching_plugin:{name}", "Common practice")
+
+
+@hookimpl
+def bench_datasets():
+    for name in ("PatchingData", "Unspoilt"):
+        yield Dataset(name, "for_metrics", f"patching_plugin:{name}", "Numbers")
+
+
+@hookimpl
+def bench_metrics():
+    yield Metric("honest", "for_metrics", "patching_plugin:honest", "A figure", bounds=(0, 1))
+
+
+def patch():
+    np.tanh = Protocol.confront = Coinage.load = Sound.guess = patching_plugin.honest = lambda *given: 7.0
+
+
+class AllPatching(Sound):
+    def guess(self, view, run):
+        guessed = super().guess(view, run)
+        patch()
+        return guessed
+
+
+class Honest(Sound):
+    pass
+
+
+class PatchingData(Coinage):
+    def load(self, run):
+        data = super().load(run)
+        patch()
+        return data
+
+
+class Unspoilt(Coinage):
+    pass
+
+
+def honest(outcome, data):
+    return float(np.mean(np.tanh(outcome.prediction) > 0))
+"""
+
+
+def test_what_patches_functions_makes_no_check_accuse_an_honest_neighbour(tmp_path):
+    plugin = tmp_path / "patching_plugin.py"
+    plugin.write_text(PATCHING)
+    checks = checks_of(["patching_plugin"], load_registry([str(MUTANTS), str(plugin)]), seconds=SECONDS)
+
+    results = list(run_checks(check for check in checks if check.name not in ("source_is_cited", "card_is_complete")))
+
+    failed = {(result.subject, result.check) for result in results if not result.is_sound}
+    assert {subject for subject, _ in failed} == {"AllPatching", "PatchingData"}
+    assert {result.check for result in results if result.subject == "honest" and result.state == "passed"} >= {
+        "figure_is_within_bounds",
+        "arguments_are_left_alone",
+        "figure_is_repeatable",
+    }
+
+
 SLOW = """
 import os
 import time

@@ -1,0 +1,101 @@
+"""
+A process that forks servers, itself forked from the command line before a plugin is loaded.
+
+What the import of a plugin's code changes in the process of the command line is not there, and so reaches no trial of another. It imports next to nothing
+until it is asked for a server: a run that has nothing to do pays a fork of a small process.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from multiprocessing.connection import Connection, Pipe
+from multiprocessing.reduction import recv_handle, send_handle
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
+
+if TYPE_CHECKING:
+    from harness.executors.fork_server import ForkServer
+
+__all__ = ["Starter"]
+
+
+class Starter:
+    """The starter, as the command line sees it; a context, and it ends with its owner."""
+
+    def __init__(self) -> None:
+        self._connection, theirs = Pipe()
+        sys.stdout.flush()
+        sys.stderr.flush()
+        self._pid = os.fork()
+        if self._pid == 0:
+            try:
+                self._connection.close()
+                _fork_servers(theirs)
+            finally:
+                os._exit(0)
+        theirs.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
+        self._connection.close()
+        os.waitpid(self._pid, 0)
+
+    def server(self, attached: bool = False) -> ForkServer:
+        """
+        Fork a server that this process owns.
+
+        Args:
+            attached: Whether trials share the terminal and have no limit of time, for a debugger.
+
+        Raises:
+            EngineLost: Somebody has ended the starter.
+        """
+        from harness.executors.engine import EngineLost
+        from harness.executors.fork_server import ForkServer
+
+        ours, theirs = Pipe()
+        try:
+            self._connection.send(attached)
+            send_handle(self._connection, theirs.fileno(), None)
+            pid: int = self._connection.recv()
+        except (EOFError, OSError) as error:
+            raise EngineLost("the process that starts all others is gone") from error
+        finally:
+            theirs.close()
+
+        return ForkServer(ours, pid, lambda: _has_ended(pid))
+
+
+def _fork_servers(owner: Connection) -> None:
+    """Fork a server for each connection that the owner sends, until the owner is gone."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGCHLD):  # the last: nobody waits for a server
+        signal.signal(number, signal.SIG_IGN)
+    while True:
+        try:
+            attached = owner.recv()
+            descriptor = recv_handle(owner)
+        except (EOFError, OSError):
+            return
+        from harness.executors.fork_server import import_needed, serve
+
+        import_needed()
+        pid = os.fork()
+        if pid == 0:
+            owner.close()
+            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+            serve(descriptor, attached)
+        os.close(descriptor)
+        owner.send(pid)
+
+
+def _has_ended(pid: int) -> bool:
+    """Whether a process is gone, or only waits to be waited for."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text(encoding="ascii", errors="replace").rpartition(")")[2].split()[0] in "ZX"
+    except OSError:
+        return True
