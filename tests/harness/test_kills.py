@@ -141,7 +141,7 @@ def _is_alive(process):
 @pytest.mark.parametrize(
     ("executor", "seeds", "kills"),
     [
-        pytest.param("local", 8, 6, id="a few"),
+        pytest.param("local", 6, 3, id="a few"),
         pytest.param("local", 30, 120, marks=pytest.mark.exhaustive, id="local"),
         pytest.param("ray", 30, 80, marks=[pytest.mark.exhaustive, pytest.mark.slow], id="ray"),
     ],
