@@ -31,7 +31,9 @@ def test_the_tables_of_a_card_are_those_of_the_results(card):
 
 @pytest.mark.parametrize("card", CARDS)
 def test_a_card_is_short(card):
-    assert len(make_cards.prose(card.read_text(encoding="utf-8")).split()) <= MOST_WORDS
+    words = len(make_cards.prose(card.read_text(encoding="utf-8")).split())
+
+    assert words <= MOST_WORDS
 
 
 @pytest.mark.parametrize("card", PAPERS)
