@@ -22,7 +22,7 @@ import yaml
 from tabulate import tabulate
 
 from harness.claims import ClaimBoard
-from harness.leaderboard import Leaderboard, MetricInfo
+from harness.leaderboard import Cell, Leaderboard, MetricInfo
 from harness.report import figures
 from harness.report.claims import spell_effect, summary
 from harness.report.files import escape
@@ -69,47 +69,42 @@ def _content(asked: dict[str, Any]) -> str:
 
 
 def _results(board: Leaderboard, metrics: Sequence[str] = (), datasets: Sequence[str] = (), methods: Sequence[str] = ()) -> str:
-    """Return a column for each data set and metric; where there is one metric, differences to the baseline stand beside the means."""
+    """Return a column for each data set and metric, the best method first; where there is one metric, its differences to the baseline stand beside the means."""
     chosen = _named({metric.name: metric for metric in board.metrics}, metrics or [board.metrics[0].name])
     main, alone = chosen[0], len(chosen) == 1
     labels = [column.label for column in _named({column.label: column for column in board.columns}, datasets)]
-    wanted = {row.label for row in _named({row.label: row for row in board.rows}, methods)}
-    decimals = {metric.name: figures.decimals_of(board, metric) for metric in chosen}
+    rows = _named({row.label: row for row in figures.by_rank(board, main)}, methods)
+    rows.sort(key=lambda row: sum(_rank(board.cell(label, row.label, main.name)) for label in labels))
+    columns = [(label, metric, figures.decimals_of(board, metric).get(label)) for label in labels for metric in chosen]
 
-    titles = {
-        (label, metric.name): ", ".join([label] * (alone or len(labels) > 1) + [_with_unit(metric)] * (not alone))
-        for label in labels
-        for metric in chosen
-    }
-    ranks = {label: [board.cell(column, label, main.name).rank for column in labels] for label in wanted}
+    titles = [
+        label if alone else _with_unit(metric) if len(labels) == 1 else f"{label}, {_with_unit(metric)}" for label, metric, _ in columns
+    ]
     lines = []
-    for row in sorted(
-        figures.by_rank(board, main), key=lambda row: sum(math.inf if rank is None else rank for rank in ranks.get(row.label, []))
-    ):
-        if row.label not in wanted:
-            continue
-        line = [escape(row.label) + ("†" if row.privileges else "")]
-        for label in labels:
-            for metric in chosen:
-                cell, kept = board.cell(label, row.label, metric.name), decimals[metric.name].get(label)
-                text = figures.mean(cell, metric.unit, kept)
-                beside = figures.difference(cell, metric.unit, kept) if alone else ""
-                line.append((f"**{text}**" if cell.best else text) + (f" ({escape(beside)})" if beside else ""))
-        lines.append([*line, figures.ratio(row.cost_ratio)])
-    spread = (
-        "One seed."
-        if len(board.seeds) == 1
-        else f"Mean ± half its 95 % interval over {len(board.seeds)} seeds. Bold: not shown worse than the best."
-    )
-    command = f"bench leaderboard {board.suite}" + ("" if main == board.metrics[0] else f" --metric {main.name}")
-
-    return "\n\n".join(
-        [
-            _table(["method", *map(escape, titles.values()), "cost"], lines),
-            f"The whole suite by {escape(main.name)} (`{command}`): {escape(figures.verdict(board, main))}",
-            escape(figures.short_legend(board, main) if alone else spread),
+    for row in rows:
+        cells = [
+            _spell(board.cell(label, row.label, metric.name), metric, decimals, with_difference=alone)
+            for label, metric, decimals in columns
         ]
-    )
+        lines.append([escape(row.label) + ("†" if row.privileges else ""), *cells, figures.ratio(row.cost_ratio)])
+    option = "" if main == board.metrics[0] else f" --metric {main.name}"
+    verdict = f"The whole suite by {escape(main.name)} (`bench leaderboard {board.suite}{option}`): {escape(figures.verdict(board, main))}"
+    several = f"Mean ± half its 95 % interval over {len(board.seeds)} seeds. Bold: not shown worse than the best."
+    legend = escape(figures.short_legend(board, main)) if alone else several if len(board.seeds) > 1 else "One seed."
+
+    return "\n\n".join([_table(["method", *map(escape, titles), "cost"], lines), verdict, legend])
+
+
+def _rank(cell: Cell) -> float:
+    """Return the rank of a method in a column; one that has none comes last."""
+    return math.inf if cell.rank is None else cell.rank
+
+
+def _spell(cell: Cell, metric: MetricInfo, decimals: int | None, *, with_difference: bool) -> str:
+    text = figures.mean(cell, metric.unit, decimals)
+    difference = figures.difference(cell, metric.unit, decimals) if with_difference else ""
+
+    return (f"**{text}**" if cell.best else text) + (f" ({escape(difference)})" if difference else "")
 
 
 def _claims(board: ClaimBoard, ids: Sequence[str] = ()) -> str:
