@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from harness.claims import ClaimBoard, Finding, JudgedClaim
 
-__all__ = ["print_claims", "summary", "to_json", "to_markdown", "write_claims"]
+__all__ = ["print_claims", "spell_effect", "summary", "to_json", "to_markdown", "write_claims"]
 
 STYLES = {"reproduced": "green", "contradicted": "red", "inconclusive": "yellow", "not asked": "dim"}
 MANY_SEEDS = 1000  # an estimate beyond is not worth its digits
@@ -164,6 +164,11 @@ def _interval(finding: Finding) -> str:
     low, high = (figures.number(value, finding.unit, signed=finding.is_difference) for value in (finding.low, finding.high))
 
     return f"[{low}, {high}]"
+
+
+def spell_effect(finding: Finding) -> str:
+    """Spell the effect of a comparison with its interval, where it has one."""
+    return _effect(finding) if finding.low is None else f"{_effect(finding)} {_interval(finding)}"
 
 
 def _more_seeds(finding: Finding) -> str:
