@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import contextlib
 import errno
 import io
@@ -20,6 +21,7 @@ __all__ = ["Output", "echo", "guard_streams", "make_console"]
 WIDTH_WITHOUT_TERMINAL = 160
 NARROWEST = 20  # below it no table can be read, and the terminal may break the lines
 DUMB = ("dumb", "unknown")
+SPELLED = {"±": "~", "×": "x", "–": "-", "—": "-", "†": "+", "‡": "#", "…": ".", "·": ".", "Δ": "d"}  # a sign each, so that tables stay straight
 GONE = (errno.EPIPE, errno.EIO)  # the reader has seen enough, or the terminal was closed
 
 
@@ -63,6 +65,17 @@ class Output(io.TextIOWrapper):
         return "" if self.lost is None or self.lost.errno in GONE else f"what was printed could not be written: {self.lost.strerror}"
 
 
+def _spell(error: UnicodeError) -> tuple[str, int]:
+    """Give something for signs that an encoding lacks: what looks like them, else a question mark."""
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+
+    return "".join(SPELLED.get(sign, "?") for sign in error.object[error.start : error.end]), error.end
+
+
+codecs.register_error("spell", _spell)
+
+
 def guard_streams() -> None:
     """Put :class:`Output` in the place of standard output and error; one that was closed before the start is /dev/null."""
     for number in range(3):
@@ -76,7 +89,7 @@ def guard_streams() -> None:
             stream = open(number, "w", encoding="utf-8", closefd=False)  # noqa: SIM115  # it lives as long as the process
         if type(stream) is io.TextIOWrapper:
             kept = {key: getattr(stream, key) for key in ("encoding", "line_buffering", "write_through")}
-            guarded = Output(stream.detach(), errors="replace", **kept)
+            guarded = Output(stream.detach(), errors="spell", **kept)
             setattr(sys, name, guarded)
             setattr(sys, f"__{name}__", guarded)
 
