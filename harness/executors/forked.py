@@ -211,14 +211,12 @@ def quiet_streams(attached: bool) -> None:
     Give a forked process streams of its own: what a method prints is no output of a command.
 
     Args:
-        attached: Whether it shares the terminal, for a debugger; where the standard output is to hold JSON, what it prints goes to the standard error.
+        attached: Whether it shares the terminal, for a debugger.
     """
     nothing = os.open(os.devnull, os.O_RDWR)
     if not attached:
         for number in range(3):
             os.dup2(nothing, number)
-    elif sys.stdout is sys.stderr:
-        os.dup2(2, 1)
     os.close(nothing)
     sys.stdin, sys.stdout, sys.stderr = (
         open(number, "w" if number else "r", encoding="utf-8", errors="backslashreplace", closefd=False)  # noqa: SIM115  # they live as long as the process

@@ -73,7 +73,7 @@ class Looks:
         self._guard = self._guards[entries]
         self._guard.found.clear()
         self._guard.drawn.clear()
-        self._guard.is_loaded = False
+        self._guard.is_loading = False
 
     def end(self) -> None:
         """Listen no more."""
@@ -84,7 +84,7 @@ class Looks:
         def watched(seed: int, name: str) -> int:
             guard = self._guard
             if guard is not None:
-                if not guard.is_loaded:
+                if guard.is_loading:
                     guard.drawn.add(name)
                 elif name in guard.drawn and guard.is_within_method(sys._getframe(1)):
                     self._found(guard, f"the random stream '{name}' of the data")
@@ -98,10 +98,13 @@ class Looks:
             guard = self._guard
             if guard is not None and guard.is_within_method(sys._getframe(1)):
                 self._found(guard, "the data set itself")
-            data = load(*given, **named)
-            if guard is not None:
-                guard.is_loaded = True
-            return data
+            if guard is None:
+                return load(*given, **named)
+            guard.is_loading = True
+            try:
+                return load(*given, **named)
+            finally:
+                guard.is_loading = False
 
         return watched
 
@@ -135,14 +138,14 @@ class _Guard:
         places: Files and folders of the run.
         found: What it looked at.
         drawn: The random streams that decide the data.
-        is_loaded: Whether all of them are known.
+        is_loading: Whether they are drawn now.
     """
 
     trial: Trial
     places: Sequence[str]
     found: set[str] = field(default_factory=set)
     drawn: set[str] = field(default_factory=set)
-    is_loaded: bool = False
+    is_loading: bool = False
 
     def __post_init__(self) -> None:
         home = _cache()

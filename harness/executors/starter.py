@@ -23,9 +23,14 @@ __all__ = ["Starter"]
 
 
 class Starter:
-    """The starter, as the command line sees it; a context, and it ends with its owner."""
+    """
+    The starter, as the command line sees it; a context, and it ends with its owner.
 
-    def __init__(self) -> None:
+    Args:
+        prints_aside: Whether what trials print (where they share the terminal) goes to the standard error, since the standard output is to hold JSON.
+    """
+
+    def __init__(self, *, prints_aside: bool = False) -> None:
         self._connection, theirs = Pipe()
         sys.stdout.flush()
         sys.stderr.flush()
@@ -33,6 +38,8 @@ class Starter:
         if self._pid == 0:
             try:
                 self._connection.close()
+                if prints_aside:
+                    os.dup2(2, 1)
                 _fork_servers(theirs)
             finally:
                 os._exit(0)
