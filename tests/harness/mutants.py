@@ -95,7 +95,7 @@ TASK_SPECS = {
     "odd_budget": ({"budget": ("fortnights",)}, "budget_keys_are_known", "epochs"),
     "without_metric": ({"metrics": ("elegance",)}, "metrics_are_there", "'elegance'"),
     "without_example": ({"example": ""}, "example_loads_at_once", "example"),
-    "without_template": ({"template": ""}, "template_is_a_method", "template"),
+    "other_template": ({"template": "mutants:none.jinja"}, "template_is_a_method", "TemplateNotFound"),
     "other_verb": ({"verbs": ("divine",)}, "template_is_a_method", "'divine'"),
 }
 
