@@ -71,7 +71,9 @@ def imports_are_light(subject: Subject) -> None:
         raise ConformanceError(f"'{module}' cannot be imported by itself: {ended.printed or f'it ends with exit code {ended.code}'}")
     imported = json.loads(ended.printed)
     if imported and subject.plugin.source.endswith(".py"):
-        raise CheckSkipped(f"it imports {', '.join(imported)}, which only commands with this --plugin wait for; a distribution keeps that apart")
+        raise CheckSkipped(
+            f"it imports {', '.join(imported)}, which only commands with this --plugin wait for; a distribution keeps that apart"
+        )
     if imported:
         raise ConformanceError(
             f"importing '{module}' imports {', '.join(imported)}; move that code to a module that only an entry string names, "
