@@ -33,15 +33,28 @@ __all__ = [
 
 @dataclass(frozen=True)
 class Paper(Checked):
-    """Where a technique was published."""
+    """
+    Where a technique was published.
+
+    Args:
+        title: As it is printed.
+        year: Of the publication.
+        arxiv: Number without ``arXiv:`` and version.
+        url: Address, such as that of its DOI.
+        venue: Conference or journal, for a paper that has neither number nor address.
+    """
 
     title: str
     year: int
     arxiv: str | None = None
     url: str | None = None
+    venue: str | None = None
 
     def __str__(self) -> str:
-        return f"{self.title} ({self.year}{'' if self.arxiv is None else f', arXiv:{self.arxiv}'})"
+        venue = "" if self.venue is None else f"{self.venue} "
+        number = "" if self.arxiv is None else f", arXiv:{self.arxiv}"
+
+        return f"{self.title} ({venue}{self.year}{number})"
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ The blocks of a page are worked through in their order, in a folder of their own
 - ``python`` or ``yaml`` whose first line is a comment with a file name is written to that file; a suite must be valid; other Python is executed.
 - ``console``: each line that begins with ``$ `` is run by a shell, and the lines below it are what it prints. ``...`` stands for any text, alone in a line for
   any lines. Without lines below, anything may be printed.
+- In the end each plugin that was written to a file passes ``bench plugin check``.
 - ``bench run`` runs its trials without Ray, but in the tutorials, the README and the page on clusters.
 - A comment above a block changes that: ``<!-- not run: why -->``, ``<!-- exit code 2 -->``, ``<!-- needs data: names -->`` (public data, from the
   cache or a registry), ``<!-- figures may differ a little -->`` (rows of a table that stand in the output before, times aside).
@@ -239,7 +240,9 @@ def cases() -> list[object]:
     for page in [*PAGES, ROOT / "README.md"]:
         blocks = [block for block in blocks_of(page) if block.marker("not run") is None]
         runs = [
-            block for block in blocks if block.language in ("python", "console") and (block.file is None or block.language == "console")
+            block
+            for block in blocks
+            if block.language == "console" or (block.language == "python" and (block.file is None or "@hookimpl" in block.text))
         ]
         data = any(block.marker("needs data") is not None for block in blocks)
         marks = [pytest.mark.slow] * bool(runs) + [pytest.mark.data] * data
@@ -254,6 +257,8 @@ def cases() -> list[object]:
 def test_a_page_works_as_it_is_written(page, reader):
     for block in blocks_of(page):
         reader.follow(block)
+    for plugin in reader.plugins:
+        reader.run(f"bench plugin check {Path(plugin).stem} --plugin {plugin}", block, 0)
 
 
 def test_what_is_not_run_says_why_and_is_known():

@@ -18,7 +18,7 @@ from plugins.tasks.forecasting.protocol import Smoothing
 
 
 NO_CARD = {"card_is_complete": "the page has no card of it"}
-DECLARED = {"last_value": NO_CARD, "smoothing": NO_CARD, "forecasting": {"template_is_a_method": "the page has none"}}
+DECLARED = {"last_value": NO_CARD, "smoothing": NO_CARD}
 
 
 @parametrize_with_checks("tasks.forecasting", expected_failures=DECLARED)

@@ -44,14 +44,5 @@ def test_the_leaderboard_of_the_readme_is_the_one_of_the_committed_records(bench
     assert block("", "all 9 data sets") in "".join(f"{line.rstrip()}\n" for line in done.stdout.splitlines())
 
 
-def test_the_plugin_of_the_readme_passes_its_check(bench):
-    (bench.folder / "my_method.py").write_text(block("python", "my_method.py"))
-
-    done = bench("plugin", "check", "my_method", "--plugin", "my_method.py")
-
-    assert done.returncode == 0, done.stdout
-    assert "failed" not in done.stdout
-
-
 def test_the_readme_is_short():
     assert len(README.splitlines()) <= 120

@@ -186,7 +186,7 @@ def _describe_paper(row: dict[str, Any]) -> None:
 def _cite(paper: Mapping[str, Any]) -> str:
     from harness.specs import Paper
 
-    return str(Paper(paper["title"], paper["year"], paper["arxiv"]))
+    return str(Paper(paper["title"], paper["year"], paper["arxiv"], venue=paper["venue"]))
 
 
 def _specs(registry: Registry, kind: str, task: str | None) -> list[dict[str, Any]]:

@@ -21,7 +21,17 @@ __all__ = ["Output", "echo", "guard_streams", "make_console"]
 WIDTH_WITHOUT_TERMINAL = 160
 NARROWEST = 20  # below it no table can be read, and the terminal may break the lines
 DUMB = ("dumb", "unknown")
-SPELLED = {"±": "~", "×": "x", "–": "-", "—": "-", "†": "+", "‡": "#", "…": ".", "·": ".", "Δ": "d"}  # a sign each, so that tables stay straight
+SPELLED = {
+    "±": "~",
+    "×": "x",
+    "–": "-",
+    "—": "-",
+    "†": "+",
+    "‡": "#",
+    "…": ".",
+    "·": ".",
+    "Δ": "d",
+}  # a sign each, so that tables stay straight
 GONE = (errno.EPIPE, errno.EIO)  # the reader has seen enough, or the terminal was closed
 
 

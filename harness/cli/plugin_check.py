@@ -29,14 +29,14 @@ WORDS = {"passed": "ok", "failed": "FAILED", "expected": "expected", "unexpected
 @plugin_option
 def command(name: str, only: tuple[str, ...], seconds: float | None, as_json: bool, plugins: tuple[str, ...]) -> int:
     """
-    Check a plugin (a name in `bench plugins`) against the rules that all plugins follow.
+    Check a plugin (a name in `bench plugins`) against the rules that all plugins follow, or one method, data set, task or metric (its name).
 
-    Its methods run with their defaults and the smallest budget on the example data set of their task. A failure that is meant is declared in the
+    Methods run with their defaults and the smallest budget on the example data set of their task. A failure that is meant is declared in the
     plugin's module: expected_failures = {"method": {"check": "why"}}.
 
     \b
     bench plugin check storm
-    bench plugin check my_method --plugin my_method.py
+    bench plugin check tempered --plugin my_method.py
     bench plugin check storm --only hidden_labels_change_nothing
 
     Limits count CPU time, so that a busy machine accuses nobody; a check whose trial reaches one is not judged.

@@ -468,7 +468,8 @@ def _serve(connection: Connection, environment: dict[str, str]) -> None:
     os.environ.update(environment)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to see
     quiet = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(quiet, 1)  # what a method prints is not part of a report
+    for stream in (1, 2):  # what a method prints, and what numpy warns of when it is given NaN, is not part of a report
+        os.dup2(quiet, stream)
     adopt_orphans()
     looked = _Looked()
     looks = Looks((), looked.say)

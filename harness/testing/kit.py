@@ -117,25 +117,26 @@ def checks_of(
     names: Iterable[str], registry: Registry, expected_failures: ExpectedFailures | None = None, seconds: float | None = None
 ) -> list[Check]:
     """
-    Return the checks of plugins and of all that they provide.
+    Return the checks of plugins and of all that they provide, or of single specs.
 
     Args:
-        names: As `bench plugins` shows them.
+        names: Of plugins, as `bench plugins` shows them, or else of what plugins provide: a method, a data set, ...
         registry: Where they are loaded.
         expected_failures: Reasons by subject and check, beside those that the attribute ``expected_failures`` of a plugin's module declares.
         seconds: Of CPU that one trial of a check may take.
 
     Raises:
-        PluginError: There is no such plugin, it is broken, or an exception is declared for something that does not exist.
+        PluginError: There is no such plugin or spec, it is broken, its task is not there, or an exception is declared for something that does not exist.
     """
-    plugins = [_plugin(name, registry) for name in names]
+    meant = [(name, plugin) for name in names for plugin in _plugins(name, registry)]
+    plugins = [plugin for _, plugin in meant]
     tasks = {getattr(spec, "task", spec.name) for plugin in plugins for kind, spec in registry.specs_of(plugin.name) if kind in OF_A_TASK}
     executions = Executions(registry, SECONDS if seconds is None else seconds, tasks, [plugin.module for plugin in plugins])
     checks: list[Check] = []
-    for plugin in plugins:
-        checks += _with_declared(
-            _all_of(plugin, registry, executions), getattr(sys.modules[plugin.module], "expected_failures", {}), plugin.name
-        )
+    for name, plugin in meant:
+        declared = getattr(sys.modules[plugin.module], "expected_failures", {})
+        found = _with_declared(_all_of(plugin, registry, executions), declared, plugin.name)
+        checks += [check for check in found if name in (plugin.name, check.subject.name)]
 
     return _with_declared(checks, expected_failures or {}, "expected_failures")
 
@@ -160,20 +161,37 @@ def run_checks(checks: Iterable[Check]) -> Iterator[Result]:
         yield result(state, message, time.perf_counter() - begin)
 
 
-def _plugin(name: str, registry: Registry) -> Plugin:
-    for plugin in registry.plugins:
-        if plugin.name == name:
-            if plugin.error is not None:
-                raise PluginError(f"plugin '{name}' is broken: {plugin.cause}\n    `bench plugins` shows the traceback")
-            return plugin
-    hint = nearest(name, [plugin.name for plugin in registry.plugins])
-    raise PluginError(f"no plugin '{name}'\n    {hint + '   ' if hint else ''}`bench plugins` shows all {len(registry.plugins)}")
+def _plugins(name: str, registry: Registry) -> list[Plugin]:
+    """Return the plugin of a name, or else those that provide something of that name."""
+    registry.ask()  # a hook may fail when it is asked
+    provided = {plugin.name: [spec.name for _, spec in registry.specs_of(plugin.name)] for plugin in registry.plugins}
+    found = [plugin for plugin in registry.plugins if plugin.name == name]
+    found = found or [plugin for plugin in registry.plugins if name in provided[plugin.name]]
+    for plugin in found:
+        if plugin.error is not None:
+            raise PluginError(f"plugin '{plugin.name}' is broken: {plugin.cause}\n    `bench plugins` shows the traceback")
+    if not found:
+        hint = nearest(name, [*provided, *(spec for specs in provided.values() for spec in specs)])
+        raise PluginError(
+            f"no plugin '{name}', and none that provides it\n    {hint + '   ' if hint else ''}`bench plugins` shows all {len(provided)}"
+        )
+
+    return found
 
 
 def _all_of(plugin: Plugin, registry: Registry, executions: Executions) -> list[Check]:
+    """
+    Return the checks of a plugin and of all that it provides.
+
+    Raises:
+        PluginError: Something of it is for a task that nobody provides, so that each of its checks would say so.
+    """
+    tasks = [task.name for task in registry.tasks]
+    for _, spec in registry.specs_of(plugin.name):
+        if getattr(spec, "task", None) not in [None, *tasks]:
+            raise PluginError(registry.without_task(spec))
     subjects = [Subject("plugin", plugin.name, plugin, plugin, registry, executions)]
     subjects += [Subject(kind, spec.name, spec, plugin, registry, executions) for kind, spec in registry.specs_of(plugin.name)]
-    _plugin(plugin.name, registry)  # a hook may have failed when it was asked
 
     return [
         Check(function.__name__, subject, function)

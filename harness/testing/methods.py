@@ -316,7 +316,7 @@ def card_is_complete(subject: Subject) -> None:
 
 def source_is_cited(subject: Subject) -> None:
     """
-    The spec names the paper by title, year and arXiv number or address; or the summary, the class or the card says that it is common practice.
+    The spec names the paper by title, year and arXiv number, address or venue; or the summary, the class or the card says that it is common practice.
 
     Why: credit, and a way to check.
     Mend: give the spec a ``Paper``, or write "common practice" into the docstring of the class.
@@ -329,8 +329,8 @@ def source_is_cited(subject: Subject) -> None:
                 "no source: give the spec a Paper, or say in its summary or in the docstring of the class that it is common practice"
             )
         return
-    if not paper.title.strip() or not 1800 <= paper.year <= 2200 or not (paper.arxiv or paper.url):
-        raise ConformanceError("its Paper needs a title, a year, and an arXiv number or an address (url)")
+    if not paper.title.strip() or not 1800 <= paper.year <= 2200 or not (paper.arxiv or paper.url or paper.venue):
+        raise ConformanceError("its Paper needs a title, a year, and an arXiv number, an address (url, such as that of a DOI) or a venue")
     if paper.arxiv is not None and ARXIV.fullmatch(paper.arxiv) is None:
         raise ConformanceError(f"'{paper.arxiv}' is not an arXiv number such as 1805.07836; leave out 'arXiv:' and the version")
 
@@ -376,8 +376,18 @@ def _is_same_once_more(subject: Subject) -> bool:
 
 
 def _method(subject: Subject) -> Method:
+    """
+    Return the spec of a method that a trial can be made of.
+
+    Raises:
+        CheckSkipped: Another check says why no trial of it could begin, and once is enough.
+    """
+    for check in (parameters.defaults_are_valid, verbs_are_there):
+        try:
+            check(subject)
+        except ConformanceError as error:
+            raise CheckSkipped(f"it cannot run, see {check.__name__}") from error
     spec: Method = subject.spec
-    load_class(subject)
 
     return spec
 

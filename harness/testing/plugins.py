@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 
-from harness.testing.errors import CheckUnjudged, ConformanceError
+from harness.testing.errors import CheckSkipped, CheckUnjudged, ConformanceError
 from harness.testing.executions import PATIENCE, Ended, Subject
 
 __all__ = ["CHECKS", "PART_CHECKS", "check_parts"]
@@ -54,9 +54,9 @@ print(json.dumps(found))
 
 def imports_are_light(subject: Subject) -> None:
     """
-    Importing the plugin and asking it for its specs imports no framework.
+    Importing the plugin and asking it for its specs imports no framework; one in a file that the user names may, since no other command reads it.
 
-    Why: every command of every user imports every plugin; one that imports torch costs each of them a second.
+    Why: every command of every user imports every installed plugin; one that imports torch costs each of them a second.
     Mend: keep specs in ``__init__.py`` and code that needs a framework in a module that only an entry string names, or import inside the function.
     """
     module, known = subject.plugin.module, subject.executions.imports
@@ -70,6 +70,10 @@ def imports_are_light(subject: Subject) -> None:
     if ended.code != 0:
         raise ConformanceError(f"'{module}' cannot be imported by itself: {ended.printed or f'it ends with exit code {ended.code}'}")
     imported = json.loads(ended.printed)
+    if imported and subject.plugin.source.endswith(".py"):
+        raise CheckSkipped(
+            f"it imports {', '.join(imported)}, which only commands with this --plugin wait for; a distribution keeps that apart"
+        )
     if imported:
         raise ConformanceError(
             f"importing '{module}' imports {', '.join(imported)}; move that code to a module that only an entry string names, "

@@ -77,7 +77,11 @@ TOGETHER = {
     "counting_for_one": ("seeds_at_once_agree", "samples are counted"),
     "failing_together": ("seeds_at_once_agree", "too many seeds"),
 }
-UNCITED = {"Uncited": "Paper", "Misquoted": "arXiv"}
+UNCITED = {"Uncited": "Paper", "Misquoted": "arXiv", "Vague": "venue"}
+CITED = {
+    "by_its_doi": Paper("Isolation Forest", 2008, url="https://doi.org/10.1109/ICDM.2008.17"),
+    "by_its_venue": Paper("Isolation Forest", 2008, venue="ICDM"),
+}
 DATASETS = {
     "RequiredParameter": ("defaults_are_valid", "default"),
     "UndescribedData": ("fields_are_described", "'spread'"),
@@ -112,7 +116,7 @@ TASK_SPECS = {
     "odd_budget": ({"budget": ("fortnights",)}, "budget_keys_are_known", "epochs"),
     "without_metric": ({"metrics": ("elegance",)}, "metrics_are_there", "'elegance'"),
     "without_example": ({"example": ""}, "example_loads_at_once", "example"),
-    "without_template": ({"template": ""}, "template_is_a_method", "template"),
+    "other_template": ({"template": "mutants:none.jinja"}, "template_is_a_method", "TemplateNotFound"),
     "other_verb": ({"verbs": ("divine",)}, "template_is_a_method", "'divine'"),
 }
 
@@ -161,7 +165,11 @@ def bench_methods():
         yield Method(name, "sound", f"mutants:{name}", "A mutant", PAPER, privileges=("everything",) if name == "Presumptuous" else ())
     for name in TOGETHER:
         yield Method(name, "sound", "mutants:Sound", "A mutant", PAPER, seeds_at_once=f"mutants:{name}")
+    for name, paper in CITED.items():
+        yield Method(name, "sound", "mutants:Sound", "Follows the first input", paper)
+    yield Method("Chattering", "sound", "mutants:Chattering", "Follows the first input, and says so", PAPER)
     yield Method("Uncited", "sound", "mutants:Sound", "A mutant")
+    yield Method("Vague", "sound", "mutants:Sound", "A mutant", paper=Paper("A sound method", 2020))
     yield Method("Misquoted", "sound", "mutants:Sound", "A mutant", paper=replace(PAPER, arxiv="arXiv:2001.00001v2"))
 
 
@@ -284,6 +292,14 @@ class InvalidDefault(Sound):
 class NoDataclass:
     def guess(self, view, run):
         return view.test_x[:, 0]
+
+
+@dataclass
+class Chattering(Sound):
+    def guess(self, view, run):
+        print("now guessing", file=sys.stderr)
+        np.array([np.inf]) - np.inf  # numpy warns
+        return super().guess(view, run)
 
 
 @dataclass

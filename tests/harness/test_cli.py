@@ -6,10 +6,15 @@ import json
 import re
 from pathlib import Path
 
+import click
 import pytest
 
-from harness.cli.main import COMMANDS
+from harness.cli.main import COMMANDS, cli
 from harness.registry import load_registry
+from harness.suite_places import find_suite
+from harness.testing.kit import MODULES, all_checks
+
+ROOT = Path(__file__).parents[2]
 
 SUITE = """
 task: toy
@@ -26,6 +31,67 @@ def test_each_command_has_help_with_an_example(bench, command):
 
     assert done.returncode == 0
     assert f"bench {command}" in done.stdout
+
+
+def resolved(words):
+    """Return the command that words lead to, and the words that are left for it."""
+    command, words = cli, list(words)
+    while isinstance(command, click.Group) and words:
+        command = command.get_command(click.Context(command), words.pop(0))
+
+    return command, words
+
+
+def helps(command):
+    yield command.help or ""
+    if isinstance(command, click.Group):
+        for name in COMMANDS if command is cli else command.list_commands(click.Context(command)):
+            yield from helps(command.get_command(click.Context(command), name))
+
+
+# What a line of a help text shows, without what it says of it and without where the output goes.
+EXAMPLES = sorted(
+    {re.split(r" {2,}| > ", line.strip())[0] for text in helps(cli) for line in text.splitlines() if re.match(" *bench ", line)}
+)
+QUICK = ("list", "data list", "data show", "plugin new", "plugins", "schema")
+OF_THE_READER = {"my_suite.yaml", "my_method.py", "noisy_labels.zip", "tempered", "crowd", "worst_class", "forecasting"}
+
+
+@pytest.fixture(scope="module")
+def known():
+    """The names of all that is bundled, and those that the reader of an example has given."""
+    registry = load_registry()
+    known = {spec.name for kind in ("tasks", "methods", "datasets", "metrics", "raw_data", "artifacts") for spec in getattr(registry, kind)}
+    known |= {plugin.name for plugin in registry.plugins} | {check.__name__ for kind in MODULES for check in all_checks(kind)}
+
+    return known | OF_THE_READER
+
+
+@pytest.mark.parametrize("line", EXAMPLES)
+def test_an_example_of_the_help_has_options_and_names_that_exist(known, line, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "suites").symlink_to(ROOT / "suites")
+    for name in OF_THE_READER:
+        (tmp_path / name).touch()
+
+    command, arguments = resolved(line.split()[1:])
+    given = command.make_context("bench", arguments).params
+
+    if given.get("suite"):
+        find_suite(given["suite"])
+    lists = (given.get(key) or () for key in ("names", "methods", "datasets", "only", "plugins"))
+    words = {given.get(key) for key in ("name", "task", "metric")} | {word for words in lists for each in words for word in each.split(",")}
+    assert words - {None} <= known
+
+
+@pytest.mark.parametrize(
+    "line", [line for line in EXAMPLES if line.startswith(tuple(f"bench {word}" for word in QUICK)) and "my_" not in line]
+)
+def test_an_example_of_the_help_that_takes_no_time_runs(bench, line):
+    done = bench(*line.split()[1:])
+
+    assert done.returncode == 0, done.stderr
+    assert done.stdout
 
 
 def test_the_help_names_every_command(bench):

@@ -109,6 +109,11 @@ def test_the_sound_one_passes_every_check(checks, kind, name):
     assert [result.check for result in results if result.state == "skipped"] == (["card_is_complete"] if kind == "method" else [])
 
 
+@pytest.mark.parametrize("name", table.CITED)
+def test_a_paper_without_a_number_is_cited_by_its_address_or_venue(checks, name):
+    checks["method", name, "source_is_cited"]()
+
+
 def test_every_check_has_a_mutant():
     caught = {(kind, check) for kind, _, check, _ in CASES}
     elsewhere = {("plugin", "imports_are_light"), ("method", "card_is_complete")}  # mutants in files of their own, below
@@ -128,6 +133,14 @@ def test_every_check_says_what_it_asserts_why_and_how_to_mend_it(kind):
 def test_a_method_that_does_not_run_fails_one_check_and_the_others_say_which(checks):
     with pytest.raises(CheckSkipped, match="runs_in_a_worker"):
         checks["method", "SetUpByItsHook", "other_seed_other_result"]()
+
+
+@pytest.mark.parametrize(("mutant", "cause"), [("InvalidDefault", "defaults_are_valid"), ("Verbless", "verbs_are_there")])
+def test_a_method_of_which_no_trial_can_begin_is_told_so_once(checks, mutant, cause):
+    results = list(run_checks(check for (_, name, _), check in checks.items() if name == mutant))
+
+    assert [result.check for result in results if result.state == "failed"] == [cause]
+    assert {result.message for result in results if result.check == "runs_in_a_worker"} == {f"it cannot run, see {cause}"}
 
 
 METRICS_SIDE_BY_SIDE = """
@@ -380,12 +393,21 @@ def test_the_command_says_what_was_not_judged_and_exits_with_1(bench, tmp_path):
     assert done.stdout.splitlines()[-1] == "1 not judged"
 
 
-def test_a_plugin_that_imports_a_framework_is_caught(tmp_path):
-    plugin = tmp_path / "weighty.py"
+@pytest.mark.parametrize(
+    ("path", "raised", "match"),
+    [
+        ("weighty/__init__.py", ConformanceError, "imports matplotlib; move that code"),
+        ("weighty_file.py", CheckSkipped, "imports matplotlib, which only commands with this --plugin wait for"),
+    ],
+)
+def test_a_plugin_that_imports_a_framework_is_caught_unless_it_is_a_file_that_nobody_else_reads(tmp_path, path, raised, match):
+    plugin = tmp_path / path
+    plugin.parent.mkdir(exist_ok=True)
     plugin.write_text("from harness import hookimpl\n\n@hookimpl\ndef bench_methods():\n    import matplotlib\n    return []\n")
-    check = checks_of(["weighty"], load_registry([str(plugin)]))[0]
+    given = plugin.parent if plugin.stem == "__init__" else plugin
+    check = checks_of([given.stem], load_registry([str(given)]))[0]
 
-    with pytest.raises(ConformanceError, match="imports matplotlib; move that code"):
+    with pytest.raises(raised, match=match):
         check()
 
 
@@ -450,7 +472,7 @@ def test_the_decorator_runs_the_checks_and_marks_what_is_declared(tmp_path, benc
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-p", "no:randomly", "-v", "-k", "sane or function or light", "test_conformance.py"],
         cwd=tmp_path,
-        env=bench.environment | {"BENCH_PLUGINS": "tasks"},
+        env=bench.environment | {"BENCH_PLUGINS": "tasks.noisy_labels"},
         capture_output=True,
         text=True,
         timeout=120,
@@ -465,6 +487,36 @@ def test_an_unknown_plugin_names_the_nearest_and_exits_with_2(bench, toy):
 
     assert done.returncode == 2
     assert "did you mean 'toy_plugin'?" in done.stderr
+
+
+def test_a_method_is_checked_by_its_own_name(bench):
+    done = bench("plugin", "check", "Verbless", "--plugin", MUTANTS, "--only", "verbs_are_there", "--only", "source_is_cited", "--json")
+    typo = bench("plugin", "check", "Verblss", "--plugin", MUTANTS)
+
+    assert [(row["subject"], row["check"], row["state"]) for row in json.loads(done.stdout)] == [
+        ("Verbless", "verbs_are_there", "failed"),
+        ("Verbless", "source_is_cited", "passed"),
+    ]
+    assert (done.returncode, typo.returncode) == (1, 2)
+    assert "no plugin 'Verblss', and none that provides it\n    did you mean 'Verbless'?" in typo.stderr
+
+
+def test_what_a_method_prints_and_numpy_warns_of_is_no_part_of_the_report(bench):
+    done = bench("plugin", "check", "Chattering", "--plugin", MUTANTS, "--only", "runs_in_a_worker")
+
+    assert done.stdout == "method Chattering\n  ok        runs_in_a_worker\n1 passed\n"
+    assert done.stderr == ""
+
+
+def test_a_plugin_whose_task_is_not_there_is_told_so_once(bench, written):
+    source = "from harness import Method, hookimpl\n\n\n@hookimpl\ndef bench_methods():\n    yield Method('mine', 'noisy_label', 'astray:Mine', 'Mine')\n"
+
+    done = bench("plugin", "check", "mine", "--plugin", written("astray", source))
+
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == (
+        "bench: plugin 'astray' has a method 'mine' for the task 'noisy_label', which no plugin provides; did you mean 'noisy_labels'?\n"
+    )
 
 
 def test_an_unknown_check_names_the_nearest_and_exits_with_2(bench):
