@@ -357,7 +357,7 @@ def verdict(board: Leaderboard, metric: MetricInfo) -> str:
     """Say in a sentence which methods are worth using instead of the baseline, by how much and at what cost; or that this is no result."""
     if board.look:
         return f"A look, not a result: {', '.join(board.look)}."
-    scores = {row.label: found for row in board.rows if (found := score(board, metric, row.label)) is not None and sum(found)}
+    scores = {row.label: found for row in board.rows if (found := score(board, metric, row.label)) is not None and any(found)}
     size = len(board.columns)
     if not scores:
         return f"No method can be compared with {board.baseline}."
@@ -377,9 +377,10 @@ def verdict(board: Leaderboard, metric: MetricInfo) -> str:
         return f"{_marked(safe[0])} beats {board.baseline}{_gain(board, metric, safe[0].label)}{spared}{_at_cost(safe[0])}{second}."
     first, own = rows[0], scores[rows[0].label]
     if own.wins:
-        found = f"{_marked(first)} beats it{_gain(board, metric, first.label)}, and is worse on {own.losses}{_at_cost(first)}"
-
-        return f"No method beats {board.baseline} without a loss: {found}."
+        return (
+            f"No method beats {board.baseline} without a loss: {_marked(first)} beats it{_gain(board, metric, first.label)}, "
+            f"and is worse on {own.losses}{_at_cost(first)}."
+        )
     unbeaten = [row for row in rows if not scores[row.label].losses]
     cheapest = min((row for row in unbeaten if row.cost_ratio is not None), key=lambda row: row.cost_ratio or 0.0, default=None)
     is_saving = cheapest is not None and (cheapest.cost_ratio or 1.0) < WORTH_SAVING
