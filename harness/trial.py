@@ -376,7 +376,7 @@ def score(metrics: Mapping[Measure, Callable[[Any, Any], float | None]], outcome
     """
     Compute each metric; one that raises leaves its figure missing and the others alone.
 
-    A first one that is not finite says that training has diverged; of another, as the area under the curve of one class, it says that there is no such figure.
+    One that is not finite says that training has diverged; but NaN is no figure where it is not the first, as the area under the curve of one class is.
     """
     figures: dict[str, float | None] = {}
     status: Status = "ok"
@@ -387,7 +387,7 @@ def score(metrics: Mapping[Measure, Callable[[Any, Any], float | None]], outcome
             value = function(outcome, data)
             figure = None if value is None else float(value)
             if figure is not None and not math.isfinite(figure):
-                if position > 0:
+                if position > 0 and math.isnan(figure):
                     continue
                 raise TrialDiverged(f"the metric '{measure.name}' is {figure}")
             low, high = measure.bounds

@@ -16,7 +16,7 @@ from harness.context import Budget, Run
 from harness.errors import StoreError
 from harness.outcomes import pack_outcome, unpack_outcome
 from harness.records import Limits, Measure, Part, Record, Trial, trial_id, trial_key
-from harness.trial import execute, rescore, score
+from harness.trial import execute, rescore
 
 METRICS = tuple(Measure(name, f"toy_plugin:{name}", "code") for name in ("closeness", "squared"))
 
@@ -171,15 +171,6 @@ def test_a_metric_that_is_not_a_number_is_null_and_the_trial_diverged(trial):
     record = execute(trial("Constant", metrics=(Measure("nowhere", "toy_plugin:not_a_number", "code"),))).record
 
     assert (record.status, record.metrics) == ("diverged", {"nowhere": None})
-
-
-@pytest.mark.parametrize("figure", [float("nan"), float("inf"), -float("inf")])
-def test_a_further_metric_that_is_not_finite_is_a_missing_figure_and_no_divergence(trial, figure):
-    asked = trial("Constant", metrics=(METRICS[0], Measure("further", "a:b", "code")))
-
-    scores = score({asked.metrics[0]: lambda outcome, data: 0.5, asked.metrics[1]: lambda outcome, data: figure}, None, None)
-
-    assert (scores.status, scores.metrics) == ("ok", {METRICS[0].name: 0.5, "further": None})
 
 
 @pytest.mark.parametrize(("entry", "status"), [("Leaving", "failed"), ("Numeric", "ok"), ("Odd", "failed")])
