@@ -355,7 +355,9 @@ class Warm:
     def close(self) -> None:
         """End the server."""
         self._server.stdin.close()
-        self._server.wait(10)
+        if not self.address.exists():  # it still imports, and has no children
+            self._server.kill()
+        self._server.wait(60)
         self._log.close()
 
     def _connect(self, deadline: float) -> socket.socket:
