@@ -44,12 +44,6 @@ CLOSE_SECONDS = 2.0  # that it may take to end
 MOST_LOOKS = 20  # of a method at what it must not see, that its record tells of
 JUDGE_SECONDS = 60.0  # at the least for the metrics of a trial, however short its own limit
 
-NEEDED = (
-    "numpy.random",
-    "pydantic.dataclasses",
-    "safetensors.numpy",
-)  # by whatever runs or judges a trial: imported once, not in each process that is forked
-
 # What is slow to import, and may be imported where no trial runs: it starts no thread and touches no GPU then.
 FRAMEWORKS = {  # what a module names, and what is imported then; torch's first optimiser imports the latter (1.4 s)
     "numpy": ("numpy",),
@@ -57,7 +51,8 @@ FRAMEWORKS = {  # what a module names, and what is imported then; torch's first 
     "sklearn": ("sklearn.base", "sklearn.utils"),
     "torch": ("torch", "torch._dynamo"),
 }
-EACH_TRIALS = ("pydantic.type_adapter", "safetensors.numpy")  # which its parameters and its outcome need: 60 ms of CPU
+# What each trial needs, for its parameters and its outcome: imported once, not in each process that is forked (60 ms of CPU).
+EACH_TRIALS = ("numpy.random", "pydantic.dataclasses", "pydantic.type_adapter", "safetensors.numpy")
 THREADS_OF_PYARROW = {"JE_ARROW_MALLOC_CONF": "background_thread:false"}
 
 
@@ -490,7 +485,7 @@ def _by_method(trials: Sequence[Trial]) -> Iterator[list[int]]:
 
 def import_needed() -> None:
     """Import what each trial needs of libraries, so that what is forked has it."""
-    for module in NEEDED:
+    for module in EACH_TRIALS:
         importlib.import_module(module)
     from pydantic import TypeAdapter
 
@@ -503,7 +498,7 @@ def import_frameworks(trials: Sequence[Trial]) -> None:
     entries |= {measure.entry for trial in trials for measure in trial.metrics}
     folders = tuple(folder for trial in trials[:1] for folder in trial.paths)
     named = {name for entry in entries for name in _named_in(entry.partition(":")[0], folders)}
-    wanted = [*EACH_TRIALS, *(module for name, modules in FRAMEWORKS.items() if name in named for module in modules)]
+    wanted = [module for name, modules in FRAMEWORKS.items() if name in named for module in modules]
     for module in wanted:
         if module not in sys.modules:
             with contextlib.suppress(ImportError):  # the trial has its error
