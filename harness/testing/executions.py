@@ -511,7 +511,8 @@ def _import(trial: Trial, imported: set[str]) -> None:
             prepare_imports(trial)
             if _is_stand_in(trial.method):
                 import_frameworks([replace(trial, dataset=replace(trial.dataset, entry=entry))])
-            else:
+            else:  # frameworks too: torch's first optimiser wraps functions of torch, which would look like the method's doing
+                import_frameworks([trial])
                 build(trial.method.entry, trial.method.parameters)
         gc.collect()
         gc.freeze()  # modules, a million objects that a collection in a forked process needs not look at, and would write to
