@@ -14,6 +14,7 @@ import weakref
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import zip_longest
 from pathlib import Path
+from types import TracebackType
 from typing import Any, NamedTuple, TypeVar
 from urllib.parse import quote
 
@@ -21,6 +22,7 @@ import sqlalchemy as sa
 from filelock import FileLock, Timeout
 
 from harness.errors import StoreError
+from harness.interrupts import stop
 from harness.records import KEY_LENGTH, TRIAL_LENGTH, Record, SharedValues, canonical_json, parse_json
 from harness.secrecy import hide_passwords, hide_url, spell_bytes
 
@@ -580,16 +582,22 @@ class Store:
 
 
 class _Guard:
-    """Turns the database's exceptions into one that says where and what next."""
+    """
+    Turns the database's exceptions into one that says where and what next.
+
+    An interrupt waits until what is written is: in the middle it could leave a transaction open, on whose lock the next one of this process would wait.
+    """
 
     def __init__(self, place: str, verb: str) -> None:
         self._place = place
         self._verb = verb
+        self._whole = contextlib.nullcontext() if verb == "read" else stop
 
     def __enter__(self) -> None:
-        return None
+        self._whole.__enter__()
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
+        self._whole.__exit__(kind, error, traceback)
         if isinstance(error, sa.exc.SQLAlchemyError):
             cause = str(getattr(error, "orig", None) or error)
             shown = hide_passwords(cause)

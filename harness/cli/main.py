@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import gc
 import importlib
 import io
 import os
 import shlex
-import signal
 import sys
 from typing import NoReturn
 
@@ -16,6 +14,7 @@ import click
 
 from harness.cli.output import Output, echo, guard_streams
 from harness.errors import BenchError, nearest
+from harness.interrupts import INTERRUPTED, stop
 from harness.secrecy import hide_passwords, spell_bytes
 from harness.text import printable
 
@@ -42,8 +41,6 @@ COMMANDS = {
     "data": "List, fetch and verify raw data sets.",
     "schema": "Print the JSON Schema of suite files, for editors.",
 }
-
-INTERRUPTED = 130
 
 # What the documentation says of each exit code; a test finds every code that is used.
 EXIT_CODES = {
@@ -115,38 +112,12 @@ def cli(debug: bool) -> None:
         os.environ["BENCH_DEBUG"] = "1"
 
 
-class _Stop:
-    """
-    Ends the command as Ctrl-C does, whichever signal asks for it and also where a shell started us in the background and Ctrl-C is ignored.
-
-    What is being committed then gets its time. A second Ctrl-C ends the process at once; a terminal that closes may send its signals twice without haste.
-    """
-
-    def __init__(self) -> None:
-        self._asked = False
-
-    def __repr__(self) -> str:
-        return "what ends the command"
-
-    def __call__(self, number: int, _: object) -> None:
-        if not self._asked:
-            self._asked = True
-            raise KeyboardInterrupt
-        if number == signal.SIGINT:
-            with contextlib.suppress(OSError):
-                os.write(2, b"bench: ended at once; what was finished is stored\n")
-            os._exit(INTERRUPTED)
-
-
 def main() -> NoReturn:
     """Run the command line, and end with one of :data:`EXIT_CODES`."""
     # Ten thousand records are some million objects and no cycles: collecting at Python's own pace takes a quarter of the time of a leaderboard.
     gc.set_threshold(50_000, 20, 20)
     guard_streams()
-    stop = _Stop()
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-        if number == signal.SIGTERM or signal.getsignal(number) != signal.SIG_IGN:  # nohup, or a shell's background
-            signal.signal(number, stop)
+    stop.install()
     code = _run()
     sys.stdout.flush()
     if isinstance(sys.stdout, Output) and sys.stdout.complaint:

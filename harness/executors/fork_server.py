@@ -27,7 +27,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, NoReturn
 
 from harness.executors import forked
-from harness.executors.watch import adopt_orphans, die_with_parent, end_tree, used_bytes
+from harness.executors.watch import adopt_orphans, core_seconds, die_with_parent, end_tree, used_bytes
 from harness.isolation import THREAD_VARIABLES
 from harness.records import Status, Trial, is_one_program
 from harness.trial import Finished, Scores, Trained, fault_record, finished
@@ -39,7 +39,7 @@ LOADING_SECONDS = 600.0  # for the import of a trial's code, which its own limit
 LOOK_SECONDS = 0.2  # between two looks at the memory
 QUIET_SECONDS = 0.1  # of a trial, in which nobody looks at a display: of one that is over by then the owner hears its record alone
 ALIVE_SECONDS = 1.0  # between two signs of life
-SILENT_SECONDS = 30.0  # without one, after which somebody has stopped the server
+SILENT_SECONDS = 30.0  # without one, and without any computing, after which somebody has stopped the server
 CLOSE_SECONDS = 2.0  # that it may take to end
 MOST_LOOKS = 20  # of a method at what it must not see, that its record tells of
 JUDGE_SECONDS = 60.0  # at the least for the metrics of a trial, however short its own limit
@@ -114,6 +114,8 @@ class ForkServer:
         self._pid = pid
         self._has_ended = end
         self._is_torn = False
+        self._used = 0.0  # seconds of a core, at the last look
+        self._alive = 0.0  # when it was last seen to be
 
     @classmethod
     def started(cls, threads: int) -> ForkServer:
@@ -138,7 +140,16 @@ class ForkServer:
         Raises:
             OSError: It is gone.
         """
+        self._alive = time.monotonic()
         self.connection.send(work)
+
+    def has_stalled(self) -> bool:
+        """Whether it has long said nothing and computed nothing: somebody has stopped it. One that gets little of a busy machine has not stalled."""
+        used = core_seconds(self._pid)
+        if used != self._used:
+            self._used, self._alive = used, time.monotonic()
+
+        return time.monotonic() - self._alive > SILENT_SECONDS
 
     def hear(self) -> News:
         """
@@ -155,6 +166,7 @@ class ForkServer:
         except OSError as error:
             raise EOFError(str(error)) from error
         self._is_torn = False
+        self._alive = time.monotonic()
 
         return news
 

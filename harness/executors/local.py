@@ -11,7 +11,7 @@ from typing import Any
 from harness.environment import environment_id, machine_facts
 from harness.errors import BenchError
 from harness.executors.engine import Fault, Returned, Running
-from harness.executors.fork_server import SILENT_SECONDS, ForkServer, News, Work
+from harness.executors.fork_server import ForkServer, News, Work
 from harness.executors.starter import Starter
 from harness.records import Resources, Trial
 from harness.trial import Finished
@@ -27,7 +27,6 @@ class _Slot:
     ticket: int | None = None
     running: Running | None = None
     began: float = 0.0
-    heard: float = 0.0
 
 
 class LocalEngine:
@@ -66,7 +65,7 @@ class LocalEngine:
 
     def _send(self, ticket: int, work: Work) -> None:
         slot = next(slot for slot in self._slots if slot.ticket is None)
-        slot.ticket, slot.heard = ticket, time.monotonic()
+        slot.ticket = ticket
         try:
             slot.server.send(work)
         except OSError:  # it died while it had nothing to do
@@ -87,10 +86,9 @@ class LocalEngine:
                     returned.append(came)
             if left <= 0:
                 break
-        now = time.monotonic()
-        silent = [slot for slot in busy.values() if slot.ticket is not None and now - slot.heard > SILENT_SECONDS]
+        stalled = [slot for slot in busy.values() if slot.ticket is not None and slot.server.has_stalled()]
 
-        return [*returned, *(self._lost(slot, "said nothing any more: somebody has stopped it") for slot in silent)]
+        return [*returned, *(self._lost(slot, "does nothing any more: somebody has stopped it") for slot in stalled)]
 
     def _hear(self, slot: _Slot) -> Returned | None:
         """Take in what a server says; return its work where that is done."""
@@ -98,7 +96,6 @@ class LocalEngine:
             news = slot.server.hear()
         except EOFError:
             return self._lost(slot, "died")
-        slot.heard = time.monotonic()
         if news.kind == "done":
             ticket, slot.ticket, slot.running = slot.ticket or 0, None, None
             return Returned(ticket, news.content.finished, self._facts, news.content.error)

@@ -23,7 +23,7 @@ from harness.environment import environment_id, machine_facts, usable_cores
 from harness.errors import BenchError
 from harness.executors.code_elsewhere import OtherCode, differing, pack, refuse_other_code, unpack
 from harness.executors.engine import EngineLost, Fault, Returned, Running
-from harness.executors.fork_server import SILENT_SECONDS, Done, ForkServer, News, Work
+from harness.executors.fork_server import Done, ForkServer, News, Work
 from harness.executors.watch import Afterwards
 from harness.fingerprint import CodeIndex
 from harness.records import Resources, Trial
@@ -34,17 +34,20 @@ __all__ = ["RayEngine"]
 MONITOR_SECONDS = 5.0
 CONNECT_SECONDS = 5.0
 CHECK_SECONDS = 2.0  # between two looks whether Ray is there
+LOOK_SECONDS = 1.0  # between two of a worker whether its fork server is alive
 OBJECT_STORE_BYTES = 200_000_000  # records are small and data sets travel as files, so the store need not be large
 
 QUIET: dict[str, Any] = {"logging_level": logging.CRITICAL, "log_to_driver": False}
 TRACELESS = {"enable_task_events": False}  # Ray's head keeps 3.5 kB of each task otherwise, up to 100,000 of them
 NODE_LABEL = "ray.io/node-id"  # that Ray gives each node
 
-# Ray reads these when it is imported: no report to its makers, today's handling of GPU variables, no look for another tool's environments.
+# Ray reads these when it is imported: no report to its makers, today's handling of GPU variables, no look for another tool's environments, and workers that
+# get as much of a busy machine as the trials of a run without Ray (it would give them a thirtieth of what others do, and their times would be no costs).
 RAY_SETTINGS = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
     "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0",
+    "RAY_worker_niceness": "0",
 }
 
 
@@ -176,8 +179,9 @@ def _worked(work: Work, ticket: int, monitor: Any) -> Done:
     try:
         server.send(work)
         while True:
-            if not server.connection.poll(SILENT_SECONDS):
-                raise EOFError
+            while not server.connection.poll(LOOK_SECONDS):
+                if server.has_stalled():
+                    raise EOFError
             news = server.hear()
             if news.kind == "done":
                 break

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import psutil
 
-__all__ = ["Afterwards", "adopt_orphans", "children_of", "die_with_parent", "end_tree", "hide_memory", "used_bytes"]
+__all__ = ["Afterwards", "adopt_orphans", "children_of", "core_seconds", "die_with_parent", "end_tree", "hide_memory", "used_bytes"]
 
 PR_SET_PDEATHSIG, PR_SET_DUMPABLE, PR_SET_CHILD_SUBREAPER = 1, 4, 36
 MOST_DESCRIPTORS = 1000  # that are looked at for files in memory
@@ -120,6 +120,16 @@ def end_tree(but: set[int]) -> None:
         for pid in doomed:
             with contextlib.suppress(ChildProcessError):
                 os.waitpid(pid, 0)
+
+
+def core_seconds(pid: int) -> float:
+    """Return the time that a process has computed; 0 where there is none."""
+    try:
+        times = psutil.Process(pid).cpu_times()
+    except psutil.Error:
+        return 0.0
+
+    return float(times.user + times.system)
 
 
 def used_bytes(pid: int, exact: bool = False) -> int:

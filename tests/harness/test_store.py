@@ -5,14 +5,18 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
 import sqlite3
 import tempfile
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import sqlalchemy as sa
 
+from harness import store as store_module
 from harness.errors import StoreError
+from harness.interrupts import Stop
 from harness.plan import KnownRecords
 from harness.records import Costs, Record, storable
 from harness.store import open_store, read_export, read_store, replace_file, write_export
@@ -48,6 +52,27 @@ def store(tmp_path):
     store = open_store(str(tmp_path / "deep" / "bench.db"))
     yield store
     store.close()
+
+
+@pytest.mark.parametrize("moment", ["begin", "before_cursor_execute", "after_cursor_execute", "commit"])
+def test_an_interrupt_waits_until_what_is_written_is_written(store, monkeypatch, moment):
+    stop = Stop()
+    monkeypatch.setattr(store_module, "stop", stop)
+    before = signal.signal(signal.SIGTERM, stop)
+
+    def interrupt(*_):
+        if not stop._asked:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    sa.event.listen(store._engine, moment, interrupt)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            store.add([(record("a"), None)])
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+    assert store.known([record("a").key])
+    store.add([(record("b"), None)])  # no lock is left
 
 
 def test_what_is_written_is_read_back_bit_for_bit(store):

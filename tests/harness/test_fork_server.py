@@ -1,0 +1,45 @@
+"""A fork server that gets little of a busy machine is waited for; one that somebody has stopped is not."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+
+import pytest
+
+from harness.executors import fork_server
+from harness.executors.fork_server import ForkServer
+
+
+@pytest.fixture
+def server(monkeypatch):
+    monkeypatch.setattr(fork_server, "SILENT_SECONDS", 0.5)
+    server = ForkServer.started(1)
+    server._alive = time.monotonic()
+    yield server
+    os.kill(server._pid, signal.SIGCONT)
+    server.close()
+
+
+def seen_to_stall(server, seconds: float) -> bool:
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        if server.has_stalled():
+            return True
+        time.sleep(0.02)
+
+    return False
+
+
+def test_a_server_that_is_stopped_has_stalled(server):
+    os.kill(server._pid, signal.SIGSTOP)
+
+    assert seen_to_stall(server, 20)
+
+
+def test_a_server_that_computes_has_not_stalled_however_long_it_says_nothing(server, monkeypatch):
+    computed = iter(range(10**6))
+    monkeypatch.setattr(fork_server, "core_seconds", lambda pid: next(computed) / 100)
+
+    assert not seen_to_stall(server, 1.5)
