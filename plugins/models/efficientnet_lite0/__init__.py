@@ -1,8 +1,9 @@
-"""EfficientNet-Lite0 trained on ImageNet."""
+"""EfficientNet-Lite0 trained on ImageNet, and what it sees of CIFAR-10."""
 
-from harness import RawData, Source, hookimpl
+from harness import Artifact, RawData, Source, hookimpl
+from plugins.data.images.cifar10 import CIFAR10
 
-__all__ = ["EFFICIENTNET_LITE0"]
+__all__ = ["CIFAR10_FEATURES", "EFFICIENTNET_LITE0"]
 
 EFFICIENTNET_LITE0 = RawData(
     name="efficientnet_lite0",
@@ -25,8 +26,25 @@ EFFICIENTNET_LITE0 = RawData(
     extra="models",
 )
 
+CIFAR10_FEATURES = Artifact(
+    name="cifar10_features",
+    summary="What the last layer of EfficientNet-Lite0 sees of 20,000 pictures of CIFAR-10, enlarged to 96 pixels: 1,280 features each",
+    entry=f"{__name__}.cifar10_features:Cifar10Features",
+    licence="that of the pictures: none is stated; of the network: Apache-2.0",
+    citation="A. Krizhevsky, Learning Multiple Layers of Features from Tiny Images, 2009; M. Tan and Q. Le, ICML 2019, arXiv:1905.11946",
+    size_bytes=51_300_000,
+    raw=(CIFAR10, EFFICIENTNET_LITE0),
+    extra="models",
+)
+
 
 @hookimpl
 def bench_raw_data():
     """Give the model."""
     yield EFFICIENTNET_LITE0
+
+
+@hookimpl
+def bench_artifacts():
+    """Give the features."""
+    yield CIFAR10_FEATURES

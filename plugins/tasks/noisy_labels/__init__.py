@@ -13,6 +13,7 @@ from plugins.data.images.optdigits import OPTDIGITS
 from plugins.data.text.sarcasm import SARCASM
 from plugins.data.text.storm_spam import SMS_SPAM, YOUTUBE_SPAM
 from plugins.data.text.wiki_topics import WIKI_TOPICS
+from plugins.models.efficientnet_lite0 import CIFAR10_FEATURES
 
 # Read by `bench plugin check`: what these data sets are meant to do otherwise.
 PUBLISHED_SPLIT = "the split is the STORM paper's, and without noise nothing else is drawn"
@@ -61,6 +62,15 @@ def bench_datasets():
     yield _dataset(YOUTUBE_SPAM, "texts:YoutubeSpam", "Spam among video comments, 2 classes, TF-IDF, the split of the STORM paper")
     yield _picture_dataset("cifar10", "Cifar10", "Colour pictures of things and animals, 32x32, 10 classes", CIFAR10)
     yield _picture_dataset("cifar10n", "Cifar10n", "CIFAR-10 with the labels that people gave; not for commercial use", CIFAR10, CIFAR10N)
+    yield Dataset(
+        name="cifar10n_features",
+        task="noisy_labels",
+        entry=f"{__name__}.datasets.features:Cifar10nFeatures",
+        summary="What a pretrained network sees of CIFAR-10, with the labels that people gave; not for commercial use",
+        raw=(CIFAR10N,),
+        artifacts=(CIFAR10_FEATURES,),
+        extra="models",
+    )
     yield _picture_dataset("optdigits", "Optdigits", "Handwritten digits, 8x8, 10 classes, three times as many as digits", OPTDIGITS)
     yield _picture_dataset("animals", "Animals", "Silhouettes of animals, 28x28, 10 classes", ANIMALS)
     yield _picture_dataset("fashion_mnist_lt", "FashionMnistLongTail", "Fashion-MNIST with a long tail", FASHION_MNIST)

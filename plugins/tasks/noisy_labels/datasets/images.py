@@ -168,7 +168,7 @@ class TailedPictures(NoiseSettings):
 
     def load(self, run: Run) -> NoisyDataset:
         """Split, cut the long tail, scale and corrupt."""
-        published = self.pictures.read()
+        published = self.published()
         rng = run.rng("split")
         split = draw_split(published, self.n_train, self.n_valid, self.n_test, rng, self.stratified)
         if self.imbalance != "none":
@@ -176,7 +176,15 @@ class TailedPictures(NoiseSettings):
             split = split._replace(train=split.train[long_tail_subset(y, self.imbalance_ratio, self.imbalance, rng)])
         run.witness("split", np.concatenate(split))
 
-        return self.corrupted(scaled_parts(published, split, self.pictures.brightest), split, run)
+        return self.corrupted(self.scaled(published, split), split, run)
+
+    def published(self) -> list[Part]:
+        """Return the published parts."""
+        return self.pictures.read()
+
+    def scaled(self, published: list[Part], split: Split) -> list[Part]:
+        """Return training, validation and test set as networks take them."""
+        return scaled_parts(published, split, self.pictures.brightest)
 
     def corrupted(self, parts: list[Part], split: Split, run: Run) -> NoisyDataset:
         """Corrupt the labels of the parts; ``split`` says where their samples stand in the published set."""
