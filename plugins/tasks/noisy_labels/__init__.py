@@ -141,6 +141,13 @@ def bench_methods():
         summary="Two networks divide the data for each other and learn the doubtful part without its labels",
         paper=Paper("DivideMix: Learning with Noisy Labels as Semi-supervised Learning", year=2020, arxiv="2002.07394"),
     )
+    yield Method(
+        name="active_passive",
+        task="noisy_labels",
+        entry=f"{__name__}.baselines.active_passive:ActivePassive",
+        summary="Normalised and reverse cross entropy: two losses that symmetric noise does not move, added",
+        paper=Paper("Normalized Loss Functions for Deep Learning with Noisy Labels", year=2020, arxiv="2006.13554", venue="ICML"),
+    )
 
 
 @hookimpl
