@@ -148,6 +148,13 @@ def bench_methods():
         summary="Normalised and reverse cross entropy: two losses that symmetric noise does not move, added",
         paper=Paper("Normalized Loss Functions for Deep Learning with Noisy Labels", year=2020, arxiv="2006.13554", venue="ICML"),
     )
+    yield Method(
+        name="sop",
+        task="noisy_labels",
+        entry=f"{__name__}.baselines.sop:SOP",
+        summary="Learns a sparse correction of each training sample's prediction, so that the network need not fit wrong labels",
+        paper=Paper("Robust Training under Label Noise by Over-parameterization", year=2022, arxiv="2202.14026", venue="ICML"),
+    )
 
 
 @hookimpl

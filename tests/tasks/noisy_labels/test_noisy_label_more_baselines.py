@@ -7,8 +7,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from torch.nn.functional import cross_entropy
 
+from harness import Budget, Run
+from harness.training.classifier import LabelledSet
 from plugins.tasks.noisy_labels.baselines.active_passive import normalised_cross_entropy, reverse_cross_entropy
+from plugins.tasks.noisy_labels.baselines.sop import SOP, consistency, corrections, descended, sop_losses, trust_in_labels
+from plugins.tasks.noisy_labels.protocol import NoisyDataset, NoisyLabelsProtocol
 
 VECTORS = Path(__file__).with_name("baselines_more_noisy_labels.json")
 
@@ -44,6 +49,30 @@ def _one_thread():
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(n_threads)
+
+
+@pytest.fixture(scope="module")
+def two_blobs():
+    """Two classes far apart; every fourth training label is wrong."""
+    y = torch.arange(64) % 2
+    x = (6.0 * y[:, None] - 3) + torch.randn(64, 3, generator=torch.Generator().manual_seed(0))
+    wrong = torch.arange(64) % 4 == torch.arange(64) // 4 % 4
+
+    return NoisyDataset(
+        train=LabelledSet(x, torch.where(wrong, 1 - y, y)),
+        train_clean_y=y,
+        valid=LabelledSet(x, y),
+        valid_clean_y=y,
+        test=LabelledSet(x, y),
+        n_classes=2,
+        noise_rate=0.25,
+    )
+
+
+def trial(method, data, epochs=1):
+    run = Run(seed=3, budget=Budget(epochs=epochs))
+
+    return NoisyLabelsProtocol(model="linear").confront(method, data, run, ()), run
 
 
 # Active-passive loss
@@ -85,3 +114,126 @@ def test_the_active_part_is_finite_where_probabilities_underflow():
 
     assert 0 <= loss <= 1
     assert torch.isfinite(logits.grad).all()
+
+
+# SOP
+
+
+@pytest.fixture
+def sop_case():
+    def load(name):
+        given = case(name)["inputs"]
+        index = torch.tensor(given["index"])
+        u, v = double(given["u"]), double(given["v"])
+
+        return case(name), double(given["logits"]).requires_grad_(), torch.tensor(given["labels"]), index, u, v
+
+    return load
+
+
+def test_the_losses_of_sop_agree_with_the_reference(sop_case):
+    vector, logits, labels, index, u, v = sop_case("sop_loss")
+    u.requires_grad_()
+    v.requires_grad_()
+
+    parts = sop_losses(logits, labels, u[index], v[index])
+    loss = parts.entropy + parts.squared
+    gradients = torch.autograd.grad(loss, [logits, u, v])
+    added, removed = corrections(u[index], v[index], labels)
+
+    close(loss, vector["outputs"]["loss"], vector["rtol"])
+    close(added - removed, vector["outputs"]["E"], vector["rtol"])
+    for gradient, name in zip(gradients, ("grad_logits", "grad_u", "grad_v"), strict=True):
+        close(gradient, vector["outputs"][name], vector["rtol"])
+
+
+def test_the_losses_of_sop_plus_agree_with_the_reference(sop_case):
+    vector, logits, labels, index, u, v = sop_case("sop_plus_loss")
+    second = double(vector["inputs"]["logits_second_view"]).requires_grad_()
+    u.requires_grad_()
+    v.requires_grad_()
+
+    parts = sop_losses(logits, labels, u[index], v[index])
+    loss = (
+        parts.entropy
+        + parts.squared
+        + vector["inputs"]["ratio_consistency"] * consistency(logits, second)
+        + vector["inputs"]["ratio_balance"] * parts.balance
+    )
+    gradients = torch.autograd.grad(loss, [logits, second, u, v])
+
+    close(loss, vector["outputs"]["loss"], vector["rtol"])
+    for gradient, name in zip(gradients, ("grad_logits", "grad_logits_second_view", "grad_u", "grad_v"), strict=True):
+        close(gradient, vector["outputs"][name], vector["rtol"])
+
+
+def test_the_parameters_of_the_samples_move_as_in_the_reference(sop_case):
+    vector, first, labels, index, u, v = sop_case("sop_two_steps_uv")
+    inputs, outputs = vector["inputs"], vector["outputs"]
+
+    for logits, loss in zip((first, double(inputs["logits_step2"])), outputs["losses"], strict=True):
+        own_u, own_v = u[index].requires_grad_(), v[index].requires_grad_()
+        parts = sop_losses(logits, labels, own_u, own_v)
+        (parts.entropy + parts.squared).backward()
+        u[index], v[index] = descended(own_u, inputs["lr_u"]), descended(own_v, inputs["lr_v"])
+
+        close(parts.entropy + parts.squared, loss, vector["rtol"])
+
+    close(u, outputs["u"], vector["rtol"])
+    close(v, outputs["v"], vector["rtol"])
+
+
+def test_without_corrections_sop_is_cross_entropy_and_the_error_rate(logits, labels):
+    u, v = torch.zeros(16, 1, requires_grad=True), torch.zeros(16, 5, requires_grad=True)
+
+    parts = sop_losses(logits, labels, u, v)
+    gradients = torch.autograd.grad(parts.entropy + parts.squared, [u, v])
+
+    close(parts.entropy, cross_entropy(logits, labels), rtol=1e-6)
+    close(parts.squared, 2 * (logits.argmax(dim=1) != labels).double().mean(), rtol=1e-6)
+    assert not torch.cat(gradients, dim=1).any()  # from exactly 0 they never leave
+
+
+def test_a_full_correction_explains_a_wrong_label():
+    logits, label = torch.tensor([[9.0, 0.0, 0.0]]), torch.tensor([2])
+    u, v = torch.ones(1, 1), torch.tensor([[1.0, 0.0, 0.5]])
+
+    parts = sop_losses(logits, label, u, v)
+
+    assert parts.squared == 0
+    assert parts.entropy < math.log(2)
+    assert trust_in_labels(logits, label, v) == 0
+
+
+def test_the_parameter_at_the_label_has_no_effect_and_no_gradient(logits, labels):
+    v = torch.full((16, 5), 0.3, requires_grad=True)
+    parts = sop_losses(logits, labels, torch.full((16, 1), 0.3), v)
+
+    (gradient,) = torch.autograd.grad(parts.squared, v)
+
+    assert not gradient.gather(1, labels[:, None]).any()
+
+
+def test_the_trust_in_labels_keeps_the_corrections_of_the_paper_s_start_apart():
+    logits, labels = torch.tensor([[1.0, 0.0]] * 3), torch.tensor([0, 1, 1])
+
+    trust = trust_in_labels(logits, labels, torch.tensor([[1e-8, 1e-8], [1e-8, 1e-8], [2e-8, 1e-8]]))
+
+    assert trust[0] == 1
+    assert trust[0] > trust[1] > trust[2] > 0
+
+
+def test_sop_with_two_views_counts_twice_the_passes(two_blobs):
+    plain = trial(SOP(), two_blobs)[1]
+
+    outcome, run = trial(SOP(consistency=0.9, balance=0.1), two_blobs)
+
+    assert (run.samples_forward, run.samples_backward) == (2 * plain.samples_forward, 2 * plain.samples_backward)
+    assert np.isfinite(outcome.last).all()
+
+
+def test_sop_comes_to_distrust_the_wrong_labels_alone(two_blobs):
+    outcome, _ = trial(SOP(), two_blobs, epochs=30)
+
+    wrong = (two_blobs.train.y != two_blobs.train_clean_y).numpy()
+    assert outcome.sample_weights[wrong].max() < outcome.sample_weights[~wrong].min()
