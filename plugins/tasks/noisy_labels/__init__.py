@@ -155,6 +155,13 @@ def bench_methods():
         summary="Learns a sparse correction of each training sample's prediction, so that the network need not fit wrong labels",
         paper=Paper("Robust Training under Label Noise by Over-parameterization", year=2022, arxiv="2202.14026", venue="ICML"),
     )
+    yield Method(
+        name="elr_plus",
+        task="noisy_labels",
+        entry=f"{__name__}.baselines.elr_plus:ELRPlus",
+        summary="ELR with two networks on mixed samples, each held to what the other's average of weights predicted",
+        paper=Paper("Early-Learning Regularization Prevents Memorization of Noisy Labels", year=2020, arxiv="2007.00151", venue="NeurIPS"),
+    )
 
 
 @hookimpl

@@ -7,11 +7,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from torch.nn.functional import cross_entropy
+from torch import nn
+from torch.nn.functional import cross_entropy, one_hot
 
 from harness import Budget, Run
 from harness.training.classifier import LabelledSet
 from plugins.tasks.noisy_labels.baselines.active_passive import normalised_cross_entropy, reverse_cross_entropy
+from plugins.tasks.noisy_labels.baselines.elr import elr_loss, updated_targets
+from plugins.tasks.noisy_labels.baselines.elr_plus import ELRPlus, averaged, mixed, remembered, reweighted, sigmoid_ramp
 from plugins.tasks.noisy_labels.baselines.sop import SOP, consistency, corrections, descended, sop_losses, trust_in_labels
 from plugins.tasks.noisy_labels.protocol import NoisyDataset, NoisyLabelsProtocol
 
@@ -237,3 +240,93 @@ def test_sop_comes_to_distrust_the_wrong_labels_alone(two_blobs):
 
     wrong = (two_blobs.train.y != two_blobs.train_clean_y).numpy()
     assert outcome.sample_weights[wrong].max() < outcome.sample_weights[~wrong].min()
+
+
+# ELR+
+
+
+def elr_plus_steps(vector, reweigh):
+    """Yield the loss, the gradient and the memory of each step of a case, by the functions that the method is made of."""
+    inputs = vector["inputs"]
+    memory = torch.zeros(inputs["n_samples"], 4, dtype=torch.float64)
+    for step in range(2):
+        logits = double(inputs["logits_network"][step]).requires_grad_()
+        labels, index, partner = (torch.tensor(inputs[name][step]) for name in ("labels", "index", "mix_index"))
+        memory[index] = remembered(memory[index], double(inputs["logits_other_ema"][step]).softmax(dim=1), inputs["beta"])
+        given, targets = (mixed(values, partner, inputs["mix_lambda"][step]) for values in (one_hot(labels, 4).double(), memory[index]))
+        if reweigh:
+            given = reweighted(given, targets)
+        strength = inputs["reg_lambda"] * sigmoid_ramp(inputs.get("first_iteration", 0) + step, inputs["coef_step"])
+        loss = elr_loss(logits, given, targets, strength).mean()
+
+        yield loss, torch.autograd.grad(loss, logits)[0], memory.clone()
+
+
+@pytest.mark.parametrize(("name", "reweigh"), [("elr_plus_two_steps", False), ("elr_plus_class100_targets", True)])
+def test_elr_plus_agrees_with_the_reference_over_two_steps(name, reweigh):
+    vector = case(name)
+
+    for step, (loss, gradient, memory) in enumerate(elr_plus_steps(vector, reweigh)):
+        close(loss, vector["outputs"]["losses"][step], vector["rtol"])
+        close(gradient, vector["outputs"]["grad_logits"][step], vector["rtol"])
+        close(memory, vector["outputs"]["memory"][step], vector["rtol"])
+
+
+def test_the_ramps_of_elr_plus_agree_with_the_reference():
+    vector = case("elr_plus_ramps")
+    inputs, outputs = vector["inputs"], vector["outputs"]
+    steps = inputs["iterations"]
+
+    close([sigmoid_ramp(step, inputs["length"]) for step in steps], outputs["sigmoid_rampup"], vector["rtol"])
+    close([inputs["ema_alpha"] * sigmoid_ramp(step + 1, inputs["length"]) for step in steps], outputs["ema_decay"], vector["rtol"])
+    close([min(1 - 1 / (step + 1), inputs["ema_alpha"]) for step in steps], outputs["ema_decay_no_update"], vector["rtol"])
+
+
+def test_an_average_follows_its_network_at_the_rate_of_its_ramp():
+    network = nn.Linear(1, 1, bias=False)
+    network.weight.data.fill_(1.0)
+    average = averaged(network, decay=0.9, ramp=2)
+
+    expected = 1.0
+    for update, weight in enumerate((2.0, 5.0, 3.0), start=1):
+        network.weight.data.fill_(weight)
+        average.update_parameters(network)
+        decay = 0.9 * math.exp(-5 * (1 - min(1, update / 2)) ** 2)
+        expected = decay * expected + (1 - decay) * weight
+
+        assert float(average.module.weight) == pytest.approx(expected)
+
+
+def test_an_average_has_neither_dropout_nor_gradient():
+    average = averaged(nn.Sequential(nn.Linear(3, 3), nn.Dropout(0.5)), decay=0.9, ramp=0)
+    x = torch.ones(4, 3)
+
+    assert torch.equal(average(x), average(x))
+    assert not average(x).requires_grad
+
+
+def test_elr_plus_without_mixing_is_elr_but_for_the_clamp(logits, labels):
+    targets = remembered(torch.zeros_like(logits), logits.softmax(dim=1), 0.7)
+    given, kept = (mixed(values, torch.arange(16).flip(0), 1.0) for values in (one_hot(labels, 5).double(), targets))
+
+    expected = elr_loss(logits, labels, updated_targets(torch.zeros_like(logits), logits, 0.7), 3.0)
+
+    close(elr_loss(logits, given, kept, 3.0), expected, rtol=1e-3)
+
+
+def test_a_row_of_the_memory_sums_to_what_its_visits_have_given_it(logits):
+    memory = torch.zeros_like(logits)
+    for visit in range(1, 4):
+        memory = remembered(memory, logits.softmax(dim=1), 0.7)
+
+        close(memory.sum(dim=1), 1 - 0.7**visit, rtol=1e-6)
+
+
+def test_reweighted_labels_stay_finite_where_nothing_was_predicted():
+    assert torch.isfinite(reweighted(torch.tensor([[1.0, 0.0]]), torch.tensor([[0.0, 1.0]]))).all()
+
+
+def test_elr_plus_makes_two_predictions_and_two_steps_a_sample(two_blobs):
+    run = trial(ELRPlus(strength_ramp=0.5, reweight_labels=True), two_blobs)[1]
+
+    assert (run.samples_forward, run.samples_backward) == (4 * 64, 2 * 64)
