@@ -162,6 +162,15 @@ def bench_methods():
         summary="ELR with two networks on mixed samples, each held to what the other's average of weights predicted",
         paper=Paper("Early-Learning Regularization Prevents Memorization of Noisy Labels", year=2020, arxiv="2007.00151", venue="NeurIPS"),
     )
+    yield Method(
+        name="unicon_selection",
+        task="noisy_labels",
+        entry=f"{__name__}.baselines.unicon_selection:UniconSelection",
+        summary="Cross entropy on UNICON's selection: as many samples of each class, those nearest to their labels",
+        paper=Paper(
+            "UNICON: Combating Label Noise Through Uniform Selection and Contrastive Learning", year=2022, arxiv="2203.14542", venue="CVPR"
+        ),
+    )
 
 
 @hookimpl

@@ -2,6 +2,7 @@
 
 import json
 import math
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,13 @@ from plugins.tasks.noisy_labels.baselines.active_passive import normalised_cross
 from plugins.tasks.noisy_labels.baselines.elr import elr_loss, updated_targets
 from plugins.tasks.noisy_labels.baselines.elr_plus import ELRPlus, averaged, mixed, remembered, reweighted, sigmoid_ramp
 from plugins.tasks.noisy_labels.baselines.sop import SOP, consistency, corrections, descended, sop_losses, trust_in_labels
+from plugins.tasks.noisy_labels.baselines.unicon_selection import (
+    UniconSelection,
+    balanced_selection,
+    cutoff,
+    divergences,
+    label_weights,
+)
 from plugins.tasks.noisy_labels.protocol import NoisyDataset, NoisyLabelsProtocol
 
 VECTORS = Path(__file__).with_name("baselines_more_noisy_labels.json")
@@ -330,3 +338,65 @@ def test_elr_plus_makes_two_predictions_and_two_steps_a_sample(two_blobs):
     run = trial(ELRPlus(strength_ramp=0.5, reweight_labels=True), two_blobs)[1]
 
     assert (run.samples_forward, run.samples_backward) == (4 * 64, 2 * 64)
+
+
+# UNICON's selection
+
+
+def test_the_divergence_of_unicon_agrees_with_the_reference():
+    vector = case("unicon_jsd")
+    p = torch.stack([double(vector["inputs"][name]).softmax(dim=1) for name in ("logits_net1", "logits_net2")]).mean(dim=0)
+
+    close(divergences(p, torch.tensor(vector["inputs"]["labels"])), vector["outputs"]["jsd"], vector["rtol"])
+
+
+def test_the_divergence_is_a_function_of_the_label_s_probability(logits, labels):
+    p = logits.softmax(dim=1)
+    q = p.gather(1, labels[:, None]).squeeze(1)
+
+    expected = ((1 - q) * math.log(2) + q * (2 * q / (1 + q)).log() + (2 / (1 + q)).log()) / 2
+
+    close(divergences(p, labels), expected, rtol=1e-7)
+    close(divergences(one_hot(labels, 5).double(), labels), 0.0, rtol=0, atol=1e-9)
+    close(divergences(one_hot((labels + 1) % 5, 5).double(), labels), math.log(2), rtol=1e-7)
+
+
+def test_the_selection_of_unicon_agrees_with_the_reference():
+    vector = case("unicon_select")
+    inputs, outputs = vector["inputs"], vector["outputs"]
+    divergence, labels = double(inputs["jsd"]), torch.tensor(inputs["labels"])
+
+    threshold = cutoff(divergence, inputs["d_u"], inputs["tau"])
+    selected = balanced_selection(divergence, labels, inputs["num_classes"], threshold)
+
+    close(threshold, outputs["threshold"], vector["rtol"])
+    assert (divergence < threshold).double().mean() == pytest.approx(outputs["selection_ratio"])
+    assert selected.nonzero().squeeze(1).tolist() == sorted(chain(*outputs["selected"]))
+    assert selected.sum() == outputs["per_class"] * inputs["num_classes"]
+    for members, weights in zip(outputs["selected"], outputs["weights"], strict=True):
+        close(label_weights(divergence[members]), weights, vector["rtol"])
+
+
+def test_a_mean_beyond_the_limit_is_lowered_by_its_share_of_the_distance_to_the_least():
+    divergence = torch.tensor([0.1, 0.5, 0.6])
+
+    assert cutoff(divergence, 0.5, 5.0) == pytest.approx(0.4)
+    assert cutoff(divergence, 0.3, 5.0) == pytest.approx(0.4 - 0.3 / 5)
+
+
+def test_a_class_that_has_no_more_is_taken_whole():
+    divergence, labels = torch.tensor([0.1, 0.2, 0.3, 0.6, 0.6, 0.6]), torch.tensor([0, 0, 0, 0, 0, 1])
+
+    selected = balanced_selection(divergence, labels, 2, threshold=0.61)
+
+    assert selected.tolist() == [True, True, True, False, False, True]
+
+
+def test_the_warm_up_uses_every_sample_and_the_epochs_behind_it_only_the_selected(two_blobs):
+    warm, _ = trial(UniconSelection(warm_up_fraction=0.9), two_blobs)
+    selecting, _ = trial(UniconSelection(), two_blobs, epochs=20)
+
+    wrong = (two_blobs.train.y != two_blobs.train_clean_y).numpy()
+    assert (warm.sample_weights == 1).all()
+    assert not selecting.sample_weights[wrong].any()
+    assert selecting.sample_weights[~wrong].mean() > 0.5
