@@ -19,7 +19,7 @@ import subprocess
 import sys
 import time
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from importlib.machinery import PathFinder
 from multiprocessing.connection import Connection, Pipe, wait
@@ -32,7 +32,7 @@ from harness.isolation import THREAD_VARIABLES
 from harness.records import Status, Trial, is_one_program
 from harness.trial import Finished, Scores, Trained, fault_record, finished
 
-__all__ = ["EACH_TRIALS", "Done", "ForkServer", "News", "Work", "import_frameworks", "import_needed", "serve"]
+__all__ = ["EACH_TRIALS", "Done", "ForkServer", "News", "Work", "frameworks_of", "import_frameworks", "import_needed", "serve"]
 
 RETRIES = 2  # of a process that died; a method's own exceptions are final
 LOADING_SECONDS = 600.0  # for the import of a trial's code, which its own limit does not count
@@ -50,6 +50,7 @@ FRAMEWORKS = {  # what a module names, and what is imported then; torch's first 
     "scipy": ("scipy.stats", "scipy.optimize", "scipy.special"),
     "sklearn": ("sklearn.base", "sklearn.utils"),
     "torch": ("torch", "torch._dynamo"),
+    "transformers": ("transformers.models.llama.modeling_llama", "transformers.tokenization_utils_tokenizers"),
 }
 # What each trial needs, for its parameters and its outcome: imported once, not in each process that is forked (60 ms of CPU).
 EACH_TRIALS = ("numpy.random", "pydantic.dataclasses", "pydantic.type_adapter", "safetensors.numpy")
@@ -509,12 +510,17 @@ def import_frameworks(trials: Sequence[Trial]) -> None:
     entries = {entry for trial in trials for entry in (trial.task.entry, trial.dataset.entry, trial.method.entry)}
     entries |= {measure.entry for trial in trials for measure in trial.metrics}
     folders = tuple(folder for trial in trials[:1] for folder in trial.paths)
-    named = {name for entry in entries for name in _named_in(entry.partition(":")[0], folders)}
-    wanted = [module for name, modules in FRAMEWORKS.items() if name in named for module in modules]
-    for module in wanted:
+    for module in frameworks_of(entries, folders):
         if module not in sys.modules:
             with contextlib.suppress(ImportError):  # the trial has its error
                 importlib.import_module(module)
+
+
+def frameworks_of(entries: Collection[str], folders: tuple[str, ...] = ()) -> list[str]:
+    """Return the modules of the frameworks that the modules of entries name; these are read and not executed, also where they lie in further folders."""
+    named = {name for entry in entries for name in _named_in(entry.partition(":")[0], folders)}
+
+    return [module for name, modules in FRAMEWORKS.items() if name in named for module in modules]
 
 
 @functools.cache

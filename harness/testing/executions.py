@@ -15,14 +15,13 @@ import multiprocessing
 import os
 import select
 import signal
-import sys
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from harness.data import cache_home
 from harness.errors import BenchError, DataError
-from harness.executors.fork_server import EACH_TRIALS, import_frameworks
+from harness.executors.fork_server import EACH_TRIALS, frameworks_of, import_frameworks
 from harness.executors.looks import Looks
 from harness.executors.traces import Traces
 from harness.executors.watch import adopt_orphans, die_with_parent, end_tree
@@ -180,7 +179,11 @@ class Executions:
             metrics=() if watched or alteration is not None else tuple(make_measure(spec, self._code) for spec in measures),
         )
 
-        return self._sharing(replace(trial, guarded=carriers(dataset)), task, dataset)
+        shared = self._sharing(replace(trial, guarded=carriers(dataset)), task, dataset)
+        if alteration == "empty":  # of nothing nothing can be built, and the method would never be asked
+            shared = replace(shared, artifact=self.trial_of(method, seed=seed, budget=budget).artifact)
+
+        return shared
 
     def _sharing(self, trial: Trial, task: Task, dataset: Dataset) -> Trial:
         """Let a trial share what all trials with its data and seed share; a stand-in for the task shares it with the task itself."""
@@ -275,20 +278,12 @@ class Executions:
         return self._worker_for(trials[0]).execute_together(trials, self._seconds)
 
     def _preload(self) -> list[str]:
-        """Name what the server of the workers imports: the tasks, their metrics, what torch's first optimiser would (1.4 s), and a module that freezes it."""
+        """Name what the server of the workers imports: the tasks, their metrics, the frameworks that they name, and a module that freezes it."""
         tasks = [task for task in self._registry.tasks if task.name in self._tasks]
-        measured = [metric.entry for task in tasks for metric in self._registry.metrics if metric.task == task.name]
-        late = ["torch._dynamo"] if "torch" in sys.modules else []
+        entries = [*(task.entry for task in tasks), *(metric.entry for metric in self._registry.metrics if metric.task in self._tasks)]
+        frameworks = frameworks_of(entries, tuple(self._registry.paths))  # one that is not installed is left out
 
-        imported = [
-            "harness.seeds_at_once",
-            *EACH_TRIALS,
-            PROBES,
-            *(_module_of(entry) for entry in [*(task.entry for task in tasks), *measured]),
-            *late,
-        ]
-
-        return [*dict.fromkeys(imported), FROZEN]
+        return [*dict.fromkeys(["harness.seeds_at_once", *EACH_TRIALS, PROBES, *map(_module_of, entries), *frameworks]), FROZEN]
 
     def facts(self, trial: Trial, after: Trial | None = None) -> dict[str, Any]:  # Any: whatever JSON holds
         """

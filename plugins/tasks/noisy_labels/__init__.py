@@ -151,6 +151,36 @@ def bench_methods():
         summary="Two networks divide the data for each other and learn the doubtful part without its labels",
         paper=Paper("DivideMix: Learning with Noisy Labels as Semi-supervised Learning", year=2020, arxiv="2002.07394"),
     )
+    yield Method(
+        name="active_passive",
+        task="noisy_labels",
+        entry=f"{__name__}.baselines.active_passive:ActivePassive",
+        summary="Normalised and reverse cross entropy: two losses that symmetric noise does not move, added",
+        paper=Paper("Normalized Loss Functions for Deep Learning with Noisy Labels", year=2020, arxiv="2006.13554", venue="ICML"),
+    )
+    yield Method(
+        name="sop",
+        task="noisy_labels",
+        entry=f"{__name__}.baselines.sop:SOP",
+        summary="Learns a sparse correction of each training sample's prediction, so that the network need not fit wrong labels",
+        paper=Paper("Robust Training under Label Noise by Over-parameterization", year=2022, arxiv="2202.14026", venue="ICML"),
+    )
+    yield Method(
+        name="elr_plus",
+        task="noisy_labels",
+        entry=f"{__name__}.baselines.elr_plus:ELRPlus",
+        summary="ELR with two networks on mixed samples, each held to what the other's average of weights predicted",
+        paper=Paper("Early-Learning Regularization Prevents Memorization of Noisy Labels", year=2020, arxiv="2007.00151", venue="NeurIPS"),
+    )
+    yield Method(
+        name="unicon_selection",
+        task="noisy_labels",
+        entry=f"{__name__}.baselines.unicon_selection:UniconSelection",
+        summary="Cross entropy on UNICON's selection: as many samples of each class, those nearest to their labels",
+        paper=Paper(
+            "UNICON: Combating Label Noise Through Uniform Selection and Contrastive Learning", year=2022, arxiv="2203.14542", venue="CVPR"
+        ),
+    )
 
 
 @hookimpl

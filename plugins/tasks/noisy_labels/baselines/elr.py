@@ -50,7 +50,7 @@ def elr_loss(logits: Tensor, target: Tensor, targets: Tensor, strength: float) -
 
     Args:
         logits: ``(B, C)``.
-        target: ``(B,)``, class indices.
+        target: ``(B,)``, class indices, or ``(B, C)``, soft labels.
         targets: ``(B, C)``, the remembered targets after their update in this step.
         strength: The paper's lambda; 0 is cross entropy.
     """
