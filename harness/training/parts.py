@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -11,7 +12,7 @@ from harness.data import unpack_texts
 if TYPE_CHECKING:
     from harness.context import Run
 
-__all__ = ["Part", "Split", "check_sizes", "random_split", "tfidf_parts"]
+__all__ = ["Part", "Split", "check_sizes", "random_split", "standardised_parts", "tfidf_parts"]
 
 
 class Part(NamedTuple):
@@ -47,6 +48,22 @@ def random_split(run: Run, n: int, n_train: int, n_valid: int, n_test: int) -> S
     run.witness("split", order)
 
     return Split(order[:n_train], order[n_train : n_train + n_valid], order[n_train + n_valid :])
+
+
+def standardised_parts(published: Sequence[Part], split: Split) -> list[Part]:
+    """
+    Return training, validation and test set, ``(N, d)`` float32, each feature with mean 0 and standard deviation 1 over the training set; a constant one is 0.
+
+    Args:
+        published: ``(N, d)`` each; training and validation samples stand in the first part, test samples in the last.
+        split: Where.
+    """
+    train = published[0].x[split.train].astype(np.float32)
+    mean, scale = train.mean(axis=0), train.std(axis=0)
+    scale[scale == 0] = 1.0
+    sources = (published[0], published[0], published[-1])
+
+    return [Part((source.x[rows].astype(np.float32) - mean) / scale, source.y[rows]) for source, rows in zip(sources, split, strict=True)]
 
 
 def tfidf_parts(arrays: dict[str, np.ndarray], split: Split, n_features: int | None) -> list[Part]:

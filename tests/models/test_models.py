@@ -77,6 +77,25 @@ def test_efficientnet_lite0_knows_the_photographs_of_scikit_learn():
     assert sum(parameter.numel() for parameter in model.parameters()) == 4_652_008
 
 
+def test_the_features_of_cifar10_are_those_of_its_first_pictures(tmp_path):
+    from plugins.data.images.cifar10 import CIFAR10
+    from plugins.models.efficientnet_lite0.cifar10_features import Cifar10Features
+    from plugins.models.efficientnet_lite0.model import features, load_efficientnet_lite0, normalise
+
+    for raw in (CIFAR10, EFFICIENTNET_LITE0):
+        data.fetch(raw)
+    arrays = data.load(CIFAR10)
+
+    Cifar10Features(size=32, n_train=60, n_test=5).build(tmp_path)
+
+    alone = features(load_efficientnet_lite0(), normalise(torch.from_numpy(np.array(arrays["train_x"][55:56])), 32))
+    train, test = (np.load(tmp_path / f"{part}_x.npy") for part in ("train", "test"))
+    np.testing.assert_allclose(train[55], alone[0], atol=2e-3, rtol=2e-3)  # float16
+    assert (train.shape, test.shape) == ((60, 1280), (5, 1280))
+    np.testing.assert_array_equal(np.load(tmp_path / "train_y.npy"), arrays["train_y"][:60])
+    np.testing.assert_array_equal(np.load(tmp_path / "test_y.npy"), arrays["test_y"][:5])
+
+
 # MiniLM
 
 

@@ -7,6 +7,7 @@ from plugins.data.images.cifar10 import CIFAR10
 from plugins.data.images.digits import DIGITS
 from plugins.data.images.fashion_mnist import FASHION_MNIST
 from plugins.data.images.mnist import MNIST
+from plugins.models.efficientnet_lite0 import CIFAR10_FEATURES
 
 # Read by `bench plugin check`: what these data sets are meant to do otherwise.
 SUPPLIED = "the user supplies the files"
@@ -36,6 +37,14 @@ def bench_datasets():
     yield _dataset("fashion_mnist", "pictures:FashionMnist", "Pictures of clothes, 28x28, 10 classes", FASHION_MNIST)
     yield _dataset("mnist", "pictures:Mnist", "Handwritten digits, 28x28, 10 classes", MNIST)
     yield _dataset("cifar10", "pictures:Cifar10", "Colour pictures of things and animals, 32x32, 10 classes", CIFAR10)
+    yield Dataset(
+        name="cifar10_features",
+        task="supervised",
+        entry=f"{__name__}.datasets.features:Cifar10Features",
+        summary="What a pretrained network sees of CIFAR-10, 1,280 features, 10 classes",
+        artifacts=(CIFAR10_FEATURES,),
+        extra="models",
+    )
     yield _dataset("cifar100", "pictures:Cifar100", "Colour pictures, 32x32, 100 classes; the user supplies the files")
     yield _dataset("image_folder", "folder:ImageFolder", "Pictures in a folder a class, such as ImageNet's; the user supplies the files")
 

@@ -14,8 +14,10 @@ from harness import Budget, Run, data
 from harness.parameters import ParameterError, build, resolve
 from harness.specs import load_entry
 from harness.training.label_noise import corrupt
+from harness.training.parts import Part
 from plugins.data.text.storm_spam import SMS_SPAM, YOUTUBE_SPAM
 from plugins.tasks import noisy_labels
+from plugins.tasks.noisy_labels.datasets import features, images
 from plugins.tasks.noisy_labels.protocol import NoisyDataset
 
 SPECS = {spec.name: spec for spec in noisy_labels.bench_datasets()}
@@ -276,3 +278,34 @@ def test_sarcasm_can_be_learnt_from_the_words_of_the_training_set():
     assert classifier.score(test_x, clean.test.y.numpy()) > 0.72
     assert abs((noisy.train.y != noisy.train_clean_y).double().mean().item() - 0.3) < 0.03
     assert (noisy.test.y == clean.test.y).all()
+
+
+# Features
+
+
+@pytest.fixture
+def human_labels(monkeypatch):
+    """Stand in for features and for human labels, where a sample's features name its position; one label in four of ``aggre`` is wrong."""
+    rng = np.random.default_rng(0)
+    published = [Part(np.stack([np.arange(n), np.zeros(n)], axis=1).astype(np.float16), rng.integers(0, 10, n)) for n in (400, 100)]
+    clean = np.concatenate([published[0].y, rng.integers(0, 10, 100)])
+    human = {name: (clean + (np.arange(500) % 4 == 0)) % 10 for name in images.HUMAN_LABELS.values()} | {"clean_label": clean}
+    monkeypatch.setattr(features, "read_cifar10_features", lambda: published)
+    monkeypatch.setattr(images, "load", lambda raw: human)
+
+
+@pytest.mark.usefixtures("human_labels")
+def test_features_are_standardised_by_the_training_set_and_keep_the_labels_of_their_pictures():
+    given = load("cifar10n_features", n_train=300, n_valid=100, n_test=50, labels="given")
+    people = load("cifar10n_features", n_train=300, n_valid=100, n_test=50, labels="aggre")
+
+    torch.testing.assert_close(given.train.x.mean(dim=0), torch.zeros(2), atol=1e-5, rtol=0)
+    assert given.train.x[:, 0].std(correction=0).item() == pytest.approx(1, abs=1e-4)
+    assert (given.train.x[:, 1] == 0).all()
+    assert torch.equal(given.train.x, people.train.x)
+    assert torch.equal(given.train.y, given.train_clean_y)
+    is_wrong = people.train.y != people.train_clean_y
+    position = (given.train.x[:, 0] - given.train.x[is_wrong, 0].min()) / given.train.x[:, 0].sort().values.diff().min()
+    assert torch.equal(position.round() % 4 == 0, is_wrong)
+    assert is_wrong.float().mean().item() == pytest.approx(0.25, abs=0.07)
+    assert people.noise_rate == pytest.approx(0.25)

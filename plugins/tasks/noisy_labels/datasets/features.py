@@ -5,16 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-import numpy as np
-
-from harness.training.parts import Part, Split
+from harness.training.parts import Part, Split, standardised_parts
 from plugins.data.images.cifar10 import CIFAR10
 from plugins.data.images.sets import PictureSet
 from plugins.models.efficientnet_lite0.cifar10_features import N_TEST, N_TRAIN, read_cifar10_features
 from plugins.tasks.noisy_labels.datasets.images import Cifar10n
 from plugins.tasks.noisy_labels.datasets.noise import Size
 
-__all__ = ["Cifar10nFeatures", "standardised"]
+__all__ = ["Cifar10nFeatures"]
 
 
 @dataclass
@@ -41,14 +39,4 @@ class Cifar10nFeatures(Cifar10n):
 
     def scaled(self, published: list[Part], split: Split) -> list[Part]:
         """Standardise by the training set."""
-        return standardised(published, split)
-
-
-def standardised(published: list[Part], split: Split) -> list[Part]:
-    """Return training, validation and test set, float32, each feature with mean 0 and standard deviation 1 over the training set; a constant one is 0."""
-    train = published[0].x[split.train].astype(np.float32)
-    mean, scale = train.mean(axis=0), train.std(axis=0)
-    scale[scale == 0] = 1.0
-    sources = (published[0], published[0], published[-1])
-
-    return [Part((source.x[rows].astype(np.float32) - mean) / scale, source.y[rows]) for source, rows in zip(sources, split, strict=True)]
+        return standardised_parts(published, split)
