@@ -126,6 +126,13 @@ class Suite:
     chosen: Mapping[tuple[str, str], Configuration] = field(default_factory=dict)
     tuned: tuple[Tuned, ...] = ()
 
+    def entries(self) -> set[str]:
+        """Return the entries of all that its trials consist of."""
+        return {
+            spec.entry
+            for spec in (self.task, *self.metrics, *(column.spec for column in self.datasets), *(row.spec for row in self.methods))
+        }
+
 
 @dataclass(frozen=True)
 class Overrides:

@@ -22,14 +22,14 @@ WORDS = {"passed": "ok", "failed": "FAILED", "expected": "expected", "unexpected
 
 
 @click.command(name="check")
-@click.argument("name")
+@click.argument("names", nargs=-1, required=True, metavar="NAME...")
 @click.option("--only", multiple=True, metavar="CHECK", help="Only this check; repeatable.")
 @click.option("--seconds", type=click.FloatRange(min=1), help="Seconds of CPU that one trial of a check may take [60].")
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
 @plugin_option
-def command(name: str, only: tuple[str, ...], seconds: float | None, as_json: bool, plugins: tuple[str, ...]) -> int:
+def command(names: tuple[str, ...], only: tuple[str, ...], seconds: float | None, as_json: bool, plugins: tuple[str, ...]) -> int:
     """
-    Check a plugin (a name in `bench plugins`) against the rules that all plugins follow, or one method, data set, task or metric (its name).
+    Check plugins (names in `bench plugins`) against the rules that all plugins follow, or single methods, data sets, tasks or metrics (their names).
 
     Methods run with their defaults and the smallest budget on the example data set of their task. A failure that is meant is declared in the
     plugin's module: expected_failures = {"method": {"check": "why"}}.
@@ -45,7 +45,7 @@ def command(name: str, only: tuple[str, ...], seconds: float | None, as_json: bo
     """
     from harness.testing.kit import checks_of, run_checks
 
-    checks = _chosen(checks_of([name], Session.open(plugins).registry, seconds=seconds), only)
+    checks = _chosen(checks_of(names, Session.open(plugins).registry, seconds=seconds), only)
     results = []
     heading = ""
     for result in run_checks(checks):

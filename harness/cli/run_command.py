@@ -114,10 +114,12 @@ def command(
     def build_engine(facts: Mapping[str, Any], seconds: float, say: Callable[[str], None]) -> Engine:
         is_short = loaded.resources.gpu == 0 and address is None and (quick or seconds < SHORT_RUN_SECONDS * (workers or usable_cores()))
         if executor in ("local", "inline") or (executor == "auto" and is_short):
+            from harness.executors.fork_server import frameworks_of
             from harness.executors.local import LocalEngine, count_slots
 
             attached = executor == "inline"
             slots = 1 if attached else count_slots(loaded.resources, workers or usable_cores())
+            starter.prepare(frameworks_of(loaded.entries(), tuple(session.registry.paths)))
             return LocalEngine(starter, slots, facts, guarded, attached)
         from harness.executors.ray import RayEngine
 

@@ -509,8 +509,7 @@ def import_frameworks(trials: Sequence[Trial]) -> None:
     """Import the frameworks that the modules of trials name, so that what is forked has them at once; no code of a plugin is executed."""
     entries = {entry for trial in trials for entry in (trial.task.entry, trial.dataset.entry, trial.method.entry)}
     entries |= {measure.entry for trial in trials for measure in trial.metrics}
-    folders = tuple(folder for trial in trials[:1] for folder in trial.paths)
-    for module in frameworks_of(entries, folders):
+    for module in frameworks_of(entries, tuple(folder for trial in trials[:1] for folder in trial.paths)):
         if module not in sys.modules:
             with contextlib.suppress(ImportError):  # the trial has its error
                 importlib.import_module(module)

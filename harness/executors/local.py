@@ -50,10 +50,16 @@ class LocalEngine:
         self._environment = environment_id(self._facts)
         self._guarded = tuple(guarded)
         self._attached = attached
-        self._slots = [_Slot(starter.server(attached)) for _ in range(slots)]
+        self._slots: list[_Slot] = []
 
     def open(self) -> None:
-        """The servers are there already."""
+        """
+        Start the servers.
+
+        Raises:
+            EngineLost: Somebody has ended the starter.
+        """
+        self._slots += [_Slot(self._starter.server(self._attached)) for _ in range(self.slots)]
 
     def submit(self, ticket: int, trials: Sequence[Trial]) -> None:
         """Send a chunk to a free server."""
