@@ -128,10 +128,9 @@ class Suite:
 
     def entries(self) -> set[str]:
         """Return the entries of all that its trials consist of."""
-        return {
-            spec.entry
-            for spec in (self.task, *self.metrics, *(column.spec for column in self.datasets), *(row.spec for row in self.methods))
-        }
+        entries = {self.task.entry, *(metric.entry for metric in self.metrics)}
+
+        return entries | {column.spec.entry for column in self.datasets} | {row.spec.entry for row in self.methods}
 
 
 @dataclass(frozen=True)
