@@ -19,6 +19,7 @@ from harness.training.schedules import rate_factor
 from plugins.tasks.semi_supervised.alignment import NoAlignment, QueueAlignment, RunningMeanAlignment, aligned, build_alignment
 from plugins.tasks.semi_supervised.baselines.fixmatch import FixMatch, FixMatchDA
 from plugins.tasks.semi_supervised.baselines.flexmatch import FlexMatch, LearningStatus, class_thresholds, learning_status
+from plugins.tasks.semi_supervised.baselines.freematch import FreeMatch
 from plugins.tasks.semi_supervised.baselines.mean_teacher import MeanTeacher, consistency_loss
 from plugins.tasks.semi_supervised.baselines.pseudo_label import PseudoLabel, pseudo_label_loss
 from plugins.tasks.semi_supervised.baselines.supervised_only import SupervisedOnly
@@ -226,6 +227,7 @@ METHODS = [
     FixMatch(threshold=0.7),
     FixMatchDA(threshold=0.7),
     FlexMatch(),
+    FreeMatch(decay=0.9),
 ]
 
 
