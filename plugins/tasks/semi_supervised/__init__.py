@@ -144,6 +144,15 @@ def bench_methods():
         summary="FixMatch with thresholds that follow the network's confidence in all and in each class, and a loss for diverse predictions",
         paper=Paper("FreeMatch: Self-adaptive Thresholding for Semi-supervised Learning", year=2023, arxiv="2205.07246", venue="ICLR"),
     )
+    yield Method(
+        name="softmatch",
+        task="semi_supervised",
+        entry=f"{__name__}.baselines.softmatch:SoftMatch",
+        summary="FixMatch in which every sample counts, the less the further its confidence is below the average",
+        paper=Paper(
+            "SoftMatch: Addressing the Quantity-Quality Tradeoff in Semi-supervised Learning", year=2023, arxiv="2301.10921", venue="ICLR"
+        ),
+    )
 
 
 @hookimpl

@@ -22,6 +22,7 @@ from plugins.tasks.semi_supervised.baselines.flexmatch import FlexMatch, Learnin
 from plugins.tasks.semi_supervised.baselines.freematch import FreeMatch
 from plugins.tasks.semi_supervised.baselines.mean_teacher import MeanTeacher, consistency_loss
 from plugins.tasks.semi_supervised.baselines.pseudo_label import PseudoLabel, pseudo_label_loss
+from plugins.tasks.semi_supervised.baselines.softmatch import SoftMatch
 from plugins.tasks.semi_supervised.baselines.supervised_only import SupervisedOnly
 from plugins.tasks.semi_supervised.losses import masked_cross_entropy
 from plugins.tasks.semi_supervised.protocol import SemiSupervisedProtocol
@@ -228,6 +229,7 @@ METHODS = [
     FixMatchDA(threshold=0.7),
     FlexMatch(),
     FreeMatch(decay=0.9),
+    SoftMatch(decay=0.9),
 ]
 
 
