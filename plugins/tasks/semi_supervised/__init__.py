@@ -153,6 +153,13 @@ def bench_methods():
             "SoftMatch: Addressing the Quantity-Quality Tradeoff in Semi-supervised Learning", year=2023, arxiv="2301.10921", venue="ICLR"
         ),
     )
+    yield Method(
+        name="simmatch",
+        task="semi_supervised",
+        entry=f"{__name__}.baselines.simmatch:SimMatch",
+        summary="FixMatch whose views agree on the classes and on which labelled samples are alike",
+        paper=Paper("SimMatch: Semi-supervised Learning with Similarity Matching", year=2022, arxiv="2203.06915", venue="CVPR"),
+    )
 
 
 @hookimpl

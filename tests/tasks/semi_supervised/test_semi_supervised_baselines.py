@@ -22,6 +22,7 @@ from plugins.tasks.semi_supervised.baselines.flexmatch import FlexMatch, Learnin
 from plugins.tasks.semi_supervised.baselines.freematch import FreeMatch
 from plugins.tasks.semi_supervised.baselines.mean_teacher import MeanTeacher, consistency_loss
 from plugins.tasks.semi_supervised.baselines.pseudo_label import PseudoLabel, pseudo_label_loss
+from plugins.tasks.semi_supervised.baselines.simmatch import SimMatch
 from plugins.tasks.semi_supervised.baselines.softmatch import SoftMatch
 from plugins.tasks.semi_supervised.baselines.supervised_only import SupervisedOnly
 from plugins.tasks.semi_supervised.losses import masked_cross_entropy
@@ -230,6 +231,7 @@ METHODS = [
     FlexMatch(),
     FreeMatch(decay=0.9),
     SoftMatch(decay=0.9),
+    SimMatch(threshold=0.7),
 ]
 
 
