@@ -128,6 +128,12 @@ def bench_methods():
         Paper("Variational Information Distillation for Knowledge Transfer", year=2019, arxiv="1904.05835"),
         at_once="",  # its regressors are trained beside the student
     )
+    yield _method(
+        "logit_standardisation",
+        "logit_standardisation:LogitStandardisation",
+        "Matches the teacher's softened probabilities after the logits of both have been brought to mean 0 and deviation 1",
+        Paper("Logit Standardization in Knowledge Distillation", year=2024, arxiv="2403.01427", venue="CVPR"),
+    )
 
 
 @hookimpl

@@ -26,6 +26,7 @@ from plugins.tasks.distillation.baselines.dkd import DKD, decoupled_divergence
 from plugins.tasks.distillation.baselines.fitnet import FitNet, hint_regressor
 from plugins.tasks.distillation.baselines.kd import KD, softened_divergence
 from plugins.tasks.distillation.baselines.label_smoothing import LabelSmoothing
+from plugins.tasks.distillation.baselines.logit_standardisation import LogitStandardisation
 from plugins.tasks.distillation.baselines.maps import same_size, stage_pairs
 from plugins.tasks.distillation.baselines.pkt import PKT, similarity_divergence
 from plugins.tasks.distillation.baselines.rkd import RKD, angle_loss, distance_loss
@@ -404,7 +405,14 @@ def test_every_method_sees_the_same_batches_and_another_student(digits, teacher)
 
 @pytest.mark.parametrize(
     "method",
-    [LabelSmoothing(smoothing=0.0), KD(ce_weight=1.0, kd_weight=0.0), DKD(), DIST(beta=0.0, gamma=0.0), PKT(weight=0.0)],
+    [
+        LabelSmoothing(smoothing=0.0),
+        KD(ce_weight=1.0, kd_weight=0.0),
+        DKD(),
+        DIST(beta=0.0, gamma=0.0),
+        PKT(weight=0.0),
+        LogitStandardisation(1.0, 0.0),
+    ],
     ids=lambda method: type(method).__name__,
 )
 def test_a_method_at_its_limit_trains_as_cross_entropy_does(method, digits, teacher):
@@ -464,6 +472,6 @@ def test_a_batch_without_a_teacher_is_refused(logits):
     student, teacher, y = logits
     batch = replace(batch_of(of_logits(teacher), y), teacher=None)
 
-    for method in (KD(), DKD(), DIST(), RKD(), PKT(), AttentionTransfer(), SimilarityPreserving()):
+    for method in (KD(), LogitStandardisation(), DKD(), DIST(), RKD(), PKT(), AttentionTransfer(), SimilarityPreserving()):
         with pytest.raises(ValueError, match="needs a teacher"):
             method.loss(of_logits(student), batch)
