@@ -134,6 +134,13 @@ def bench_methods():
         "Matches the teacher's softened probabilities after the logits of both have been brought to mean 0 and deviation 1",
         Paper("Logit Standardization in Knowledge Distillation", year=2024, arxiv="2403.01427", venue="CVPR"),
     )
+    yield _method(
+        "crd",
+        "crd:CRD",
+        "Tells the teacher's embedding of a sample from those of samples of other classes, by the student's, and the other way round",
+        Paper("Contrastive Representation Distillation", year=2020, arxiv="1910.10699", venue="ICLR"),
+        at_once="",  # its embeddings are trained beside the student
+    )
 
 
 @hookimpl

@@ -20,6 +20,7 @@ from harness.training.fitting import Batch
 from harness.training.image_data import ImageData
 from harness.training.networks import Output
 from plugins.tasks.distillation.baselines.attention_transfer import AttentionTransfer, attention_loss, attention_map
+from plugins.tasks.distillation.baselines.crd import CRD
 from plugins.tasks.distillation.baselines.cross_entropy import CrossEntropy
 from plugins.tasks.distillation.baselines.dist import DIST, correlations, relation_losses
 from plugins.tasks.distillation.baselines.dkd import DKD, decoupled_divergence
@@ -411,6 +412,7 @@ def test_every_method_sees_the_same_batches_and_another_student(digits, teacher)
         DKD(),
         DIST(beta=0.0, gamma=0.0),
         PKT(weight=0.0),
+        CRD(weight=0.0),
         LogitStandardisation(1.0, 0.0),
     ],
     ids=lambda method: type(method).__name__,
@@ -423,7 +425,7 @@ def test_a_method_at_its_limit_trains_as_cross_entropy_does(method, digits, teac
     np.testing.assert_allclose(outcome.student, expected.student, atol=1e-5)
 
 
-@pytest.mark.parametrize("method", [FitNet(hint=1), VID()], ids=lambda method: type(method).__name__)
+@pytest.mark.parametrize("method", [FitNet(hint=1), VID(), CRD()], ids=lambda method: type(method).__name__)
 def test_what_is_trained_beside_the_student_learns_and_is_thrown_away(method, digits, teacher, monkeypatch):
     import plugins.tasks.distillation.protocol as task
 
