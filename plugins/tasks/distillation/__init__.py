@@ -141,6 +141,13 @@ def bench_methods():
         Paper("Contrastive Representation Distillation", year=2020, arxiv="1910.10699", venue="ICLR"),
         at_once="",  # its embeddings are trained beside the student
     )
+    yield _method(
+        "reviewkd",
+        "reviewkd:ReviewKD",
+        "Foresees each stage of the teacher from that stage and all deeper ones of the student; convolutional ones only",
+        Paper("Distilling Knowledge via Knowledge Review", year=2021, arxiv="2104.09044", venue="CVPR"),
+        at_once="",  # its fusions are trained beside the student
+    )
 
 
 @hookimpl
