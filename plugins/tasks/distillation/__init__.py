@@ -128,6 +128,26 @@ def bench_methods():
         Paper("Variational Information Distillation for Knowledge Transfer", year=2019, arxiv="1904.05835"),
         at_once="",  # its regressors are trained beside the student
     )
+    yield _method(
+        "logit_standardisation",
+        "logit_standardisation:LogitStandardisation",
+        "Matches the teacher's softened probabilities after the logits of both have been brought to mean 0 and deviation 1",
+        Paper("Logit Standardization in Knowledge Distillation", year=2024, arxiv="2403.01427", venue="CVPR"),
+    )
+    yield _method(
+        "crd",
+        "crd:CRD",
+        "Tells the teacher's embedding of a sample from those of samples of other classes, by the student's, and the other way round",
+        Paper("Contrastive Representation Distillation", year=2020, arxiv="1910.10699", venue="ICLR"),
+        at_once="",  # its embeddings are trained beside the student
+    )
+    yield _method(
+        "reviewkd",
+        "reviewkd:ReviewKD",
+        "Foresees each stage of the teacher from that stage and all deeper ones of the student; convolutional ones only",
+        Paper("Distilling Knowledge via Knowledge Review", year=2021, arxiv="2104.09044", venue="CVPR"),
+        at_once="",  # its fusions are trained beside the student
+    )
 
 
 @hookimpl

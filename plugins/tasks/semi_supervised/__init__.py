@@ -137,6 +137,29 @@ def bench_methods():
         summary="FixMatch with a threshold for each class that grows with what has been learned of it",
         paper=Paper("FlexMatch: Boosting Semi-Supervised Learning with Curriculum Pseudo Labeling", year=2021, arxiv="2110.08263"),
     )
+    yield Method(
+        name="freematch",
+        task="semi_supervised",
+        entry=f"{__name__}.baselines.freematch:FreeMatch",
+        summary="FixMatch with thresholds that follow the network's confidence in all and in each class, and a loss for diverse predictions",
+        paper=Paper("FreeMatch: Self-adaptive Thresholding for Semi-supervised Learning", year=2023, arxiv="2205.07246", venue="ICLR"),
+    )
+    yield Method(
+        name="softmatch",
+        task="semi_supervised",
+        entry=f"{__name__}.baselines.softmatch:SoftMatch",
+        summary="FixMatch in which every sample counts, the less the further its confidence is below the average",
+        paper=Paper(
+            "SoftMatch: Addressing the Quantity-Quality Tradeoff in Semi-supervised Learning", year=2023, arxiv="2301.10921", venue="ICLR"
+        ),
+    )
+    yield Method(
+        name="simmatch",
+        task="semi_supervised",
+        entry=f"{__name__}.baselines.simmatch:SimMatch",
+        summary="FixMatch whose views agree on the classes and on which labelled samples are alike",
+        paper=Paper("SimMatch: Semi-supervised Learning with Similarity Matching", year=2022, arxiv="2203.06915", venue="CVPR"),
+    )
 
 
 @hookimpl

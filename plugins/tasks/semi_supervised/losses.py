@@ -15,6 +15,6 @@ def masked_cross_entropy(logits: Tensor, target: Tensor, mask: Tensor) -> Tensor
     Args:
         logits: ``(B, C)``, of the strong views.
         target: ``(B,)``, classes, or ``(B, C)``, probabilities.
-        mask: ``(B,)`` bool.
+        mask: ``(B,)`` bool, or weights.
     """
     return (mask.to(logits.dtype) * cross_entropy(logits, target, reduction="none")).mean()

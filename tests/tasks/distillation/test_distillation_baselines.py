@@ -20,14 +20,17 @@ from harness.training.fitting import Batch
 from harness.training.image_data import ImageData
 from harness.training.networks import Output
 from plugins.tasks.distillation.baselines.attention_transfer import AttentionTransfer, attention_loss, attention_map
+from plugins.tasks.distillation.baselines.crd import CRD
 from plugins.tasks.distillation.baselines.cross_entropy import CrossEntropy
 from plugins.tasks.distillation.baselines.dist import DIST, correlations, relation_losses
 from plugins.tasks.distillation.baselines.dkd import DKD, decoupled_divergence
 from plugins.tasks.distillation.baselines.fitnet import FitNet, hint_regressor
 from plugins.tasks.distillation.baselines.kd import KD, softened_divergence
 from plugins.tasks.distillation.baselines.label_smoothing import LabelSmoothing
+from plugins.tasks.distillation.baselines.logit_standardisation import LogitStandardisation
 from plugins.tasks.distillation.baselines.maps import same_size, stage_pairs
 from plugins.tasks.distillation.baselines.pkt import PKT, similarity_divergence
+from plugins.tasks.distillation.baselines.reviewkd import ReviewKD
 from plugins.tasks.distillation.baselines.rkd import RKD, angle_loss, distance_loss
 from plugins.tasks.distillation.baselines.similarity_preserving import SimilarityPreserving, similarity_loss
 from plugins.tasks.distillation.baselines.vid import VID, StageRegressor, negative_log_density
@@ -36,7 +39,7 @@ from plugins.tasks.distillation.protocol import DistillationProtocol
 VECTORS = json.loads((Path(__file__).parents[2] / "papers" / "pld" / "pld.json").read_text(encoding="utf-8"))
 CASES = {case["name"]: case for case in VECTORS["cases"]}
 SPECS = {spec.name: spec for spec in load_registry().methods if spec.task == "distillation"}
-CONVOLUTIONAL = {"attention_transfer": {}, "fitnet": {"hint": 1}, "vid": {}}
+CONVOLUTIONAL = {"attention_transfer": {}, "fitnet": {"hint": 1}, "vid": {}, "reviewkd": {}}
 
 close = torch.testing.assert_close
 
@@ -399,12 +402,20 @@ def test_every_method_sees_the_same_batches_and_another_student(digits, teacher)
     trials = {name: trial(method_of(name), digits, teacher, epochs=1, model="cnn", widths=(4, 8)) for name in SPECS}
 
     assert len({json.dumps(run.witnesses) for _, run in trials.values()}) == 1
-    assert len({outcome.student.tobytes() for outcome, _ in trials.values()}) == len(SPECS) - 1  # decoupled distillation is cold in epoch 0
+    assert len({outcome.student.tobytes() for outcome, _ in trials.values()}) == len(SPECS) - 2  # two are cold in epoch 0
 
 
 @pytest.mark.parametrize(
     "method",
-    [LabelSmoothing(smoothing=0.0), KD(ce_weight=1.0, kd_weight=0.0), DKD(), DIST(beta=0.0, gamma=0.0), PKT(weight=0.0)],
+    [
+        LabelSmoothing(smoothing=0.0),
+        KD(ce_weight=1.0, kd_weight=0.0),
+        DKD(),
+        DIST(beta=0.0, gamma=0.0),
+        PKT(weight=0.0),
+        CRD(weight=0.0),
+        LogitStandardisation(1.0, 0.0),
+    ],
     ids=lambda method: type(method).__name__,
 )
 def test_a_method_at_its_limit_trains_as_cross_entropy_does(method, digits, teacher):
@@ -415,7 +426,7 @@ def test_a_method_at_its_limit_trains_as_cross_entropy_does(method, digits, teac
     np.testing.assert_allclose(outcome.student, expected.student, atol=1e-5)
 
 
-@pytest.mark.parametrize("method", [FitNet(hint=1), VID()], ids=lambda method: type(method).__name__)
+@pytest.mark.parametrize("method", [FitNet(hint=1), VID(), CRD(), ReviewKD(warmup_epochs=0)], ids=lambda method: type(method).__name__)
 def test_what_is_trained_beside_the_student_learns_and_is_thrown_away(method, digits, teacher, monkeypatch):
     import plugins.tasks.distillation.protocol as task
 
@@ -435,7 +446,7 @@ def test_what_is_trained_beside_the_student_learns_and_is_thrown_away(method, di
     assert all(seen[0])
 
 
-@pytest.mark.parametrize("method", [AttentionTransfer(), FitNet(hint=1), VID()], ids=lambda method: type(method).__name__)
+@pytest.mark.parametrize("method", [AttentionTransfer(), FitNet(hint=1), VID(), ReviewKD()], ids=lambda method: type(method).__name__)
 def test_a_student_without_rows_and_columns_is_refused_by_methods_that_need_them(method, digits, teacher):
     with pytest.raises(TrialUnsupported, match="rows and columns"):
         trial(method, digits, teacher)
@@ -447,7 +458,7 @@ def test_a_hint_that_no_stage_gives_is_refused(digits, teacher):
 
 
 def test_a_student_of_other_size_and_depth_than_the_teacher_is_compared_all_the_same(digits, teacher):
-    for method in (AttentionTransfer(), SimilarityPreserving(), VID()):
+    for method in (AttentionTransfer(), SimilarityPreserving(), VID(), ReviewKD(warmup_epochs=0)):
         outcome, _ = trial(method, digits, teacher, epochs=1, model="cnn", widths=(4, 4, 8))
 
         assert np.isfinite(outcome.student).all()
@@ -464,6 +475,6 @@ def test_a_batch_without_a_teacher_is_refused(logits):
     student, teacher, y = logits
     batch = replace(batch_of(of_logits(teacher), y), teacher=None)
 
-    for method in (KD(), DKD(), DIST(), RKD(), PKT(), AttentionTransfer(), SimilarityPreserving()):
+    for method in (KD(), LogitStandardisation(), DKD(), DIST(), RKD(), PKT(), AttentionTransfer(), SimilarityPreserving()):
         with pytest.raises(ValueError, match="needs a teacher"):
             method.loss(of_logits(student), batch)

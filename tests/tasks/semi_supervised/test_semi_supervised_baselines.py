@@ -19,8 +19,11 @@ from harness.training.schedules import rate_factor
 from plugins.tasks.semi_supervised.alignment import NoAlignment, QueueAlignment, RunningMeanAlignment, aligned, build_alignment
 from plugins.tasks.semi_supervised.baselines.fixmatch import FixMatch, FixMatchDA
 from plugins.tasks.semi_supervised.baselines.flexmatch import FlexMatch, LearningStatus, class_thresholds, learning_status
+from plugins.tasks.semi_supervised.baselines.freematch import FreeMatch
 from plugins.tasks.semi_supervised.baselines.mean_teacher import MeanTeacher, consistency_loss
 from plugins.tasks.semi_supervised.baselines.pseudo_label import PseudoLabel, pseudo_label_loss
+from plugins.tasks.semi_supervised.baselines.simmatch import SimMatch
+from plugins.tasks.semi_supervised.baselines.softmatch import SoftMatch
 from plugins.tasks.semi_supervised.baselines.supervised_only import SupervisedOnly
 from plugins.tasks.semi_supervised.losses import masked_cross_entropy
 from plugins.tasks.semi_supervised.protocol import SemiSupervisedProtocol
@@ -226,6 +229,9 @@ METHODS = [
     FixMatch(threshold=0.7),
     FixMatchDA(threshold=0.7),
     FlexMatch(),
+    FreeMatch(decay=0.9),
+    SoftMatch(decay=0.9),
+    SimMatch(threshold=0.7),
 ]
 
 
