@@ -59,6 +59,12 @@ def bench_methods():
         at_once=True,
     )
     yield _method(
+        "sam",
+        "sam:SAM",
+        "SGD along the gradient at the worst point of a small ball round the weights; two passes a step",
+        Paper("Sharpness-Aware Minimization for Efficiently Improving Generalization", year=2021, arxiv="2010.01412", venue="ICLR"),
+    )
+    yield _method(
         "dropout",
         "dropout:Dropout",
         "SGD, with hidden units left out at random",

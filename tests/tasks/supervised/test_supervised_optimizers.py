@@ -1,0 +1,125 @@
+"""SAM: the numbers of the authors' code, and what their formulas promise."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from supervised_samples import confronted, pictures
+from torch import nn
+from torch.nn.functional import binary_cross_entropy_with_logits
+
+from harness import Budget, Run
+from plugins.tasks.supervised.baselines.sam import SAM, ascent, perturbed
+from plugins.tasks.supervised.baselines.sgd import SGD
+from plugins.tasks.supervised.protocol import SupervisedProtocol
+
+VECTORS = json.loads(Path(__file__).with_name("baselines_more_supervised.json").read_text(encoding="utf-8"))
+CASES = {case["name"]: case for case in VECTORS["cases"]}
+
+close = torch.testing.assert_close
+
+
+def tensor(values):
+    return torch.tensor(values, dtype=torch.float64)
+
+
+def near(found, case, expected):
+    close(found.detach(), tensor(expected), rtol=case["rtol"], atol=1e-10)
+
+
+def path_of(optimizer, parameter, gradients):
+    """Yield the number of each step, once it is taken."""
+    for i, gradient in enumerate(gradients):
+        parameter.grad = tensor(gradient)
+        optimizer.step()
+        yield i
+
+
+def drawn(*shape, seed=0):
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+
+# SAM
+
+
+@pytest.mark.parametrize("name", ["sam_sgd_three_steps", "sam_nesterov_three_steps"])
+def test_sam_takes_the_steps_of_the_formula(name):
+    case = CASES[name]
+    inputs = case["inputs"]
+    w, b = nn.Parameter(tensor(inputs["w"])), nn.Parameter(tensor(inputs["b"]))
+    base = SGD(inputs["lr"], inputs.get("momentum", 0.0), bool(inputs.get("nesterov", False)))
+    optimizer = base.optimizer([{"params": [w, b], "weight_decay": inputs.get("weight_decay", 0.0)}])
+
+    def loss():
+        return binary_cross_entropy_with_logits(tensor(inputs["X"]) @ w + b, tensor(inputs["y"]))
+
+    for expected in case["outputs"]["steps"]:
+        optimizer.zero_grad()
+        here = loss()
+        gradients = torch.autograd.grad(here, [w, b])
+        with perturbed([w, b], ascent(gradients, inputs["rho"])):
+            there = loss()
+            there.backward()
+        near(here, case, expected["loss"])
+        near(there, case, expected["loss_perturbed"])
+        near(torch.cat(gradients).norm(), case, expected["grad_norm"])
+        near(w.grad, case, expected["grad_w_perturbed"])
+        near(b.grad, case, expected["grad_b_perturbed"])
+        optimizer.step()
+        near(w, case, expected["w"])
+        near(b, case, expected["b"])
+
+
+def test_the_gradient_of_sam_on_a_quadratic_is_the_closed_form():
+    case = CASES["sam_gradient_quadratic"]
+    inputs, outputs = case["inputs"], case["outputs"]
+    a, w, rho = tensor(inputs["diag"]), nn.Parameter(tensor(inputs["w"])), inputs["rho"]
+
+    (gradient,) = torch.autograd.grad((a * w * w).sum() / 2, w)
+    (epsilon,) = ascent([gradient], rho)
+    with perturbed([w], [epsilon]):
+        loss = (a * w * w).sum() / 2
+        loss.backward()
+
+    near(epsilon, case, outputs["epsilon"])
+    near(loss, case, outputs["sam_loss"])
+    near(w.grad, case, outputs["sam_gradient"])
+    close(w.grad, gradient + rho * a * gradient / gradient.norm())
+
+
+def test_the_perturbation_has_one_length_over_all_tensors_whatever_the_scale_of_the_loss():
+    gradients = [drawn(3, 4), drawn(5)]
+
+    found = ascent(gradients, 0.3)
+
+    assert float(torch.cat([part.flatten() for part in found]).norm()) == pytest.approx(0.3)
+    close(ascent([7 * gradient for gradient in gradients], 0.3), found)
+    close(found[0] / gradients[0], (found[1] / gradients[1])[0].expand(3, 4))
+
+
+def test_weights_come_back_bit_for_bit_even_if_the_pass_fails():
+    weight = nn.Parameter(torch.full((3,), 0.1))
+
+    with pytest.raises(ZeroDivisionError), perturbed([weight], [torch.full((3,), 1e8)]):
+        raise ZeroDivisionError
+
+    assert torch.equal(weight, torch.full((3,), 0.1))
+
+
+def test_sam_with_an_empty_ball_is_sgd_bit_for_bit_and_with_another_it_is_not():
+    plain, empty, wide = (confronted(method, epochs=1) for method in (SGD(), SAM(rho=0.0), SAM(rho=0.1)))
+
+    assert (plain.test_logits == empty.test_logits).all()
+    assert (plain.test_logits != wide.test_logits).any()
+
+
+def test_batch_normalisation_remembers_the_pass_at_the_weights_alone():
+    protocol = SupervisedProtocol(widths=(4, 4), batch_size=20)
+
+    trained = SAM().fit(protocol.view(pictures(), ()), Run(0, Budget(epochs=2)))
+
+    counts = [module.num_batches_tracked for module in trained.network.modules() if isinstance(module, nn.BatchNorm2d)]
+    assert counts == [6, 6]
