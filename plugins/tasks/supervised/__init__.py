@@ -65,6 +65,13 @@ def bench_methods():
         Paper("Sharpness-Aware Minimization for Efficiently Improving Generalization", year=2021, arxiv="2010.01412", venue="ICLR"),
     )
     yield _method(
+        "lion",
+        "lion:Lion",
+        "Steps along the sign of the momentum, with decoupled weight decay",
+        Paper("Symbolic Discovery of Optimization Algorithms", year=2023, arxiv="2302.06675", venue="NeurIPS"),
+        at_once=True,
+    )
+    yield _method(
         "dropout",
         "dropout:Dropout",
         "SGD, with hidden units left out at random",

@@ -28,7 +28,9 @@ from plugins.tasks.supervised.protocol import SupervisedProtocol
 SPECS = {spec.name: spec for spec in load_registry().methods if spec.task == "supervised"}
 
 # Where the rates that papers have for long trainings are too low for a short one
-RATES = {name: {"learning_rate": 0.02} for name in ("adam", "adamw", "adamp", "schedule_free_adamw")}
+RATES = {name: {"learning_rate": 0.02} for name in ("adam", "adamw", "adamp", "schedule_free_adamw")} | {
+    "lion": {"learning_rate": 0.003},
+}
 
 close = torch.testing.assert_close
 

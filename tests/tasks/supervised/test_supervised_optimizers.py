@@ -1,4 +1,4 @@
-"""SAM: the numbers of the authors' code, and what their formulas promise."""
+"""SAM and Lion: the numbers of the authors' code, and what their formulas promise."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from torch import nn
 from torch.nn.functional import binary_cross_entropy_with_logits
 
 from harness import Budget, Run
+from plugins.tasks.supervised.baselines.lion import LionOptimizer
 from plugins.tasks.supervised.baselines.sam import SAM, ascent, perturbed
 from plugins.tasks.supervised.baselines.sgd import SGD
 from plugins.tasks.supervised.protocol import SupervisedProtocol
@@ -123,3 +124,27 @@ def test_batch_normalisation_remembers_the_pass_at_the_weights_alone():
 
     counts = [module.num_batches_tracked for module in trained.network.modules() if isinstance(module, nn.BatchNorm2d)]
     assert counts == [6, 6]
+
+
+# Lion
+
+
+def test_lion_takes_the_steps_of_the_formula():
+    case = CASES["lion_five_steps"]
+    inputs = case["inputs"]
+    parameter = nn.Parameter(tensor(inputs["param"]))
+    optimizer = LionOptimizer([parameter], inputs["lr"], (inputs["beta1"], inputs["beta2"]), inputs["weight_decay"])
+
+    for i in path_of(optimizer, parameter, inputs["grads"]):
+        near(parameter, case, case["outputs"]["params"][i])
+        near(optimizer.state[parameter]["momentum_buffer"], case, case["outputs"]["momentum"][i])
+
+
+def test_a_step_of_lion_is_as_long_as_its_rate_whatever_the_scale_of_the_gradient():
+    for scale in (1.0, 1e-6, 1e6):
+        parameter = nn.Parameter(torch.zeros(2, dtype=torch.float64))
+        optimizer = LionOptimizer([parameter], lr=0.01)
+
+        path = [parameter.tolist() for _ in path_of(optimizer, parameter, [[scale, 0.0], [-2 * scale, 0.0]])]
+
+        assert path == [[-0.01, 0.0], [0.0, 0.0]]  # the second momentum is 0.9 * 0.01 - 0.1 * 2: down again
