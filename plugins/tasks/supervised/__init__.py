@@ -72,6 +72,12 @@ def bench_methods():
         at_once=True,
     )
     yield _method(
+        "muon",
+        "muon:Muon",
+        "Momentum whose updates of hidden matrices are orthogonalised; AdamW for all else",
+        Paper("Muon: An optimizer for hidden layers in neural networks", year=2024, url="https://kellerjordan.github.io/posts/muon/"),
+    )
+    yield _method(
         "dropout",
         "dropout:Dropout",
         "SGD, with hidden units left out at random",

@@ -30,6 +30,7 @@ SPECS = {spec.name: spec for spec in load_registry().methods if spec.task == "su
 # Where the rates that papers have for long trainings are too low for a short one
 RATES = {name: {"learning_rate": 0.02} for name in ("adam", "adamw", "adamp", "schedule_free_adamw")} | {
     "lion": {"learning_rate": 0.003},
+    "muon": {"adam_rate": 0.02},
 }
 
 close = torch.testing.assert_close

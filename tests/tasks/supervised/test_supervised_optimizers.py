@@ -1,4 +1,4 @@
-"""SAM and Lion: the numbers of the authors' code, and what their formulas promise."""
+"""SAM, Lion and Muon: the numbers of the authors' code, and what their formulas promise."""
 
 from __future__ import annotations
 
@@ -12,7 +12,9 @@ from torch import nn
 from torch.nn.functional import binary_cross_entropy_with_logits
 
 from harness import Budget, Run
+from harness.training.networks import cnn, mlp
 from plugins.tasks.supervised.baselines.lion import LionOptimizer
+from plugins.tasks.supervised.baselines.muon import Muon, MuonOptimizer, hidden_matrices, orthogonalised
 from plugins.tasks.supervised.baselines.sam import SAM, ascent, perturbed
 from plugins.tasks.supervised.baselines.sgd import SGD
 from plugins.tasks.supervised.protocol import SupervisedProtocol
@@ -148,3 +150,78 @@ def test_a_step_of_lion_is_as_long_as_its_rate_whatever_the_scale_of_the_gradien
         path = [parameter.tolist() for _ in path_of(optimizer, parameter, [[scale, 0.0], [-2 * scale, 0.0]])]
 
         assert path == [[-0.01, 0.0], [0.0, 0.0]]  # the second momentum is 0.9 * 0.01 - 0.1 * 2: down again
+
+
+# Muon
+
+
+def test_the_iteration_is_that_of_the_released_code():
+    case = CASES["muon_newton_schulz"]
+
+    for matrix, expected, values in zip(case["inputs"]["matrices"], *case["outputs"].values(), strict=True):
+        found = orthogonalised(tensor(matrix))
+        near(found, case, expected)
+        near(torch.linalg.svdvals(found), case, values)
+
+
+@pytest.mark.parametrize("name", ["muon_three_steps_tall", "muon_three_steps_wide_plain", "muon_three_steps_conv"])
+def test_muon_takes_the_steps_of_the_released_code(name):
+    case = CASES[name]
+    inputs = case["inputs"]
+    parameter = nn.Parameter(tensor(inputs["param"]))
+    optimizer = MuonOptimizer([parameter], inputs["lr"], inputs["momentum"], bool(inputs["nesterov"]), inputs["weight_decay"])
+
+    for i in path_of(optimizer, parameter, inputs["grads"]):
+        near(parameter, case, case["outputs"]["params"][i])
+    near(optimizer.state[parameter]["momentum_buffer"], case, case["outputs"]["momentum_buffer"])
+
+
+@pytest.mark.parametrize("shape", [(6, 4), (4, 6)])
+def test_muon_is_that_of_torch_up_to_its_half_precision(shape):
+    ours, theirs = nn.Parameter(drawn(*shape)), nn.Parameter(drawn(*shape))
+    steps = [MuonOptimizer([ours], weight_decay=0.1), torch.optim.Muon([theirs], lr=0.02, weight_decay=0.1)]
+
+    for seed in (1, 2, 3):
+        ours.grad, theirs.grad = drawn(*shape, seed=seed), drawn(*shape, seed=seed)
+        for optimizer in steps:
+            optimizer.step()
+
+    close(ours, theirs, rtol=0, atol=3 * 0.02 * 2e-2)
+
+
+def test_orthogonalising_keeps_singular_vectors_and_forgets_the_scale():
+    matrix, (left, _) = drawn(4, 7), torch.linalg.qr(drawn(4, 4, seed=1))
+    u, _, v = torch.linalg.svd(matrix, full_matrices=False)
+
+    found = orthogonalised(matrix)
+
+    inner = u.T @ found @ v.T
+    close(inner, inner.diagonal().diag())
+    assert inner.diagonal().min() > 0.5
+    assert inner.diagonal().max() < 1.21
+    close(orthogonalised(left @ matrix), left @ found)
+    close(orthogonalised(1000 * matrix), found, rtol=1e-5, atol=1e-6)
+
+
+def test_a_gradient_of_rank_one_moves_one_direction():
+    values = torch.linalg.svdvals(orthogonalised(torch.outer(drawn(5), drawn(3, seed=1))))
+
+    assert 0.68 < values[0] < 1.21
+    close(values[1:], torch.zeros(2, dtype=torch.float64), atol=1e-6, rtol=0)
+
+
+def test_muon_leaves_first_layer_head_biases_and_normalisation_to_adam():
+    network = cnn(torch.Size((1, 8, 8)), 3, (4, 5, 6))
+
+    muon, decayed, spared = Muon(weight_decay=0.1).optimizer(network).param_groups
+
+    assert [tuple(parameter.shape) for parameter in muon["params"]] == [(5, 4, 3, 3), (6, 5, 3, 3)]
+    assert [tuple(parameter.shape) for parameter in decayed["params"]] == [(4, 1, 3, 3), (3, 6)]
+    assert {parameter.ndim for parameter in spared["params"]} == {1}
+    assert (muon["lr"], decayed["lr"], spared["weight_decay"]) == (0.02, 3e-4, 0.0)
+    assert sum(len(group["params"]) for group in (muon, decayed, spared)) == len(list(network.parameters()))
+
+
+def test_a_network_without_hidden_matrices_is_refused_with_the_way_out():
+    with pytest.raises(ValueError, match="more 'widths'"):
+        hidden_matrices(mlp(torch.Size((6,)), 3, (5,)))
