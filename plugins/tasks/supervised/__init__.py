@@ -78,6 +78,12 @@ def bench_methods():
         Paper("Muon: An optimizer for hidden layers in neural networks", year=2024, url="https://kellerjordan.github.io/posts/muon/"),
     )
     yield _method(
+        "schedule_free_adamw",
+        "schedule_free_adamw:ScheduleFreeAdamW",
+        "AdamW at a constant rate whose averaged weights are judged; the recipe's schedule is left out",
+        Paper("The Road Less Scheduled", year=2024, arxiv="2405.15682", venue="NeurIPS"),
+    )
+    yield _method(
         "dropout",
         "dropout:Dropout",
         "SGD, with hidden units left out at random",

@@ -1,4 +1,4 @@
-"""SAM, Lion and Muon: the numbers of the authors' code, and what their formulas promise."""
+"""SAM, Lion, Muon and schedule-free AdamW: the numbers of the authors' code, and what their formulas promise."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from harness.training.networks import cnn, mlp
 from plugins.tasks.supervised.baselines.lion import LionOptimizer
 from plugins.tasks.supervised.baselines.muon import Muon, MuonOptimizer, hidden_matrices, orthogonalised
 from plugins.tasks.supervised.baselines.sam import SAM, ascent, perturbed
+from plugins.tasks.supervised.baselines.schedule_free_adamw import ScheduleFreeAdamW, ScheduleFreeAdamWOptimizer
 from plugins.tasks.supervised.baselines.sgd import SGD
 from plugins.tasks.supervised.protocol import SupervisedProtocol
 
@@ -225,3 +226,85 @@ def test_muon_leaves_first_layer_head_biases_and_normalisation_to_adam():
 def test_a_network_without_hidden_matrices_is_refused_with_the_way_out():
     with pytest.raises(ValueError, match="more 'widths'"):
         hidden_matrices(mlp(torch.Size((6,)), 3, (5,)))
+
+
+# Schedule-free AdamW
+
+
+@pytest.mark.parametrize("name", ["schedule_free_adamw_six_steps", "schedule_free_adamw_no_warmup_r1"])
+def test_schedule_free_adamw_takes_the_steps_of_the_released_code(name):
+    case = CASES[name]
+    inputs, outputs = case["inputs"], case["outputs"]
+    parameter = nn.Parameter(tensor(inputs["param"]))
+    optimizer = ScheduleFreeAdamWOptimizer(
+        [parameter],
+        inputs["lr"],
+        (inputs["beta1"], inputs["beta2"]),
+        inputs["eps"],
+        inputs["weight_decay"],
+        inputs["warmup_steps"],
+        inputs.get("r", 0.0),
+    )
+
+    for i in path_of(optimizer, parameter, inputs["grads"]):
+        near(parameter, case, outputs["y"][i])
+        near(optimizer.state[parameter]["z"], case, outputs["z"][i])
+        optimizer.eval()
+        near(parameter, case, outputs["x"][i])
+        optimizer.train()
+        near(parameter, case, outputs["y"][i])
+
+
+@pytest.mark.parametrize(("beta1", "trained"), [(1.0, "x"), (0.0, "z")])
+def test_gradients_are_taken_between_average_and_iterate_and_the_average_is_plain(beta1, trained):
+    parameter = nn.Parameter(drawn(4))
+    optimizer = ScheduleFreeAdamWOptimizer([parameter], lr=0.05, betas=(beta1, 0.999))
+
+    iterates = []
+    for _ in path_of(optimizer, parameter, [drawn(4, seed=seed).tolist() for seed in range(1, 6)]):
+        state = optimizer.state[parameter]
+        iterates.append(state["z"].clone())
+        assert torch.equal(parameter, state[trained])
+        close(state["x"], torch.stack(iterates).mean(dim=0))
+
+
+def test_the_average_is_what_is_judged_with_statistics_of_its_own():
+    protocol, data = SupervisedProtocol(widths=(4, 4), batch_size=20), pictures()
+    network = ScheduleFreeAdamW(learning_rate=0.02).fit(protocol.view(data, ()), Run(0, Budget(epochs=2))).network
+    network.eval()
+    seen = []
+    layer = next(module for module in network.modules() if isinstance(module, nn.BatchNorm2d))
+    layer.register_forward_hook(lambda module, inputs, output: seen.append(inputs[0].mean(dim=(0, 2, 3))))
+
+    with torch.no_grad():
+        network(data.train.x)
+
+    close(layer.running_mean, seen[0], rtol=1e-4, atol=1e-5)  # of the whole training set, at these weights
+
+
+def test_what_is_judged_are_the_averaged_weights_and_the_warm_up_is_a_share_of_the_steps(monkeypatch):
+    built = []
+    monkeypatch.setattr(ScheduleFreeAdamWOptimizer, "__init__", remembering(ScheduleFreeAdamWOptimizer.__init__, built))
+    protocol = SupervisedProtocol(model="mlp", widths=(4,), batch_size=20)
+
+    network = ScheduleFreeAdamW(warmup=0.5).fit(protocol.view(pictures(), ()), Run(0, Budget(epochs=2))).network
+
+    (optimizer,) = built
+    assert {group["warmup_steps"] for group in optimizer.param_groups} == {3}
+    for parameter in network.parameters():
+        assert torch.equal(parameter, optimizer.state[parameter]["x"])
+        assert not torch.equal(parameter, optimizer.state[parameter]["z"])
+
+
+def remembering(init, built):
+    def wrapped(self, *arguments, **settings):
+        built.append(self)
+        init(self, *arguments, **settings)
+
+    return wrapped
+
+
+def test_the_schedule_of_the_recipe_has_no_say_in_schedule_free_training():
+    falling, constant = (confronted(ScheduleFreeAdamW(), epochs=1, schedule=schedule, warmup=0.0) for schedule in ("cosine", "constant"))
+
+    assert (falling.test_logits == constant.test_logits).all()
