@@ -110,6 +110,12 @@ def bench_methods():
             arxiv="1602.07868",
         ),
     )
+    yield _method(
+        "mixup",
+        "mixup:Mixup",
+        "SGD on samples and labels that are mixed in pairs",
+        Paper("mixup: Beyond Empirical Risk Minimization", year=2018, arxiv="1710.09412", venue="ICLR"),
+    )
 
 
 @hookimpl
