@@ -116,6 +116,12 @@ def bench_methods():
         "SGD on samples and labels that are mixed in pairs",
         Paper("mixup: Beyond Empirical Risk Minimization", year=2018, arxiv="1710.09412", venue="ICLR"),
     )
+    yield _method(
+        "powerpropagation",
+        "powerpropagation:Powerpropagation",
+        "SGD on parameters whose power is the weight, so that small weights stay small",
+        Paper("Powerpropagation: A sparsity inducing weight reparameterisation", year=2021, arxiv="2110.00296", venue="NeurIPS"),
+    )
 
 
 @hookimpl
