@@ -1,7 +1,8 @@
-"""Moved to plugins.tasks.semi_supervised.steps; this path goes with version 0.3."""
+"""Moved to plugins.tasks.semi_supervised.steps and harness.training.normalisation; this path goes with version 0.3."""
 
 import warnings
 
+from harness.training.normalisation import frozen_statistics
 from plugins.tasks.semi_supervised.steps import (
     POINTS,
     REMEMBERED,
@@ -12,7 +13,6 @@ from plugins.tasks.semi_supervised.steps import (
     StepRecipe,
     StepView,
     Training,
-    frozen_statistics,
     ramp,
 )
 
@@ -31,7 +31,7 @@ __all__ = [
 ]
 
 warnings.warn(
-    "harness.training.steps has moved to plugins.tasks.semi_supervised.steps; this path goes with version 0.3",
+    "harness.training.steps has moved to plugins.tasks.semi_supervised.steps and harness.training.normalisation; this path goes with version 0.3",
     DeprecationWarning,
     stacklevel=2,
 )

@@ -33,7 +33,7 @@ MOVED = {
     "harness.tasks.supervised": ("plugins.tasks.supervised.protocol", "harness.training.image_data"),
     "harness.training.loop": ("plugins.tasks.noisy_labels.loop",),
     "harness.training.recipe": ("plugins.tasks.noisy_labels.recipe", "harness.training.seeding"),
-    "harness.training.steps": ("plugins.tasks.semi_supervised.steps",),
+    "harness.training.steps": ("plugins.tasks.semi_supervised.steps", "harness.training.normalisation"),
     "harness.training.views": ("plugins.tasks.semi_supervised.views",),
     "harness.training.rand_augment": ("plugins.tasks.semi_supervised.rand_augment",),
     "plugins.datasets.images.cifar10": ("plugins.data.images.cifar10",),

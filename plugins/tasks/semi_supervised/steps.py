@@ -11,14 +11,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
 from torch.optim import SGD
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
@@ -34,7 +32,7 @@ from plugins.tasks.semi_supervised.views import Views
 if TYPE_CHECKING:
     from harness.context import Run
 
-__all__ = ["Guesses", "SemiSupervisedFit", "StepBatch", "StepRecipe", "StepView", "Training", "frozen_statistics", "ramp"]
+__all__ = ["Guesses", "SemiSupervisedFit", "StepBatch", "StepRecipe", "StepView", "Training", "ramp"]
 
 M = TypeVar("M", bound=nn.Module)
 
@@ -288,19 +286,6 @@ class Training:
         valid = self._data.valid
         hits = predict_logits(self.average, valid.x).argmax(dim=1) == valid.y.cpu()
         self._run.log(step, **means, valid_accuracy=float(hits.double().mean()))
-
-
-@contextmanager
-def frozen_statistics(network: nn.Module) -> Iterator[None]:
-    """Let batch normalisation use the statistics of the batch, and leave its running statistics as they are, within the block."""
-    layers = [module for module in network.modules() if isinstance(module, _BatchNorm) and module.track_running_stats]
-    for layer in layers:
-        layer.track_running_stats = False
-    try:
-        yield
-    finally:
-        for layer in layers:
-            layer.track_running_stats = True
 
 
 def ramp(progress: float, share: float) -> float:

@@ -68,6 +68,31 @@ def bench_methods():
         at_once=True,
     )
     yield _method(
+        "sam",
+        "sam:SAM",
+        "SGD along the gradient at the worst point of a small ball round the weights; two passes a step",
+        Paper("Sharpness-Aware Minimization for Efficiently Improving Generalization", year=2021, arxiv="2010.01412", venue="ICLR"),
+    )
+    yield _method(
+        "lion",
+        "lion:Lion",
+        "Steps along the sign of the momentum, with decoupled weight decay",
+        Paper("Symbolic Discovery of Optimization Algorithms", year=2023, arxiv="2302.06675", venue="NeurIPS"),
+        at_once=True,
+    )
+    yield _method(
+        "muon",
+        "muon:Muon",
+        "Momentum whose updates of hidden matrices are orthogonalised; AdamW for all else",
+        Paper("Muon: An optimizer for hidden layers in neural networks", year=2024, url="https://kellerjordan.github.io/posts/muon/"),
+    )
+    yield _method(
+        "schedule_free_adamw",
+        "schedule_free_adamw:ScheduleFreeAdamW",
+        "AdamW at a constant rate whose averaged weights are judged; the recipe's schedule is left out",
+        Paper("The Road Less Scheduled", year=2024, arxiv="2405.15682", venue="NeurIPS"),
+    )
+    yield _method(
         "dropout",
         "dropout:Dropout",
         "SGD, with hidden units left out at random",
@@ -93,6 +118,18 @@ def bench_methods():
             year=2016,
             arxiv="1602.07868",
         ),
+    )
+    yield _method(
+        "mixup",
+        "mixup:Mixup",
+        "SGD on samples and labels that are mixed in pairs",
+        Paper("mixup: Beyond Empirical Risk Minimization", year=2018, arxiv="1710.09412", venue="ICLR"),
+    )
+    yield _method(
+        "powerpropagation",
+        "powerpropagation:Powerpropagation",
+        "SGD on parameters whose power is the weight, so that small weights stay small",
+        Paper("Powerpropagation: A sparsity inducing weight reparameterisation", year=2021, arxiv="2110.00296", venue="NeurIPS"),
     )
 
 

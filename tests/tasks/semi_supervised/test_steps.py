@@ -12,8 +12,9 @@ from torch.nn.functional import cross_entropy
 
 from harness import Budget, Run, TrialDiverged
 from harness.training.classifier import LabelledSet
+from harness.training.normalisation import frozen_statistics
 from plugins.tasks.semi_supervised.protocol import SemiSupervisedProtocol
-from plugins.tasks.semi_supervised.steps import REMEMBERED, VIEWED_AT_ONCE, Guesses, Training, frozen_statistics, ramp
+from plugins.tasks.semi_supervised.steps import REMEMBERED, VIEWED_AT_ONCE, Guesses, Training, ramp
 
 
 def started(steps=6, data=None, seed=0, **changes):

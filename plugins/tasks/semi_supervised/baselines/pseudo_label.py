@@ -11,7 +11,8 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from harness import Search
-from plugins.tasks.semi_supervised.steps import Guesses, SemiSupervisedFit, Training, frozen_statistics, ramp
+from harness.training.normalisation import frozen_statistics
+from plugins.tasks.semi_supervised.steps import Guesses, SemiSupervisedFit, Training, ramp
 
 if TYPE_CHECKING:
     from harness import Run
