@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from statistics import mean, stdev
 from typing import TYPE_CHECKING
 
 from harness.errors import BenchError
@@ -25,7 +27,8 @@ def choose(suite: Suite, plan: Plan, records: Mapping[str, Record]) -> Suite:
     """
     Return the suite with the configuration of each cell that has the best mean of the main metric over the tuning seeds.
 
-    A configuration with a figure missing is not chosen; of equal ones the first is, so that the suite's own stays where nothing beats it.
+    A configuration with a figure missing is not chosen; of equal ones the first is. With two tuning seeds or more, the suite's own stays where the best is
+    ahead of it by no more than one standard error of their paired difference: a choice by so little is one by chance.
 
     Args:
         suite: With ``tuning``.
@@ -57,6 +60,8 @@ def choose(suite: Suite, plan: Plan, records: Mapping[str, Record]) -> Suite:
         scores = [_mean(figures[start : start + n]) for start in range(0, len(own), n)] or [None]
         ranked = sorted((-sign * score, place) for place, score in enumerate(scores) if score is not None)
         best = ranked[0][1] if ranked else 0
+        if scores[0] is not None and _within_one_error(figures[:n], figures[best * n : (best + 1) * n]):
+            best = 0
         chosen[dataset, method] = candidates[best]
         tuned.append(
             Tuned(
@@ -74,6 +79,15 @@ def choose(suite: Suite, plan: Plan, records: Mapping[str, Record]) -> Suite:
         )
 
     return replace(suite, chosen=chosen, tuned=tuple(tuned))
+
+
+def _within_one_error(own: Sequence[float | None], best: Sequence[float | None]) -> bool:
+    """Whether two configurations, by their figures on the same seeds, differ by at most one standard error of the mean of the differences."""
+    differences = [one - other for one, other in zip(best, own, strict=True) if one is not None and other is not None]
+    if len(differences) < 2:
+        return False
+
+    return abs(mean(differences)) <= stdev(differences) / math.sqrt(len(differences))
 
 
 def _mean(figures: Sequence[float | None]) -> float | None:

@@ -184,6 +184,19 @@ def test_the_suites_own_configuration_stays_where_nothing_beats_it(tmp_path):
     assert tuned.chosen["hidden", "near"].values == {"guess": 1.0}
 
 
+@pytest.mark.parametrize(("errors", "moves"), [((0.5, 1.1), False), ((0.5, 0.9), True), ((0.7, 0.7), True)])
+def test_the_suites_own_stays_where_the_best_is_ahead_by_no_more_than_one_standard_error(tmp_path, errors, moves):
+    suite, code, _ = loaded(tmp_path)
+    plan = plan_tuning(suite, code, None)
+    other = suite.tuning.candidates["hidden", "near"][3]
+    figures = dict(zip(suite.tuning.seeds, errors, strict=True))  # the suite's own has 1 on both; the lower, the better
+    records = {item.key: record_of(item, figures[item.trial.seed] if item.trial.method == other.method else 1.0) for item in plan.planned}
+
+    tuned = choose(suite, plan, records)
+
+    assert tuned.chosen["hidden", "near"].values == (other.values if moves else {"guess": 1.0})
+
+
 def test_a_configuration_that_failed_on_one_seed_is_not_chosen(tmp_path):
     suite, code, _ = loaded(tmp_path)
     plan = plan_tuning(suite, code, None)
