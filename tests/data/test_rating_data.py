@@ -14,12 +14,16 @@ from harness import data
 from harness.specs import load_entry
 from plugins.data import ratings
 from plugins.data.ratings import mnar
+from plugins.data.ratings.coat import COAT, read_coat
 from plugins.data.ratings.movielens import GENRES, OCCUPATIONS, read_grouplens, read_recbole
 from plugins.data.ratings.movielens_small import MOVIELENS_SMALL
 from plugins.data.ratings.open_bandit import CAMPAIGNS, POLICIES, read_open_bandit
 from plugins.data.tables.columns import load_table
 
 SETS = {raw.name: raw for raw in ratings.bench_raw_data()}
+COAT_FOLDER = data.cache_home() / "files" / "coat"
+
+needs_coat = pytest.mark.skipif(not COAT_FOLDER.is_dir() and not data.is_cached(COAT), reason=f"no folder {COAT_FOLDER}")
 TESTS = Path(__file__).parents[1]
 TABLES = TESTS / "tasks" / "debiased_recommendation" / "baselines_recsys.json"
 BALANCING = TESTS / "papers" / "kernel_balancing" / "kernel_balancing.json"
@@ -95,13 +99,44 @@ def test_people_who_are_not_numbered_in_order_are_refused(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("reader", "name"), [(read_grouplens, "u.item"), (read_recbole, "ml-100k.user"), (read_open_bandit, "random/all/all.csv")]
+    ("reader", "name"),
+    [(read_grouplens, "u.item"), (read_recbole, "ml-100k.user"), (read_open_bandit, "random/all/all.csv"), (read_coat, "train.ascii")],
 )
 def test_a_reader_names_the_file_that_is_missing(reader, name, tmp_path):
     with pytest.raises(FileNotFoundError) as caught:
         reader(tmp_path)
 
     assert str(caught.value.filename).endswith(name)  # what the message to the user is made of
+
+
+COAT_FILES = {"train.ascii": "5 0 2\n0 3 0\n", "test.ascii": "0 4 1\n2 0 3\n"}
+
+
+@pytest.mark.parametrize("place", [".", "coat"], ids=["your own folder", "the publisher's archive"])
+def test_coat_is_read_from_its_two_matrices(place, tmp_path):
+    write_files(tmp_path / "files" / place, COAT_FILES, "ascii")
+
+    found = read_coat(tmp_path / "files")
+
+    assert found["chosen"].tolist() == [[5, 0, 2], [0, 3, 0]]
+    assert found["random"].tolist() == [[0, 4, 1], [2, 0, 3]]
+
+
+@pytest.mark.parametrize(
+    ("matrix", "message"),
+    [
+        ("5 0\n0 3 0\n", "train.ascii: row 2 has 3 numbers, the first 2"),
+        ("5 0 2\n0 9 0\n", "row 2 holds '9'; ratings are 1 to 5"),
+        ("5 0 nan\n", "row 1 holds 'nan'; ratings are 1 to 5"),
+        ("", "train.ascii is empty"),
+        ("5 0\n0 3\n", r"the shapes {'train.ascii': \(2, 2\), 'test.ascii': \(2, 3\)}"),
+    ],
+)
+def test_a_broken_matrix_of_coat_is_told(matrix, message, tmp_path):
+    folder = write_files(tmp_path / "files", COAT_FILES | {"train.ascii": matrix}, "ascii")
+
+    with pytest.raises(ValueError, match=message):
+        read_coat(folder)
 
 
 def write_bandit(folder: Path) -> None:
@@ -146,7 +181,7 @@ def test_the_logs_of_open_bandit_are_read_with_digests_as_numbers(tmp_path):
 
 
 @pytest.mark.data
-@pytest.mark.parametrize("name", SETS)
+@pytest.mark.parametrize("name", [pytest.param(name, marks=needs_coat if name == "coat" else ()) for name in SETS])
 def test_each_set_has_the_size_that_it_states(name):
     assert sum(values.nbytes for values in fetched(name).values()) == SETS[name].size_bytes
 
@@ -190,6 +225,16 @@ def test_movielens_small_has_its_people_films_and_half_stars():
     assert table.shape == (100_004, 7)
     assert (table["userId"].nunique(), table["movieId"].nunique()) == (671, 9066)
     assert sorted(table["rating"].unique()) == [half / 2 for half in range(1, 11)]
+
+
+@needs_coat
+@pytest.mark.data
+def test_coat_has_24_chosen_and_16_drawn_ratings_of_each_person():
+    arrays = fetched("coat")
+
+    assert {name: matrix.shape for name, matrix in arrays.items()} == {"chosen": (290, 300), "random": (290, 300)}
+    assert set((arrays["chosen"] > 0).sum(axis=1)) == {24}
+    assert set((arrays["random"] > 0).sum(axis=1)) == {16}
 
 
 ITEMS = {"all": 80, "men": 34, "women": 46}

@@ -3,12 +3,13 @@
 from typing import Literal
 
 from harness import Dataset, Method, Metric, Paper, Task, hookimpl
+from plugins.data.ratings.coat import COAT
 from plugins.data.ratings.movielens import MOVIELENS_100K
 from plugins.data.ratings.open_bandit import OPEN_BANDIT
 
 # Read by `bench plugin check`: what these data sets are meant to do otherwise.
 SUPPLIED = "its publisher lets nobody pass the files on: the user supplies them, and without them loading says where to get them"
-expected_failures = {name: {"loads_in_a_worker": SUPPLIED} for name in ("coat", "yahoo_r3", "kuairec")}
+expected_failures = {name: {"loads_in_a_worker": SUPPLIED} for name in ("yahoo_r3", "kuairec")}
 
 TASK = "debiased_recommendation"
 SCHNABEL = Paper("Recommendations as Treatments: Debiasing Learning and Evaluation", year=2016, arxiv="1602.05352")
@@ -81,8 +82,9 @@ def bench_datasets():
     yield Dataset(
         name="coat",
         task="debiased_recommendation",
-        entry=f"{__name__}.datasets.supplied:Coat",
-        summary="Coat: ratings that 290 people chose to give, and of coats drawn at random; the user supplies the files",
+        entry=f"{__name__}.datasets.coat:Coat",
+        summary="Coat: ratings that 290 people chose to give, and of coats drawn at random",
+        raw=(COAT,),
     )
     yield Dataset(
         name="yahoo_r3",

@@ -6,13 +6,16 @@ import numpy as np
 import pytest
 import torch
 
-from harness import Budget, DataError, Run
+from harness import Budget, DataError, Run, data
 from plugins.data.ratings import mnar
+from plugins.data.ratings.coat import COAT
+from plugins.tasks.debiased_recommendation.datasets.chosen_and_random import Table, divide
+from plugins.tasks.debiased_recommendation.datasets.coat import Coat
 from plugins.tasks.debiased_recommendation.datasets.latent_ratings import LatentRatings
 from plugins.tasks.debiased_recommendation.datasets.movielens_mnar import MovielensMnar
 from plugins.tasks.debiased_recommendation.datasets.open_bandit import OpenBandit
 from plugins.tasks.debiased_recommendation.datasets.semi_synthetic import low_rank_predictions, singular_features
-from plugins.tasks.debiased_recommendation.datasets.supplied import Coat, KuaiRec, YahooR3
+from plugins.tasks.debiased_recommendation.datasets.supplied import KuaiRec, YahooR3
 from plugins.tasks.debiased_recommendation.protocol import check_ratings
 
 
@@ -162,7 +165,6 @@ def files(tmp_path, monkeypatch):
     return write
 
 
-COAT = {"train.ascii": "5 0 2\n0 3 0\n", "test.ascii": "0 4 1\n2 0 3\n"}
 YAHOO = {
     "ydata-ymusic-rating-study-v1_0-train.txt": "1\t14\t5\n2\t1\t2\n2\t3\t3\n",
     "ydata-ymusic-rating-study-v1_0-test.txt": "1\t3\t1\n2\t14\t4\n1\t1\t3\n",
@@ -177,15 +179,43 @@ def rows(ratings):
     return sorted(zip(ratings.users.tolist(), ratings.items.tolist(), ratings.labels.tolist(), strict=True))
 
 
-def test_coat_is_read_from_its_two_matrices_and_three_is_positive(files):
-    files("coat", **COAT)
+CHOSEN = Table(np.array([0, 0, 1]), np.array([0, 2, 1]), np.array([5, 2, 3]))
+DRAWN = Table(np.array([0, 0, 1, 1]), np.array([1, 2, 0, 2]), np.array([4, 1, 2, 3]))
 
-    data = load(Coat(n_unbiased=2))
 
-    assert (data.n_users, data.n_items) == (2, 3)
+def divided(n_unbiased=2, seed=0):
+    return divide(CHOSEN, DRAWN, 3, n_unbiased, 2, 3, Run(seed, Budget()))
+
+
+def test_drawn_ratings_are_divided_into_sample_and_test_and_the_least_value_is_positive():
+    data = divided()
+
     assert rows(data.train) == [(0, 0, 1), (0, 2, 0), (1, 1, 1)]
     assert sorted(rows(data.test) + rows(data.unbiased)) == [(0, 1, 1), (0, 2, 0), (1, 0, 0), (1, 2, 1)]
     assert torch.equal(data.test_target, data.test.labels)
+
+
+def test_the_seed_decides_what_is_taken_out_of_the_drawn_ratings():
+    assert len({tuple(rows(divided(seed=seed).unbiased)) for seed in range(12)}) > 1
+
+
+def test_a_sample_that_leaves_no_test_ratings_is_refused():
+    with pytest.raises(ValueError, match="n_unbiased is 4, and only 4 pairs were drawn at random"):
+        divided(n_unbiased=4)
+
+
+@pytest.mark.skipif(
+    not (FOLDER := data.cache_home() / "files" / "coat").is_dir() and not data.is_cached(COAT), reason=f"no folder {FOLDER}"
+)
+@pytest.mark.data
+def test_people_like_more_of_the_coats_that_they_chose_than_of_those_that_were_drawn():
+    data.fetch(COAT)
+
+    coat = load(Coat())
+
+    assert (len(coat.train), len(coat.unbiased), len(coat.test)) == (6960, 232, 4408)
+    assert float(coat.train.labels.mean()) == pytest.approx((1717 + 1275 + 630) / 6960)
+    assert float(torch.cat((coat.test.labels, coat.unbiased.labels)).mean()) == pytest.approx((1002 + 641 + 219) / 4640)
 
 
 def test_yahoo_numbers_from_one(files):
@@ -208,39 +238,14 @@ def test_kuairec_numbers_what_the_big_matrix_has_and_a_ratio_of_two_is_positive(
     assert sorted(rows(data.test) + rows(data.unbiased)) == [(0, 2, 0), (1, 0, 0), (1, 1, 1)]
 
 
-def test_the_seed_decides_what_is_taken_out_of_the_test_ratings(files):
-    files("coat", **COAT)
-
-    parts = {tuple(rows(load(Coat(n_unbiased=2), seed).unbiased)) for seed in range(12)}
-
-    assert len(parts) > 1
-
-
 @pytest.mark.parametrize(
     ("dataset", "where"),
-    [(Coat(), "cs.cornell.edu"), (YahooR3(), "webscope"), (KuaiRec(), "kuairec.com")],
-    ids=["coat", "yahoo_r3", "kuairec"],
+    [(YahooR3(), "webscope"), (KuaiRec(), "kuairec.com")],
+    ids=["yahoo_r3", "kuairec"],
 )
 def test_missing_files_are_told_with_their_folder_and_where_to_get_them(files, tmp_path, dataset, where):
     with pytest.raises(DataError, match=rf"cannot be passed on and is not in {tmp_path}(.|\n)*missing: (.|\n)*{where}"):
         load(dataset)
-
-
-@pytest.mark.parametrize(
-    ("matrix", "message"),
-    [
-        ("5 0\n0 3 0\n", "row 2 has 3 numbers, the first 2"),
-        ("5 0 2\n0 9 0\n", "row 2 holds '9'; ratings are 1 to 5"),
-        ("5 0 nan\n", "row 1 holds 'nan'; ratings are 1 to 5"),
-        ("", "train.ascii is empty"),
-        ("5 0\n0 3\n", r"train.ascii has the shape \(2, 2\), test.ascii \(2, 3\)"),
-    ],
-)
-def test_a_broken_matrix_of_coat_is_told(files, matrix, message):
-    files("coat", **{**COAT, "train.ascii": matrix})
-
-    with pytest.raises(DataError, match=message):
-        load(Coat(n_unbiased=2))
 
 
 @pytest.mark.parametrize(
@@ -280,22 +285,15 @@ def test_a_missing_column_of_kuairec_is_told(files):
         load(KuaiRec(n_unbiased=2))
 
 
-def test_a_sample_that_leaves_no_test_ratings_is_refused(files):
-    files("coat", **COAT)
-
-    with pytest.raises(ValueError, match="n_unbiased is 4, the test file has 4 ratings"):
-        load(Coat(n_unbiased=4))
-
-
 def test_files_are_witnessed_and_a_digest_accepts_them_and_no_others(files):
-    folder = files("coat", **COAT)
-    digest = hashlib.sha256(b"".join((folder / name).read_bytes() for name in sorted(COAT))).hexdigest()
+    folder = files("kuairec", **KUAIREC)
+    digest = hashlib.sha256(b"".join((folder / name).read_bytes() for name in sorted(KUAIREC))).hexdigest()
     runs = [Run(0, Budget()) for _ in range(2)]
 
-    Coat(n_unbiased=2, digest=digest).load(runs[0])
-    (folder / "train.ascii").write_text("4 0 2\n0 3 0\n", encoding="utf-8")
+    KuaiRec(n_unbiased=2, digest=digest).load(runs[0])
+    (folder / "small_matrix.csv").write_text(KUAIREC["small_matrix.csv"].replace("2.5", "2.4"), encoding="utf-8")
 
     with pytest.raises(DataError, match=f"the suite asks for {digest}"):
-        Coat(n_unbiased=2, digest=digest).load(runs[1])
-    Coat(n_unbiased=2).load(runs[1])
+        KuaiRec(n_unbiased=2, digest=digest).load(runs[1])
+    KuaiRec(n_unbiased=2).load(runs[1])
     assert runs[0].witnesses["files"] != runs[1].witnesses["files"]
