@@ -28,7 +28,7 @@ REGISTRY = load_registry()
 TASK = next(spec for spec in REGISTRY.tasks if spec.name == "distillation")
 SPECS = {spec.name: spec for spec in REGISTRY.methods if spec.task == "distillation"}
 SETTINGS = {"model": "mlp", "widths": (8,), "batch_size": 20, "teacher_widths": (4, 8), "teacher_epochs": 2}
-CONVOLUTIONAL = {"attention_transfer": {}, "fitnet": {"hint": 1}, "vid": {}}
+CONVOLUTIONAL = {"attention_transfer": {}, "fitnet": {"hint": 1}, "vid": {}, "reviewkd": {}}
 
 
 def make_data(shift: int = 0, n_classes: int = 4, seed: int = 0, side: int = 6) -> ImageData:
