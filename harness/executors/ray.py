@@ -24,7 +24,7 @@ from harness.errors import BenchError
 from harness.executors.code_elsewhere import OtherCode, differing, pack, refuse_other_code, unpack
 from harness.executors.engine import EngineLost, Fault, Returned, Running
 from harness.executors.fork_server import Done, ForkServer, News, Work
-from harness.executors.watch import Afterwards
+from harness.executors.watch import Afterwards, adopt_orphans
 from harness.fingerprint import CodeIndex
 from harness.records import Resources, Trial
 from harness.trial import Finished
@@ -256,6 +256,7 @@ class RayEngine:
         # A dead worker is a record here; Ray would print a paragraph about it, whatever `log_to_driver` says. Its own debugger uses this switch.
         self._ray._private.worker._worker_logs_enabled = False
         if self._address is None:
+            adopt_orphans()  # where the raylet dies, what it has started is to be found and ended
             self._start()
         else:
             self._join(self._address)
@@ -414,8 +415,7 @@ class RayEngine:
         Raises:
             EngineLost: One is not.
         """
-        if self._afterwards is not None:
-            self._afterwards.end(psutil.Process().children(recursive=True))
+        self._note_processes()
         node = self._ray._private.worker._global_node
         dead = [name for name, _ in node.dead_processes()] if node is not None and self._address is None else []
         host, _, port = self._head.rpartition(":")
@@ -426,6 +426,10 @@ class RayEngine:
         if dead:
             raise EngineLost(f"Ray is gone ({', '.join(map(str, dead))})")
 
+    def _note_processes(self) -> None:
+        if self._afterwards is not None:
+            self._afterwards.end(psutil.Process().children(recursive=True))
+
     def running(self) -> list[Running]:
         """Ask the monitor what is in hand."""
         try:
@@ -435,8 +439,10 @@ class RayEngine:
 
     def close(self) -> None:
         """Leave the cluster; a Ray that was started here ends with everything in flight."""
+        self._note_processes()  # some are younger than the last look
         with contextlib.suppress(Exception):  # a broken engine must not hide the reason for closing it
             self._ray.shutdown()
+        self._note_processes()
         afterwards, self._afterwards = self._afterwards, None
         if afterwards is not None:
             afterwards.close()
