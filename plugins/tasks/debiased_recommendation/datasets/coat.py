@@ -33,7 +33,13 @@ class Coat:
     def load(self, run: Run) -> RatingDataset:
         """Read both matrices and divide the drawn ratings."""
         arrays = load(COAT)
-        chosen, drawn = (Table(*np.nonzero(arrays[name]), arrays[name][arrays[name] > 0]) for name in ("chosen", "random"))
+        chosen, drawn = (_table(arrays[name]) for name in ("chosen", "random"))
         n_users, n_items = arrays["chosen"].shape
 
         return divide(chosen, drawn, LIKED, self.n_unbiased, n_users, n_items, run)
+
+
+def _table(ratings: np.ndarray) -> Table:
+    users, items = np.nonzero(ratings)
+
+    return Table(users, items, ratings[users, items])
