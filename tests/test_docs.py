@@ -353,13 +353,13 @@ def test_every_environment_variable_that_the_code_reads_is_described(reference):
 
 
 def exit_codes_in(source: str) -> set[int]:
-    """Return the whole numbers that the commands of a module return, ``sys.exit`` is called with, and exceptions carry as ``exit_code``."""
+    """Return the whole numbers that the commands of a module return, ``sys.exit`` and ``os._exit`` are called with, and exceptions carry as ``exit_code``."""
     tree = ast.parse(source)
     values: list[ast.expr] = []
     for node in ast.walk(tree):
         if isinstance(node, ast.FunctionDef) and any("command(" in ast.unparse(mark) for mark in node.decorator_list):
             values += [inner.value for inner in ast.walk(node) if isinstance(inner, ast.Return) and inner.value is not None]
-        if isinstance(node, ast.Call) and ast.unparse(node.func) == "sys.exit":
+        if isinstance(node, ast.Call) and ast.unparse(node.func) in ("sys.exit", "os._exit"):
             values += node.args
         if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "exit_code":
             values.append(node.value)

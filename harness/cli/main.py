@@ -14,7 +14,7 @@ import click
 
 from harness.cli.output import Output, echo, guard_streams
 from harness.errors import BenchError, nearest
-from harness.interrupts import stop
+from harness.interrupts import INTERRUPTED, stop
 from harness.secrecy import hide_passwords, spell_bytes
 from harness.text import printable
 
@@ -41,8 +41,6 @@ COMMANDS = {
     "data": "List, fetch and verify raw data sets.",
     "schema": "Print the JSON Schema of suite files, for editors.",
 }
-
-INTERRUPTED = 130
 
 # What the documentation says of each exit code; a test finds every code that is used.
 EXIT_CODES = {

@@ -19,7 +19,7 @@ import subprocess
 import sys
 import time
 import traceback
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from importlib.machinery import PathFinder
 from multiprocessing.connection import Connection, Pipe, wait
@@ -32,7 +32,18 @@ from harness.isolation import THREAD_VARIABLES
 from harness.records import Status, Trial, is_one_program
 from harness.trial import Finished, Scores, Trained, fault_record, finished
 
-__all__ = ["EACH_TRIALS", "Done", "ForkServer", "News", "Work", "frameworks_of", "import_frameworks", "import_needed", "serve"]
+__all__ = [
+    "EACH_TRIALS",
+    "Done",
+    "ForkServer",
+    "News",
+    "Work",
+    "frameworks_of",
+    "import_frameworks",
+    "import_modules",
+    "import_needed",
+    "serve",
+]
 
 RETRIES = 2  # of a process that died; a method's own exceptions are final
 LOADING_SECONDS = 600.0  # for the import of a trial's code, which its own limit does not count
@@ -146,6 +157,8 @@ class ForkServer:
 
     def has_stalled(self) -> bool:
         """Whether it has long said nothing and computed nothing: somebody has stopped it. One that gets little of a busy machine has not stalled."""
+        if time.monotonic() - self._alive < 2 * ALIVE_SECONDS:  # as ever: a look at the kernel's account takes a hundredth of a short trial
+            return False
         used = core_seconds(self._pid)
         if used != self._used:
             self._used, self._alive = used, time.monotonic()
@@ -496,10 +509,16 @@ def _by_method(trials: Sequence[Trial]) -> Iterator[list[int]]:
         yield positions
 
 
+def import_modules(modules: Iterable[str]) -> None:
+    """Import modules; the trial that needs one that is not there, or is broken, has the error."""
+    for module in modules:
+        with contextlib.suppress(Exception):  # torch raises OSError where a library of it is missing
+            importlib.import_module(module)
+
+
 def import_needed() -> None:
     """Import what each trial needs of libraries, so that what is forked has it."""
-    for module in EACH_TRIALS:
-        importlib.import_module(module)
+    import_modules(EACH_TRIALS)
     from pydantic import TypeAdapter
 
     TypeAdapter(int)  # the first one looks through all that is installed for plugins of pydantic
@@ -509,10 +528,7 @@ def import_frameworks(trials: Sequence[Trial]) -> None:
     """Import the frameworks that the modules of trials name, so that what is forked has them at once; no code of a plugin is executed."""
     entries = {entry for trial in trials for entry in (trial.task.entry, trial.dataset.entry, trial.method.entry)}
     entries |= {measure.entry for trial in trials for measure in trial.metrics}
-    for module in frameworks_of(entries, tuple(folder for trial in trials[:1] for folder in trial.paths)):
-        if module not in sys.modules:
-            with contextlib.suppress(ImportError):  # the trial has its error
-                importlib.import_module(module)
+    import_modules(frameworks_of(entries, tuple(folder for trial in trials[:1] for folder in trial.paths)))
 
 
 def frameworks_of(entries: Collection[str], folders: tuple[str, ...] = ()) -> list[str]:

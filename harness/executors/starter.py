@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import gc
-import importlib
 import os
 import signal
 import sys
@@ -57,7 +56,7 @@ class Starter:
         os.waitpid(self._pid, 0)
 
     def prepare(self, modules: Collection[str]) -> None:
-        """Let the starter import modules, as all servers that it forks from now on have them; nobody waits for that before the first of them works."""
+        """Let the starter import modules, which all servers that it forks from now on have; only who asks for the next server waits until that is done."""
         with contextlib.suppress(OSError):  # it is gone, as the first server tells
             self._connection.send(list(modules))
 
@@ -113,9 +112,9 @@ def _fork_servers(owner: Connection) -> None:
 
 
 def _import(modules: list[str]) -> None:
-    for module in modules:
-        with contextlib.suppress(ImportError):  # the trial that needs it has its error
-            importlib.import_module(module)
+    from harness.executors.fork_server import import_modules
+
+    import_modules(modules)
     gc.collect()
     gc.freeze()  # a collection in a server would write to the pages that it shares with the others
 

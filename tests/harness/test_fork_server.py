@@ -1,4 +1,4 @@
-"""A fork server that gets little of a busy machine is waited for; one that somebody has stopped is not."""
+"""Fork servers: one that gets little of a busy machine is waited for, one that somebody has stopped is not; frameworks are imported once for all of them."""
 
 from __future__ import annotations
 
@@ -10,11 +10,13 @@ import pytest
 
 from harness.executors import fork_server
 from harness.executors.fork_server import ForkServer
+from harness.executors.starter import Starter
 
 
 @pytest.fixture
 def server(monkeypatch):
     monkeypatch.setattr(fork_server, "SILENT_SECONDS", 0.5)
+    monkeypatch.setattr(fork_server, "ALIVE_SECONDS", 0.01)
     server = ForkServer.started(1)
     server._alive = time.monotonic()
     yield server
@@ -43,3 +45,18 @@ def test_a_server_that_computes_has_not_stalled_however_long_it_says_nothing(ser
     monkeypatch.setattr(fork_server, "core_seconds", lambda pid: next(computed) / 100)
 
     assert not seen_to_stall(server, 1.5)
+
+
+def test_frameworks_are_imported_once_for_all_servers_and_one_that_is_broken_ends_none(tmp_path, monkeypatch):
+    (tmp_path / "framework_of_this_test.py").write_text(f"open({str(tmp_path / 'imported')!r}, 'a').write('once')\n")
+    (tmp_path / "broken_of_this_test.py").write_text("raise OSError('a library is missing')\n")
+    monkeypatch.syspath_prepend(tmp_path)
+
+    with Starter() as starter:
+        starter.prepare(["broken_of_this_test", "framework_of_this_test"])
+        servers = [starter.server() for _ in range(2)]
+        imported = (tmp_path / "imported").read_text()
+        for server in servers:
+            server.close()
+
+    assert imported == "once"
