@@ -16,6 +16,7 @@ import pytest
 import torch
 from PIL import Image
 from sklearn.datasets import load_digits
+from users_files import needs_files_of
 
 from harness import Budget, Run, data
 from harness.parameters import ParameterError, build, resolve
@@ -35,9 +36,6 @@ from plugins.tasks.noisy_labels.protocol import NoisyDataset
 
 PICTURE_SETS = ("cifar10", "cifar10n", "optdigits", "animals", "fashion_mnist_lt", "mnist_lt")
 SPECS = {spec.name: spec for spec in noisy_labels.bench_datasets() if spec.name in PICTURE_SETS}
-HUMAN_FILE = data.cache_home() / "files" / "cifar10n" / "cifar10n_labels.npz"
-
-needs_human_labels = pytest.mark.skipif(not HUMAN_FILE.is_file() and not data.is_cached(CIFAR10N), reason=f"no file {HUMAN_FILE}")
 
 
 def generator(seed: int = 0) -> np.random.Generator:
@@ -78,7 +76,7 @@ def test_cifar10_begins_with_the_frog_and_the_trucks_that_everyone_knows():
     assert arrays["train_x"][0, 0, 0].tolist() == [59, 62, 63]
 
 
-@needs_human_labels
+@needs_files_of(CIFAR10N)
 @pytest.mark.data
 def test_people_were_wrong_about_cifar10_as_often_as_the_paper_says():
     human, truth = fetched(CIFAR10N), fetched(CIFAR10)["train_y"]
@@ -536,7 +534,7 @@ def test_the_largest_long_tail_of_cifar10_has_the_counts_of_the_literature():
     assert counts(dataset.test.y) == [1000] * 10
 
 
-@needs_human_labels
+@needs_files_of(CIFAR10N)
 @pytest.mark.data
 def test_the_worst_labels_of_people_are_wrong_in_two_of_five(monkeypatch):
     for raw in SPECS["cifar10n"].raw:

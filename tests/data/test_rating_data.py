@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from scipy.optimize import approx_fprime
+from users_files import needs_files_of
 
 from harness import data
 from harness.specs import load_entry
@@ -21,9 +22,6 @@ from plugins.data.ratings.open_bandit import CAMPAIGNS, POLICIES, read_open_band
 from plugins.data.tables.columns import load_table
 
 SETS = {raw.name: raw for raw in ratings.bench_raw_data()}
-COAT_FOLDER = data.cache_home() / "files" / "coat"
-
-needs_coat = pytest.mark.skipif(not COAT_FOLDER.is_dir() and not data.is_cached(COAT), reason=f"no folder {COAT_FOLDER}")
 TESTS = Path(__file__).parents[1]
 TABLES = TESTS / "tasks" / "debiased_recommendation" / "baselines_recsys.json"
 BALANCING = TESTS / "papers" / "kernel_balancing" / "kernel_balancing.json"
@@ -181,7 +179,7 @@ def test_the_logs_of_open_bandit_are_read_with_digests_as_numbers(tmp_path):
 
 
 @pytest.mark.data
-@pytest.mark.parametrize("name", [pytest.param(name, marks=needs_coat if name == "coat" else ()) for name in SETS])
+@pytest.mark.parametrize("name", [pytest.param(name, marks=needs_files_of(COAT) if name == "coat" else ()) for name in SETS])
 def test_each_set_has_the_size_that_it_states(name):
     assert sum(values.nbytes for values in fetched(name).values()) == SETS[name].size_bytes
 
@@ -227,7 +225,7 @@ def test_movielens_small_has_its_people_films_and_half_stars():
     assert sorted(table["rating"].unique()) == [half / 2 for half in range(1, 11)]
 
 
-@needs_coat
+@needs_files_of(COAT)
 @pytest.mark.data
 def test_coat_has_24_chosen_and_16_drawn_ratings_of_each_person():
     arrays = fetched("coat")

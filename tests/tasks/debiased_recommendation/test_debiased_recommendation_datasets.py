@@ -5,6 +5,7 @@ import hashlib
 import numpy as np
 import pytest
 import torch
+from users_files import needs_files_of
 
 from harness import Budget, DataError, Run, data
 from plugins.data.ratings import mnar
@@ -204,9 +205,7 @@ def test_a_sample_that_leaves_no_test_ratings_is_refused():
         divided(n_unbiased=4)
 
 
-@pytest.mark.skipif(
-    not (FOLDER := data.cache_home() / "files" / "coat").is_dir() and not data.is_cached(COAT), reason=f"no folder {FOLDER}"
-)
+@needs_files_of(COAT)
 @pytest.mark.data
 def test_people_like_more_of_the_coats_that_they_chose_than_of_those_that_were_drawn():
     data.fetch(COAT)
