@@ -48,6 +48,7 @@ BUT_NOT = ("PYTHONPATH", "PYTHONDONTWRITEBYTECODE", "PYTHONUNBUFFERED")
 # What is no user's: settings of the tests, and what a trial in the process of a test leaves behind (libraries that are imported later are to take as
 # many threads as it has cores).
 NOT_A_USERS = ("BENCH_PLUGINS", "COV_", "RAY_", "PYTEST_", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+START_SECONDS = 120.0  # that the server may take to import, on a busy machine
 REFUSED = 97  # the exit code of a call that needs a process of its own
 # What imports a framework at once, or does something.
 LEFT_OUT = (
@@ -322,9 +323,9 @@ class Warm:
             subprocess.TimeoutExpired: It took longer.
         """
         command = [sys.executable, "-m", "harness", *arguments]
-        deadline = time.monotonic() + timeout
         pipes = [os.pipe(), os.pipe()]
-        with self._connect(deadline) as connection, Path(os.devnull).open("rb") as nothing:
+        with self._connect(time.monotonic() + START_SECONDS) as connection, Path(os.devnull).open("rb") as nothing:
+            deadline = time.monotonic() + timeout  # of the call, which may be the first one, while the server still imports
             content = json.dumps({"arguments": list(arguments), "folder": str(folder), "environment": dict(environment)}).encode()
             socket.send_fds(connection, [struct.pack("!I", len(content))], [nothing.fileno(), pipes[0][1], pipes[1][1]])
             connection.sendall(content)
@@ -348,7 +349,7 @@ class Warm:
 
     def script(self) -> str:
         """Return the command line of ``bench`` for a shell; its arguments follow."""
-        self._connect(time.monotonic() + 60).close()
+        self._connect(time.monotonic() + START_SECONDS).close()
 
         return f"{sys.executable} -I -S {Path(__file__).with_name('warm_client.py')} {self.address}"
 
