@@ -22,9 +22,9 @@ from harness.context import Budget, Run
 from harness.streams import derive_seed
 from harness.training.augmentation import Augmentation
 from harness.training.classifier import LabelledSet
+from harness.training.early_stopping import StoppableRecipe
 from harness.training.fitting import Loss, Trained, build_network, fit_network, predict_logits
 from harness.training.image_data import ImageData, checked_logits
-from harness.training.image_recipe import ImageRecipe
 from harness.training.seeds_at_once import fit_networks
 
 if TYPE_CHECKING:
@@ -55,9 +55,9 @@ TEACHER_FILE = "teacher.safetensors"
 
 
 @dataclass
-class StudentRecipe(ImageRecipe):
+class StudentRecipe(StoppableRecipe):
     """
-    How a student is built and trained, apart from the loss (see :class:`harness.training.image_recipe.ImageRecipe`).
+    How a student is built and trained, apart from the loss (see :class:`harness.training.early_stopping.StoppableRecipe`).
 
     Args:
         learning_rate: Of AdamW, at its highest.
