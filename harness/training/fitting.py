@@ -86,10 +86,11 @@ class WatchedTraining(Training):
 
     def epochs(self, train: LabelledSet | None = None, epochs: int | None = None) -> Iterator[tuple[int, Iterator[Batch]]]:
         """Yield the epochs of :meth:`harness.training.supervised.Training.epochs`, until patience is at its end."""
-        for epoch in super().epochs(train, epochs):
-            yield epoch
+        for epoch, batches in super().epochs(train, epochs):
             if self._stopping is not None and self._stopping.is_over:
-                return
+                next(batches)  # its order is witnessed: trials that stop at different epochs are still seen to be paired
+            else:
+                yield epoch, batches
 
     def step(self, **figures: Tensor) -> None:
         """Let the optimiser step, and look how far that turned the weights."""

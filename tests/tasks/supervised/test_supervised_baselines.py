@@ -186,6 +186,16 @@ def test_every_method_stops_early_and_is_judged_by_its_best_epoch(monkeypatch, n
     assert (stopped.samples == short.samples).all()
 
 
+def test_trials_that_stop_at_different_epochs_are_seen_to_be_paired():
+    runs = [Run(0, Budget(epochs=9)) for _ in range(2)]
+
+    for run, patience in zip(runs, (1, None), strict=True):
+        SupervisedProtocol(model="mlp", widths=(4,), batch_size=20, patience=patience).confront(SGD(), pictures(), run, ())
+
+    assert runs[0].samples_backward < runs[1].samples_backward
+    assert runs[0].witnesses == runs[1].witnesses
+
+
 def test_seeds_that_may_stop_early_are_not_trained_at_once():
     protocol, runs = (
         SupervisedProtocol(model="mlp", widths=(4,), batch_size=20, patience=1),
