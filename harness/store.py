@@ -578,14 +578,17 @@ class Store:
         Raises:
             StoreError: The database has none.
         """
-        from sqlalchemy.dialects import postgresql, sqlite
+        match self._engine.dialect.name:  # each imports its own alone
+            case "sqlite":
+                from sqlalchemy.dialects import sqlite
 
-        known = {"postgresql": postgresql.insert, "sqlite": sqlite.insert}
-        name = self._engine.dialect.name
-        if name not in known:
-            raise StoreError(f"the store '{self._place}' is a database of {name}; stores are kept in {' or '.join(known)}")
+                return sqlite.insert
+            case "postgresql":
+                from sqlalchemy.dialects import postgresql
 
-        return known[name]
+                return postgresql.insert
+            case name:
+                raise StoreError(f"the store '{self._place}' is a database of {name}; stores are kept in postgresql or sqlite")
 
     def _clock(self) -> sa.SQLColumnExpression[Any]:  # Any: a float of either database
         """Return the time of the database, which is one for all drivers: seconds since 1970."""

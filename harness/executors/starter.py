@@ -34,6 +34,9 @@ class Starter:
     """
 
     def __init__(self, *, prints_aside: bool = False) -> None:
+        import pydantic.dataclasses
+        import pydantic.type_adapter  # noqa: F401  # a command needs it to read its suite, and the servers for each trial
+
         self._connection, theirs = Pipe()
         sys.stdout.flush()
         sys.stderr.flush()
