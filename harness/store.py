@@ -450,11 +450,11 @@ class Store:
 
         return found
 
-    def _rows(self, connection: sa.Connection, keys: Iterable[str], *columns: sa.ColumnElement[str]) -> Iterator[sa.Row[Any]]:
+    def _rows(self, connection: sa.Connection, keys: Iterable[str], *columns: sa.ColumnElement[str]) -> Iterator[Any]:  # Any: a row
         """Give key and columns of the records of those keys that have one; in one pass over all where they are most of them, which takes half the time."""
         wanted = frozenset(keys)
         query = sa.select(_records.c.key, *columns)
-        if len(wanted) > connection.scalar(sa.select(sa.func.count()).select_from(_records)) / 2:
+        if len(wanted) > connection.execute(sa.select(sa.func.count()).select_from(_records)).scalar_one() / 2:
             query = query.where(~_records.c.key.startswith(SET_ASIDE))
             rows = connection.execution_options(yield_per=KEYS_PER_QUERY).execute(query)
             yield from (row for row in rows if row[0] in wanted)
@@ -502,7 +502,7 @@ class Store:
 
         return self._decoded(connection.execute(query), shared)
 
-    def _decoded(self, rows: Iterable[sa.Row[Any]], shared: SharedValues) -> Iterator[Record]:
+    def _decoded(self, rows: Iterable[Any], shared: SharedValues) -> Iterator[Record]:  # Any: a row
         """Give the records in rows of key and content; a row that is none is told of, and its trial counts as one without a record."""
         for key, content in rows:
             try:
