@@ -520,8 +520,10 @@ def _check_own(record: Record) -> None:
     for name, figure in record.metrics.items():
         if figure is not None and not _is_number(figure):
             raise ValueError(f"its {name} is {figure!r:.40}, not a finite number")
-    if not all(isinstance(text, str) for text in (*record.left, *record.witnesses.values())):
-        raise ValueError("what it left and its witnesses are not all text")
+    if not all(isinstance(text, str) for text in record.left):
+        raise ValueError("what it left is not text")
+    if not all(isinstance(text, str) for text in record.witnesses.values()):
+        raise ValueError("its witnesses are not all text")
     if record.costs is not None:
         _check_costs(record.costs)
 
