@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from harness import store as store_module
@@ -399,7 +399,6 @@ JSON = st.recursive(
 
 
 @given(JSON)
-@settings(deadline=None)  # a busy machine may take its time
 def test_records_are_parsed_to_the_bit_as_all_json_is(value):
     text = canonical_json(value)
 
