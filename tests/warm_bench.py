@@ -54,7 +54,6 @@ REFUSED = 97  # the exit code of a call that needs a process of its own
 LEFT_OUT = (
     "harness.tasks",
     "harness.training",
-    "harness.testing.frozen",
     "harness.testing.probes",
     "harness.executors.ray",
     "harness.report.plots",
