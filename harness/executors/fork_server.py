@@ -515,6 +515,10 @@ def import_modules(modules: Iterable[str]) -> None:
     for module in modules:
         with contextlib.suppress(Exception):  # torch raises OSError where a library of it is missing
             importlib.import_module(module)
+    validation = sys.modules.get("sklearn.utils.validation")
+    if validation is not None:
+        with contextlib.suppress(Exception):
+            validation.check_array([[0.0]])  # the first one looks through all that is installed for plugins of narwhals
 
 
 def import_needed() -> None:
