@@ -512,7 +512,8 @@ def _import(trial: Trial, imported: set[str]) -> None:
     """
     Import what a trial is about, so that what is forked has it at once; the trial has the error where that fails.
 
-    That is the code of its method, and of the task and the data set that all its trials have; where a data set is looked at, the frameworks that it names, not its code.
+    That is the code of its method, and of the task and the data set that all its trials have; where a data set is looked at, the frameworks that it names,
+    not its code.
     """
     entry = str(trial.dataset.parameters.get("entry", trial.dataset.entry)) if _is_stand_in(trial.method) else trial.method.entry
     if entry not in imported:
@@ -524,8 +525,10 @@ def _import(trial: Trial, imported: set[str]) -> None:
             else:  # frameworks too: torch's first optimiser wraps functions of torch, which would look like the method's doing
                 import_frameworks([trial])
                 for part in (trial.task, trial.dataset, trial.method):
-                    real = part.parameters if _is_stand_in(part) else asdict(part)
-                    build(real["entry"], real["parameters"])
+                    if _is_stand_in(part):
+                        build(part.parameters["entry"], part.parameters["parameters"])
+                    else:
+                        build(part.entry, part.parameters)
         gc.collect()
         gc.freeze()  # modules, a million objects that a collection in a forked process needs not look at, and would write to
 
