@@ -94,7 +94,7 @@ def command(
 
     console = make_console()
     overrides = overrides_of(settings, seeds, methods, datasets, quick)
-    starter = click.get_current_context().with_resource(Starter(prints_aside=as_json))  # before a plugin is loaded
+    starter = click.get_current_context().with_resource(Starter.forked(prints_aside=as_json))  # before a plugin is loaded
     session = Session.open(plugins, results, store)
     session.warn_of_clashes()
     loaded = session.suite(suite, overrides)
