@@ -31,13 +31,13 @@ def test_the_wheel_runs_a_bundled_suite_in_an_empty_folder(installation, empty_f
     where = "import harness, json, plugins; print(json.dumps([harness.__file__, plugins.__file__]))"
     imported = [Path(name) for name in json.loads(installation.python("-c", where, folder=empty_folder, check=True).stdout)]
     listed = installation.bench(empty_folder, "list", "suites")
-    done = installation.bench(empty_folder, "run", "noisy_labels", "--quick", "--workers", 2)
+    done = installation.bench(empty_folder, "run", "noisy_labels_quick", "--quick", "--workers", 2)
 
     assert all(path.is_relative_to(installation.prefix) for path in imported)
     assert not any(path.is_relative_to(ROOT) for path in imported)
     assert "noisy_labels" in listed.stdout
     assert done.returncode == 0, done.stdout + done.stderr
-    results = empty_folder / "results" / "noisy_labels-modified"
+    results = empty_folder / "results" / "noisy_labels_quick-modified"
     assert {path.name for path in results.iterdir() if path.is_file()} >= {
         "leaderboard.md",
         "leaderboard.csv",

@@ -130,7 +130,12 @@ def command(
 def _why_not(record: Record, trial: Trial, dataset: Dataset) -> str:
     """Say what else than code changed since a record; empty if nothing did. Code is also what builds an artifact: the sample runs on one that is built anew."""
     before, now = record.circumstances, trial.circumstances()
-    if before.get("defaults", {}) != now["defaults"]:
+    if any(
+        name in old and old[name] != value
+        for part, values in now["defaults"].items()
+        for old in [before.get("defaults", {}).get(part, {})]
+        for name, value in values.items()  # one that the old code did not read came with code, which the sample is there to prove
+    ):
         return "a default changed"
     contents = [str(text).split("+") for text in (before.get("dataset_content"), now["dataset_content"])]
     if len(contents[0]) != len(contents[1]) or any(

@@ -77,7 +77,8 @@ def command(
     A trial is known by what it was asked and by the code that answers; a known one is not run again. Interrupted? The same command goes on.
 
     \b
-    bench run noisy_labels --quick
+    bench run noisy_labels_quick
+    bench run noisy_labels_quick --quick
     bench run suites/noisy_labels.yaml --methods gce,elr --seeds 3
     bench run my_suite.yaml --plugin my_method.py
     bench run noisy_labels --set budget.epochs=5 --address auto

@@ -42,7 +42,7 @@ def command(
     \b
     bench verify noisy_labels
     bench verify suites/storm_text.yaml --strict
-    bench verify noisy_labels --datasets digits --json
+    bench verify storm_text --datasets sms_spam --json
 
     Exit code: 0, also with claims that are contradicted; 2 invalid input; 3 with --strict if a claim is contradicted.
     """

@@ -455,7 +455,7 @@ def test_raw_data_is_listed_fetched_and_verified(bench, tmp_path):
     typo = bench("data", "fetch", "digit", **home)
 
     assert re.search(r"^digits +- +0.1 +CC BY 4.0 ", before, flags=re.MULTILINE)
-    assert "noisy_digits" in listed["digits"]["suites"]
+    assert "noisy_labels_quick" in listed["digits"]["suites"]
     assert fetched.returncode == 0
     assert verified.stdout == "digits: ok\n"
     assert damaged.returncode == 1

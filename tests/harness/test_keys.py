@@ -197,6 +197,16 @@ def test_what_is_stale_by_a_default_is_not_adopted(lab):
     assert "there is nothing to adopt" in done.stdout
 
 
+def test_a_default_that_code_reads_for_the_first_time_does_not_stand_in_the_way(lab):
+    edit(lab.folder / "method.py", "value: float = 0.2", "value: float = 0.2\n    factor: float = 1.0")
+    edit(lab.folder / "method.py", "double(self.value)", "self.factor * double(self.value)")
+
+    done = lab("adopt", "--sample", "4", "--seed", "1")
+
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "adopted 6 records" in done.stdout
+
+
 @pytest.mark.parametrize(
     ("content", "reason"),
     [("raw+built", ""), ("raw+built before", ""), ("other raw+built", "the data changed"), ("raw", "the data changed")],

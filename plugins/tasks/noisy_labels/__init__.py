@@ -188,6 +188,7 @@ def bench_metrics():
     """Give the metrics, on the clean test set unless they say otherwise."""
     yield _fraction("accuracy", "Test accuracy after the last epoch")
     yield _fraction("accuracy_best", "Test accuracy at the best validation epoch")
+    yield _fraction("accuracy_single", "Test accuracy after the last epoch of the first network alone, where a method trains several")
     yield _fraction("macro_f1", "Mean of the F1 of the classes after the last epoch")
     yield _fraction("macro_f1_best", "Mean of the F1 of the classes at the best validation epoch")
     yield _fraction("f1", "F1 of class 1 after the last epoch; two classes only")

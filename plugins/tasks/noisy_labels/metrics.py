@@ -16,6 +16,7 @@ from plugins.tasks.noisy_labels.protocol import NoisyDataset, Outcome
 __all__ = [
     "accuracy",
     "accuracy_best",
+    "accuracy_single",
     "detection_auc",
     "ece",
     "f1",
@@ -34,6 +35,11 @@ def accuracy(outcome: Outcome, data: NoisyDataset) -> float:
 def accuracy_best(outcome: Outcome, data: NoisyDataset) -> float:
     """Return :func:`accuracy` of the classifier of the best validation epoch."""
     return _accuracy(outcome.best, data)
+
+
+def accuracy_single(outcome: Outcome, data: NoisyDataset) -> float:
+    """Return :func:`accuracy` of the first network alone, where a method trains several and averages what they say."""
+    return _accuracy(outcome.single, data)
 
 
 def macro_f1(outcome: Outcome, data: NoisyDataset) -> float:

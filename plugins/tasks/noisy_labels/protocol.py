@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, ClassVar, Protocol
 import numpy as np
 import torch
 
-from harness.training.classifier import Classifier, Fitted, LabelledSet
+from harness.training.classifier import Classifier, Fitted, LabelledSet, NetworkEnsemble
 from plugins.tasks.noisy_labels.recipe import Recipe
 
 if TYPE_CHECKING:
@@ -83,11 +83,13 @@ class Outcome:
     Args:
         last: ``(n_test, C)``, test probabilities after the last epoch, float32.
         best: ``(n_test, C)``, test probabilities at the best validation epoch, float32.
+        single: ``(n_test, C)``, as ``last``, of the first network alone where a method trains several.
         sample_weights: ``(N,)`` float32, or ``None``.
     """
 
     last: np.ndarray
     best: np.ndarray
+    single: np.ndarray
     sample_weights: np.ndarray | None
 
 
@@ -110,6 +112,7 @@ class NoisyLabelsProtocol(Recipe):
         return Outcome(
             last=_probabilities(fitted.last, data),
             best=_probabilities(fitted.best, data),
+            single=_probabilities(_first_network(fitted.last), data),
             sample_weights=None if weights is None else weights.detach().cpu().numpy().astype(np.float32),
         )
 
@@ -140,6 +143,10 @@ class NoisyLabelsProtocol(Recipe):
             trusted=LabelledSet(data.valid.x.clone(), data.valid_clean_y.clone()) if "clean_validation" in privileges else None,
             noise_rate=data.noise_rate if "noise_rate" in privileges else None,
         )
+
+
+def _first_network(classifier: Classifier) -> Classifier:
+    return NetworkEnsemble(classifier.networks[:1]) if isinstance(classifier, NetworkEnsemble) else classifier
 
 
 def _probabilities(classifier: Classifier, data: NoisyDataset) -> np.ndarray:

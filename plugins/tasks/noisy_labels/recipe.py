@@ -12,6 +12,9 @@ from annotated_types import Ge, Gt, Lt
 from torch import nn
 
 from harness.specs import Search
+from harness.training.augmentation import Augmentation, augment
+from harness.training.networks import resnet
+from harness.training.schedules import Schedule, rate_factor
 from harness.training.seeding import build_seeded
 from plugins.tasks.noisy_labels.fresh_adam import FreshAdam
 
@@ -26,24 +29,33 @@ class Recipe:
     How a network is built and trained, apart from the method.
 
     Args:
-        model: ``linear`` (softmax regression), ``mlp`` (one hidden layer) or ``cnn`` (two convolutions, for square grey or colour pictures).
+        model: ``linear`` (softmax regression), ``mlp`` (one hidden layer), ``cnn`` (two convolutions, for square grey or colour pictures) or ``resnet``
+            (CIFAR's, of ``depth`` 6 n + 2).
         hidden: Units of the MLP's hidden layer, or of the CNN's last hidden layer.
-        dropout: Rate; on the hidden layer for ``mlp`` and ``cnn``. A linear model has none in its ordinary forward pass.
+        depth: See ``model``.
+        widths: Channels of the three groups of ``resnet``.
+        dropout: Rate; on the hidden layer for ``mlp`` and ``cnn``. The other models have none in their ordinary forward pass.
         optimizer: ``adam``, ``sgd``, or ``fresh_adam``, whose every step is Adam's first (close to sign descent; see :class:`FreshAdam`).
-        learning_rate: Constant over the trial.
+        learning_rate: At its highest.
+        schedule: Of the learning rate (:mod:`harness.training.schedules`).
         momentum: Of ``sgd``.
         weight_decay: L2, as the optimiser of torch applies it.
+        augmentation: Of training batches of pictures (:mod:`harness.training.augmentation`).
         batch_size: Samples per step; the last, incomplete batch of an epoch is dropped, so that every step has the same size.
         select_by: The validation score that chooses the best epoch: accuracy, or the F1 of class 1.
     """
 
-    model: Literal["linear", "mlp", "cnn"] = "mlp"
+    model: Literal["linear", "mlp", "cnn", "resnet"] = "mlp"
     hidden: Annotated[int, Ge(1)] = 128
+    depth: Annotated[int, Ge(8)] = 8
+    widths: tuple[Annotated[int, Ge(1)], Annotated[int, Ge(1)], Annotated[int, Ge(1)]] = (8, 16, 32)
     dropout: Annotated[float, Ge(0), Lt(1)] = 0.1
     optimizer: Literal["adam", "sgd", "fresh_adam"] = "adam"
     learning_rate: Annotated[float, Gt(0), Search(1e-4, 1e-1, log=True)] = 1e-2
+    schedule: Schedule = "constant"
     momentum: Annotated[float, Ge(0), Lt(1)] = 0.0
-    weight_decay: Annotated[float, Ge(0)] = 0.0
+    weight_decay: Annotated[float, Ge(0), Search(choices=(0.0, 1e-4, 1e-3, 1e-2, 1e-1))] = 0.0
+    augmentation: Augmentation = "none"
     batch_size: Annotated[int, Ge(2)] = 32
     select_by: Literal["accuracy", "f1"] = "accuracy"
 
@@ -52,7 +64,7 @@ class Recipe:
         Build the network with weights drawn from ``generator``; its last layer is the linear classifier, which gives logits.
 
         Args:
-            sample_shape: Shape of one sample; flattened for ``linear`` and ``mlp``, ``(channels, height, width)`` for ``cnn``.
+            sample_shape: Shape of one sample; flattened for ``linear`` and ``mlp``, ``(channels, height, width)`` for ``cnn`` and ``resnet``.
             n_classes: Number of outputs.
             generator: Decides the initial weights alone.
             device: Where the network ends.
@@ -74,12 +86,12 @@ class Recipe:
         return FreshAdam(parameters, lr=self.learning_rate)
 
     def rate(self, step: int, steps: int) -> float:
-        """Return 1: the rate is constant."""
-        return 1.0
+        """Return what the learning rate is multiplied with where ``step`` of ``steps`` steps are done."""
+        return rate_factor(min(step / steps, 1.0), self.schedule, 0.0)
 
     def augment(self, x: torch.Tensor, *generators: torch.Generator) -> torch.Tensor:
-        """Return the batch itself: samples are trained on as they are."""
-        return x
+        """Return the batch as it is trained on; with several generators, the batches of as many seeds one after the other."""
+        return augment(x, self.augmentation, *generators)
 
     def autocast(self, device: str) -> AbstractContextManager[None]:
         """Return the context of the forward pass: float32."""
@@ -97,6 +109,9 @@ class Recipe:
                 nn.Dropout(self.dropout),
                 nn.Linear(self.hidden, n_classes),
             )
+        if self.model == "resnet":
+            network = resnet(sample_shape, n_classes, self.depth, self.widths)
+            return nn.Sequential(*network.stages, network.flatten, network.head)
 
         if len(sample_shape) != 3:
             raise ValueError(f"model 'cnn' needs samples of shape (channels, height, width), got {tuple(sample_shape)}")

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from sklearn.datasets import load_digits
+from sklearn.metrics import roc_auc_score
 from torch.nn.functional import cross_entropy
 
 from harness import Budget, Run
@@ -18,6 +19,7 @@ from plugins.tasks.noisy_labels.baselines.agra import gradient_similarity, mean_
 from plugins.tasks.noisy_labels.baselines.coteaching import CoTeaching, exchange
 from plugins.tasks.noisy_labels.baselines.cross_entropy import CrossEntropy
 from plugins.tasks.noisy_labels.baselines.dividemix import (
+    Pool,
     Rows,
     clean_probabilities,
     guessed_targets,
@@ -358,14 +360,26 @@ def test_full_trust_gives_the_label_as_target(logits, labels):
 
 
 def test_labelled_rows_stand_first_with_their_targets():
-    views = torch.tensor([[[0.0], [1.0], [2.0]], [[10.0], [11.0], [12.0]]])
-    targets = torch.tensor([[0.0], [0.1], [0.2]])
+    views = torch.tensor([[[1.0], [2.0], [0.0]], [[11.0], [12.0], [10.0]]])
+    targets = torch.tensor([[0.1], [0.2], [0.0]])
 
-    rows = stacked_rows(views, targets, torch.tensor([False, True, True]))
+    rows = stacked_rows(views, targets, 2)
 
     assert rows.n_labelled == 4
     assert rows.x.flatten().tolist() == [1, 2, 11, 12, 0, 10]
     close(rows.targets.flatten(), [0.1, 0.2, 0.1, 0.2, 0.0, 0.0], rtol=1e-6)
+
+
+def test_a_pool_gives_each_sample_once_before_any_comes_again():
+    pool = Pool(np.array([3, 5, 8, 9]), np.random.default_rng(0))
+
+    drawn = np.concatenate([pool.draw(3) for _ in range(4)])
+
+    assert all(sorted(part) == [3, 5, 8, 9] for part in drawn.reshape(3, 4))
+
+
+def test_an_empty_pool_gives_nothing():
+    assert Pool(np.array([], dtype=np.int64), np.random.default_rng(0)).draw(3).shape == (0,)
 
 
 def test_mixing_blends_inputs_and_targets_alike():
@@ -401,8 +415,8 @@ def digits():
     )
 
 
-def trial(method, data, epochs, privileges=("noise_rate", "clean_validation"), **protocol):
-    run = Run(seed=3, budget=Budget(epochs=epochs))
+def trial(method, data, epochs, privileges=("noise_rate", "clean_validation"), seed=3, **protocol):
+    run = Run(seed=seed, budget=Budget(epochs=epochs))
     torch.manual_seed(derive_seed(run.seed, "global"))  # as a trial does: dropout draws from torch's global generator
 
     return NoisyLabelsProtocol(**protocol).confront(method, data, run, privileges), run
@@ -463,11 +477,25 @@ def test_a_method_at_its_limit_trains_as_cross_entropy_does(method, digits):
 
 
 def test_the_two_networks_of_coteaching_differ(digits):
-    single, _ = trial(CrossEntropy(), digits, epochs=1)
+    single, _ = trial(CrossEntropy(), digits, epochs=1, dropout=0.0)
 
-    pair, _ = trial(CoTeaching(forget_rate=0.0), digits, epochs=1)
+    pair, _ = trial(CoTeaching(forget_rate=0.0), digits, epochs=1, dropout=0.0)
 
     assert np.abs(pair.last - single.last).max() > 0.05
+    np.testing.assert_allclose(pair.single, single.last, atol=1e-3)  # its first network, at a forget rate of 0, is that of cross entropy
+    assert np.array_equal(single.single, single.last)
+
+
+def test_only_normalised_weights_gain_nothing_from_being_enlarged_together(digits):
+    """Seeds whose weights of the authors' form all rise call wrong labels right; normalised, right ones stay ahead."""
+    aucs = {False: [], True: []}
+    for normalised, found in aucs.items():
+        for seed in range(3):
+            outcome, _ = trial(MetaWeightNet(normalised=normalised), digits, epochs=10, seed=seed, learning_rate=1e-2)
+            found.append(roc_auc_score(digits.train.y == digits.train_clean_y, outcome.sample_weights))
+
+    assert min(aucs[False]) < 0.3  # two of three: 0.99, 0.01, 0.01
+    assert min(aucs[True]) > 0.7  # 0.97, 0.996, 0.996
 
 
 def test_the_kept_share_of_small_loss_is_the_forget_rate_s_complement(digits):

@@ -40,11 +40,11 @@ def make_data(n_classes: int = 3, n: int = 200) -> NoisyDataset:
 def make_outcome(data: NoisyDataset) -> Outcome:
     """Give two classifiers that are right more often than not, and weights that know something."""
     rng = np.random.default_rng(1)
-    scores = rng.normal(size=(2, len(data.test), data.n_classes)) + 1.5 * np.eye(data.n_classes)[data.test.y.numpy()]
-    last, best = (np.exp(scores) / np.exp(scores).sum(axis=2, keepdims=True)).astype(np.float32)
+    scores = rng.normal(size=(3, len(data.test), data.n_classes)) + 1.5 * np.eye(data.n_classes)[data.test.y.numpy()]
+    last, best, single = (np.exp(scores) / np.exp(scores).sum(axis=2, keepdims=True)).astype(np.float32)
     clean = (data.train.y == data.train_clean_y).numpy()
 
-    return Outcome(last, best, (clean + rng.normal(size=len(clean))).astype(np.float32))
+    return Outcome(last, best, single, (clean + rng.normal(size=len(clean))).astype(np.float32))
 
 
 @pytest.fixture
@@ -98,7 +98,7 @@ def test_macro_f1_averages_over_the_classes_of_the_test_set_however_strange_the_
     predicted = np.eye(3, dtype=np.float32)[[0, 2, 1, 1]]
 
     # Class 0: precision 1, recall 1/2; class 1: both 1; class 2 is not in the test set.
-    assert metrics.macro_f1(Outcome(predicted, predicted, None), data) == pytest.approx((2 / 3 + 1) / 2)
+    assert metrics.macro_f1(Outcome(predicted, predicted, predicted, None), data) == pytest.approx((2 / 3 + 1) / 2)
 
 
 def test_f1_is_that_of_class_1_and_does_not_apply_to_three_classes(data, outcome):
@@ -116,7 +116,7 @@ def test_f1_of_a_classifier_that_never_says_1_is_0():
     data = with_test(make_data(n_classes=2), [0, 1, 1])
     never = np.array([[0.9, 0.1]] * 3, dtype=np.float32)
 
-    assert metrics.f1(Outcome(never, never, None), data) == 0.0
+    assert metrics.f1(Outcome(never, never, never, None), data) == 0.0
 
 
 def test_nll_is_the_mean_negative_logarithm_of_the_true_class(data, outcome):
@@ -129,14 +129,14 @@ def test_nll_of_a_wrong_certainty_is_large_and_finite(data):
     data = with_test(data, [0, 0])
     certain = np.array([[0, 1, 0], [0, 1, 0]], dtype=np.float32)
 
-    assert metrics.nll(Outcome(certain, certain, None), data) == pytest.approx(-math.log(np.finfo(np.float32).eps), rel=1e-3)
+    assert metrics.nll(Outcome(certain, certain, certain, None), data) == pytest.approx(-math.log(np.finfo(np.float32).eps), rel=1e-3)
 
 
 def test_nll_needs_no_sample_of_every_class(data):
     data = with_test(data, [0, 0])
     sure = np.array([[0.5, 0.25, 0.25]] * 2, dtype=np.float32)
 
-    assert metrics.nll(Outcome(sure, sure, None), data) == pytest.approx(math.log(2))
+    assert metrics.nll(Outcome(sure, sure, sure, None), data) == pytest.approx(math.log(2))
 
 
 def test_ece_by_hand():
@@ -159,7 +159,7 @@ def test_ece_of_one_bin_is_the_distance_of_the_means(data, outcome):
 def test_ece_of_certainty_is_the_error_rate(data, y, expected):
     certain = np.array([[0, 1, 0], [0, 1, 0]], dtype=np.float32)
 
-    assert metrics.ece(Outcome(certain, certain, None), with_test(data, y)) == expected
+    assert metrics.ece(Outcome(certain, certain, certain, None), with_test(data, y)) == expected
 
 
 def test_detection_auc_counts_pairs_and_ties(data):
@@ -168,7 +168,7 @@ def test_detection_auc_counts_pairs_and_ties(data):
     anything = np.full((len(data.test), 3), 1 / 3, dtype=np.float32)
 
     # Clean weights 0.9 and 0.5, wrong ones 0.5 and 0.7: of four pairs two are in order and one is tied.
-    outcome = Outcome(anything, anything, np.array([0.9, 0.5, 0.5, 0.7], dtype=np.float32))
+    outcome = Outcome(anything, anything, anything, np.array([0.9, 0.5, 0.5, 0.7], dtype=np.float32))
 
     assert metrics.detection_auc(outcome, data) == pytest.approx(2.5 / 4)
 
@@ -186,7 +186,7 @@ def test_detection_auc_does_not_apply_without_weights_or_without_both_kinds_of_l
 def test_what_is_not_finite_is_a_trial_that_diverged_and_no_figure(spec):
     data = make_data(n_classes=2)
     outcome = make_outcome(data)
-    for array in (outcome.last, outcome.best, outcome.sample_weights):
+    for array in (outcome.last, outcome.best, outcome.single, outcome.sample_weights):
         array[0] = np.nan
 
     with pytest.raises(TrialDiverged, match="not finite"):

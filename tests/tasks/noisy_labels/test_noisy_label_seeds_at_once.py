@@ -42,6 +42,9 @@ def test_the_methods_that_only_change_the_loss_can():
     [
         Recipe(model="mlp", hidden=9, dropout=0.3, batch_size=6),
         Recipe(model="cnn", hidden=7, dropout=0.2, batch_size=6, optimizer="sgd", momentum=0.9, learning_rate=0.05, weight_decay=1e-3),
+        Recipe(
+            model="resnet", widths=(2, 3, 4), batch_size=6, schedule="cosine", augmentation="flip_crop", optimizer="sgd", weight_decay=1e-2
+        ),
         Recipe(model="linear", batch_size=6, optimizer="fresh_adam", learning_rate=1e-3, select_by="f1"),
     ],
     ids=lambda recipe: recipe.model,

@@ -67,8 +67,8 @@ class ActivePassive:
         beta: Weight of the passive part; 10 in the paper on MNIST, 1 on CIFAR-10, 0.1 on CIFAR-100.
     """
 
-    alpha: Annotated[float, Ge(0), Search(choices=(1.0, 5.0, 10.0))] = 1.0
-    beta: Annotated[float, Ge(0), Search(choices=(0.1, 1.0, 10.0))] = 1.0
+    alpha: Annotated[float, Ge(0), Search(0.1, 30.0, log=True)] = 1.0
+    beta: Annotated[float, Ge(0), Search(0.1, 30.0, log=True)] = 1.0
 
     def fit(self, data: NoisyLabels, run: Run) -> Fitted:
         """Train one network; the weight of a sample is ``p_y``, the factor of the passive part's gradient."""

@@ -21,7 +21,7 @@ from torch.nn.functional import cross_entropy, one_hot
 
 from harness import Search
 from harness.training.classifier import LabelledSet, NetworkEnsemble
-from plugins.tasks.noisy_labels.loop import Batch, Training, build_network
+from plugins.tasks.noisy_labels.loop import Training, build_network
 
 if TYPE_CHECKING:
     from harness import Run
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 __all__ = [
     "DivideMix",
     "MixedLosses",
+    "Pool",
     "Rows",
     "clean_probabilities",
     "guessed_targets",
@@ -138,19 +139,41 @@ class Rows(NamedTuple):
     n_labelled: int
 
 
-def stacked_rows(views: Tensor, targets: Tensor, labelled: Tensor) -> Rows:
+def stacked_rows(views: Tensor, targets: Tensor, n_labelled: int) -> Rows:
     """
     Put the views of a batch under each other: all views of the labelled samples, then all views of the others.
 
     Args:
-        views: ``(V, B, ...)``.
+        views: ``(V, B, ...)``, the labelled samples first.
         targets: ``(B, C)``, the same for all views of a sample.
-        labelled: ``(B,)`` bool.
+        n_labelled: How many samples are labelled.
     """
-    parts = [views[:, labelled].flatten(0, 1), views[:, ~labelled].flatten(0, 1)]
-    soft = [targets[labelled].repeat(len(views), 1), targets[~labelled].repeat(len(views), 1)]
+    parts = [views[:, :n_labelled].flatten(0, 1), views[:, n_labelled:].flatten(0, 1)]
+    soft = [targets[:n_labelled].repeat(len(views), 1), targets[n_labelled:].repeat(len(views), 1)]
 
     return Rows(torch.cat(parts), torch.cat(soft), len(parts[0]))
+
+
+class Pool:
+    """
+    Samples that are drawn in random order, each once before any comes again.
+
+    Args:
+        index: ``(n,)``, positions; possibly none.
+        rng: Decides the order.
+    """
+
+    def __init__(self, index: np.ndarray, rng: np.random.Generator) -> None:
+        self._index, self._rng = index, rng
+        self._waiting = index[:0]
+
+    def draw(self, count: int) -> np.ndarray:
+        """Return ``(count,)`` positions; none of an empty pool."""
+        while len(self._waiting) < count and len(self._index):
+            self._waiting = np.concatenate((self._waiting, self._rng.permutation(self._index)))
+        drawn, self._waiting = self._waiting[:count], self._waiting[count:]
+
+        return drawn
 
 
 def mixed_rows(rows: Rows, partner: Tensor, share: float) -> Rows:
@@ -179,16 +202,16 @@ class DivideMix:
         temperature: Of the sharpening.
         alpha: Both parameters of the beta distribution of the mixing coefficient.
         unsupervised_weight: The paper's lambda_u, after the ramp.
-        jitter: The augmentation: Gaussian noise on the inputs, its standard deviation in units of that of all training inputs.
+        jitter: The augmentation where the recipe has none: Gaussian noise on the inputs, its standard deviation in units of that of all training inputs.
     """
 
     warm_up_fraction: Annotated[float, Ge(0), Lt(1), Search(0.1, 0.5)] = 0.2
     ramp_fraction: Annotated[float, Gt(0), Le(1)] = 0.2
-    threshold: Annotated[float, Ge(0), Lt(1)] = 0.5
-    temperature: Annotated[float, Gt(0), Le(1)] = 0.5
-    alpha: Annotated[float, Gt(0)] = 4.0
-    unsupervised_weight: Annotated[float, Ge(0), Search(choices=(0.0, 25.0, 50.0, 150.0))] = 25.0
-    jitter: Annotated[float, Ge(0)] = 0.2
+    threshold: Annotated[float, Ge(0), Lt(1), Search(0.3, 0.8)] = 0.5
+    temperature: Annotated[float, Gt(0), Le(1), Search(0.2, 1.0)] = 0.5
+    alpha: Annotated[float, Gt(0), Search(choices=(0.5, 1.0, 4.0))] = 4.0
+    unsupervised_weight: Annotated[float, Ge(0), Search(choices=(0.0, 1.0, 5.0, 25.0, 50.0, 150.0))] = 25.0
+    jitter: Annotated[float, Ge(0), Search(choices=(0.0, 0.1, 0.2, 0.5))] = 0.2
 
     def fit(self, data: NoisyLabels, run: Run) -> Fitted:
         """Train both networks; the weight of a sample is the mean of the probabilities that the two give to its label being right."""
@@ -197,41 +220,50 @@ class DivideMix:
         networks = [build_network(data, run), build_network(data, run, stream="init_2")]
         training = Training(networks, data.recipe.build_optimizer(*networks), data, run)
         train = data.train.to(run.device)
-        jitter = self.jitter * train.x.std()
-        mix_rng, jitter_rng = run.rng("mix"), run.torch_rng("jitter")
+        mix_rng, pool_rng, view_rng = run.rng("mix"), run.rng("pools"), run.torch_rng("views")
+        scale = self.jitter * train.x.std()
+        half = data.recipe.batch_size // 2
         trust = torch.ones(2, len(train), device=run.device)  # row k: the division that network k is trained on
+        pools: list[tuple[Pool, Pool]] = []  # of each network: labelled, unlabelled
 
-        def semi_supervised_losses(batch: Batch) -> list[Tensor]:
-            shape = (2, *batch.x.shape)
-            views = batch.x + jitter * torch.randn(shape, generator=jitter_rng).to(run.device)
+        def view(x: Tensor) -> Tensor:
+            if data.recipe.augmentation == "none":
+                return x + scale * torch.randn(x.shape, generator=view_rng).to(run.device)
+
+            return data.recipe.augment(x, view_rng)
+
+        def semi_supervised_loss(k: int, weight: float) -> Tensor:
+            own, other = networks[k], networks[1 - k]
+            labelled, unlabelled = (torch.from_numpy(pool.draw(half)).to(run.device) for pool in pools[k])
+            index, n_labelled = torch.cat((labelled, unlabelled)), len(labelled)
+            views = torch.stack([view(train.x[index]) for _ in range(2)])
             with torch.no_grad():
-                predicted = [network(views.flatten(0, 1)).softmax(dim=1).unflatten(0, shape[:2]) for network in networks]
-            guessed = guessed_targets(torch.cat(predicted), self.temperature)
-            weight = self.unsupervised_weight * unsupervised_ramp(batch.epoch, warm_up, ramp)
+                predicted = _probabilities(own, views)
+                refined = refined_targets(predicted[:, :n_labelled], train.y[labelled], trust[k, labelled], self.temperature)
+                other.eval()
+                guesses = torch.cat((predicted[:, n_labelled:], _probabilities(other, views[:, n_labelled:])))
+                other.train()
+            rows = stacked_rows(views, torch.cat((refined, guessed_targets(guesses, self.temperature))), n_labelled)
+            share = float(mix_rng.beta(self.alpha, self.alpha))
+            partner = torch.from_numpy(mix_rng.permutation(len(rows.x))).to(run.device)
+            mixed = mixed_rows(rows, partner, max(share, 1 - share))
+            parts = mixed_losses(training.logits(mixed.x, own), mixed.targets, mixed.n_labelled)
+            run.count(forward=2 * (len(index) + len(unlabelled)))
 
-            losses = []
-            for network, own, right in zip(networks, predicted, trust[:, batch.index], strict=True):
-                labelled = right > self.threshold
-                targets = torch.where(labelled[:, None], refined_targets(own, batch.y, right, self.temperature), guessed)
-                rows = stacked_rows(views, targets, labelled)
-                share = float(mix_rng.beta(self.alpha, self.alpha))
-                partner = torch.from_numpy(mix_rng.permutation(len(rows.x))).to(run.device)
-                mixed = mixed_rows(rows, partner, max(share, 1 - share))
-                parts = mixed_losses(network(mixed.x), mixed.targets, mixed.n_labelled)
-                losses.append(parts.supervised + weight * parts.unsupervised + parts.penalty)
-            run.count(forward=8 * len(batch.y))
-
-            return losses
+            return parts.supervised + weight * parts.unsupervised + parts.penalty
 
         for epoch, batches in training.epochs():
             is_warm = epoch >= warm_up
             if is_warm:
                 for k in range(2):
                     trust[k] = _trust(networks[1 - k], train)
+                right = (trust > self.threshold).cpu().numpy()
+                pools = [(Pool(np.flatnonzero(row), pool_rng), Pool(np.flatnonzero(~row), pool_rng)) for row in right]
                 run.count(forward=2 * len(train))
             for batch in batches:
                 if is_warm:
-                    loss_1, loss_2 = semi_supervised_losses(batch)
+                    weight = self.unsupervised_weight * unsupervised_ramp(epoch, warm_up, ramp)
+                    loss_1, loss_2 = (semi_supervised_loss(k, weight) for k in range(2))
                 else:
                     loss_1, loss_2 = (cross_entropy(training.logits(batch.x, network), batch.y) for network in networks)
                 loss = loss_1 + loss_2  # the networks share no parameters, so one backward pass serves both
@@ -239,6 +271,13 @@ class DivideMix:
                 training.descend(loss, samples=(4 if is_warm else 2) * len(batch.y), train_loss=loss / 2)
 
         return training.fitted()
+
+
+def _probabilities(network: nn.Module, views: Tensor) -> Tensor:
+    """Map ``(V, B, ...)`` to ``(V, B, C)``; B may be 0."""
+    probabilities: Tensor = network(views.flatten(0, 1)).softmax(dim=1)
+
+    return probabilities.unflatten(0, views.shape[:2])
 
 
 def _trust(network: nn.Module, train: LabelledSet) -> Tensor:

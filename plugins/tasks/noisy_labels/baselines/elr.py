@@ -74,7 +74,7 @@ class ELR:
     """
 
     beta: Annotated[float, Ge(0), Lt(1), Search(choices=(0.5, 0.7, 0.9, 0.99))] = 0.7
-    strength: Annotated[float, Ge(0), Search(1.0, 10.0, log=True)] = 3.0
+    strength: Annotated[float, Ge(0), Search(0.3, 30.0, log=True)] = 3.0
 
     def fit(self, data: NoisyLabels, run: Run) -> Fitted:
         """Train one network; the weight of a sample is the probability that its remembered target gives to its label."""

@@ -91,7 +91,7 @@ class ELRPlus:
     """
 
     beta: Annotated[float, Ge(0), Lt(1), Search(choices=(0.5, 0.7, 0.9, 0.99))] = 0.7
-    strength: Annotated[float, Ge(0), Search(1.0, 10.0, log=True)] = 3.0
+    strength: Annotated[float, Ge(0), Search(0.3, 30.0, log=True)] = 3.0
     strength_ramp: Annotated[float, Ge(0), Le(1)] = 0.0
     average: Annotated[float, Ge(0), Lt(1), Search(choices=(0.9, 0.97, 0.99, 0.997))] = 0.99
     average_ramp: Annotated[float, Ge(0), Le(1), Search(choices=(0.1, 0.2, 0.5))] = 0.2

@@ -44,7 +44,7 @@ class LabelSmoothing:
         smoothing: The mass ``s`` that is spread over all classes.
     """
 
-    smoothing: Annotated[float, Ge(0), Lt(1), Search(0.02, 0.4)] = 0.1
+    smoothing: Annotated[float, Ge(0), Lt(1), Search(0.02, 0.8)] = 0.1
 
     def fit(self, data: NoisyLabels, run: Run) -> Fitted:
         """Train one network; every label is smoothed alike, so there are no sample weights."""

@@ -74,12 +74,14 @@ class MetaWeightNet:
         virtual_learning_rate: Of the virtual step, which is plain SGD whatever the recipe's optimiser.
         meta_learning_rate: Of the weight net's Adam.
         meta_weight_decay: Of the weight net's Adam.
+        normalised: Whether the virtual step divides the weights by their mean, so that enlarging all of them gains nothing; not so in the authors' code.
     """
 
     hidden: Annotated[int, Ge(1)] = 100
-    virtual_learning_rate: Annotated[float, Gt(0), Search(1e-2, 1.0, log=True)] = 0.1
+    virtual_learning_rate: Annotated[float, Gt(0), Search(1e-2, 10.0, log=True)] = 0.1
     meta_learning_rate: Annotated[float, Gt(0), Search(1e-4, 1e-2, log=True)] = 1e-3
     meta_weight_decay: Annotated[float, Ge(0)] = 1e-4
+    normalised: bool = False
 
     def fit(self, data: NoisyLabels, run: Run) -> Fitted:
         """
@@ -103,7 +105,10 @@ class MetaWeightNet:
         for batch in training.batches():
             clean = sample_batch(trusted, len(batch.y), draws, batch.epoch)
             losses = cross_entropy(network(batch.x), batch.y, reduction="none")
-            virtual = virtual_step(losses, weight_net(losses), parameters, self.virtual_learning_rate)
+            ahead = weight_net(losses)
+            if self.normalised:
+                ahead = ahead / ahead.mean()
+            virtual = virtual_step(losses, ahead, parameters, self.virtual_learning_rate)
             meta_loss = cross_entropy(functional_call(network, virtual, (clean.x,)), clean.y)
             meta_optimizer.zero_grad()
             meta_loss.backward(inputs=list(weight_net.parameters()), retain_graph=True)

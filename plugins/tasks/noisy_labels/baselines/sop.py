@@ -135,11 +135,11 @@ class SOP:
     """
 
     start: Annotated[float, Gt(0), Search(choices=(1e-8, 1e-4, 1e-2))] = 1e-2
-    u_rate: Annotated[float, Ge(0), Search(choices=(0.1, 1.0, 10.0))] = 1.0
-    v_rate: Annotated[float, Ge(0), Search(choices=(10.0, 32.0, 100.0))] = 32.0
+    u_rate: Annotated[float, Ge(0), Search(0.1, 30.0, log=True)] = 1.0
+    v_rate: Annotated[float, Ge(0), Search(3.0, 300.0, log=True)] = 32.0
     consistency: Annotated[float, Ge(0), Search(choices=(0.0, 0.9))] = 0.0
     balance: Annotated[float, Ge(0), Search(choices=(0.0, 0.1))] = 0.0
-    jitter: Annotated[float, Ge(0)] = 0.2
+    jitter: Annotated[float, Ge(0), Search(choices=(0.0, 0.1, 0.2, 0.5))] = 0.2
 
     def fit(self, data: NoisyLabels, run: Run) -> Fitted:
         """Train one network; the weight of a sample is :func:`trust_in_labels`."""
