@@ -19,6 +19,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 import click
 from tabulate import tabulate
@@ -96,9 +97,9 @@ class Place:
 
         return path
 
-    def run(self, suite: Path, progress: str = "--quiet") -> list[str]:
+    def run(self, suite: Path, progress: str = "--quiet", executor: str = "local") -> list[str]:
         """Spell a run on two workers."""
-        return self.bench("run", suite, "--plugin", PLUGIN, "--workers", 2, progress)
+        return self.bench("run", suite, "--plugin", PLUGIN, "--workers", 2, "--executor", executor, progress)
 
     def measure(self, command: list[str]) -> Usage:
         """
@@ -259,28 +260,47 @@ def peer_figures(place: Place, interpreter: str, repeats: int) -> dict[str, str]
     }
 
 
+def trial_lines(
+    place: Place,
+    executor: str,
+    repeats: int,
+    milliseconds: float | None = None,
+    start: float | None = None,
+    peer: Mapping[str, str] = MappingProxyType({}),
+) -> Iterator[Line]:
+    """Measure what a trial and a run of a few cost on an executor, with their targets; the last run is the longer one."""
+    few, many = place.suite("few", METHODS, 1, 1), place.suite("many", METHODS, 1, SEEDS)
+    listed = place.run(many, "--json", executor)
+    between = median(lambda: milliseconds_a_trial(place, listed), repeats)
+    both = run_from_nothing(place, place.run(few, executor=executor), place.run(many, executor=executor), repeats)
+
+    figure = f"a trivial trial among {METHODS * SEEDS}, {executor}, 2 workers, wall from the first record to the last"
+    yield Line(figure, "ms", milliseconds, between)
+    yield Line(f"the same, {executor}, from the walls of two runs", "ms", milliseconds, both.milliseconds, peer.get("trial", "–"))
+    yield Line(f"a run of {METHODS} trivial trials, {executor}, wall", "s", start, both.start, peer.get("start", "–"))
+
+
 def figures(place: Place, peer: Mapping[str, str], repeats: int) -> Iterator[Line]:
     """Measure line by line; the heavy ones run one after the other, never two at once."""
     yield Line("`bench --help`, CPU", "s", 0.3, median(lambda: place.measure(place.bench("--help")).cpu, repeats), peer.get("help", "–"))
     yield Line(f"`bench plugins`, {INSTALLED} installed, one broken, CPU", "s", 0.5, measure_plugins(place, repeats))
 
-    suite = place.suite("many", METHODS, 1, SEEDS)
-    trial = median(lambda: milliseconds_a_trial(place, place.run(suite, "--json")), repeats)
-    yield Line(f"a trivial trial among {METHODS * SEEDS}, 2 workers, wall from the first record to the last", "ms", 5, trial)
-    both = run_from_nothing(place, place.run(place.suite("few", METHODS, 1, 1)), place.run(suite), repeats)
-    yield Line("the same, from the walls of two runs", "ms", 5, both.milliseconds, peer.get("trial", "–"))
-    yield Line(f"a run of {METHODS} trivial trials, wall", "s", None, both.start, peer.get("start", "–"))
+    yield from trial_lines(place, "ray", repeats)
+    yield from trial_lines(place, "local", repeats, milliseconds=5, start=1.5, peer=peer)
 
+    suite = place.suite("many", METHODS, 1, SEEDS)  # of which the last run is known
     heavy = imported_modules(place, place.run(suite)) & {"ray", "torch", "scipy", "pandas", "matplotlib"}
     if heavy:
         raise RuntimeError(f"a run with nothing to do imports {', '.join(sorted(heavy))}")
     cached = median(lambda: place.measure(place.run(suite)).cpu, repeats)
     yield Line(f"a rerun of {METHODS * SEEDS} known trials, CPU; no ray, no torch", "s", 1, cached, peer.get("cached", "–"))
 
-    place.clear()
     large = place.suite("large", *LARGE)
     total = LARGE[0] * LARGE[1] * LARGE[2]
-    yield Line(f"peak memory of the driver, {total:,} trials queued", "MB", 250, place.peak_megabytes(place.run(large)))
+    for executor, target in (("ray", None), ("local", 250)):
+        place.clear()
+        peak = place.peak_megabytes(place.run(large, executor=executor))
+        yield Line(f"peak memory of the driver, {total:,} trials queued, {executor}", "MB", target, peak)
     command = place.bench("leaderboard", large, "--plugin", PLUGIN)
     yield Line(f"`bench leaderboard` from {total:,} records, CPU", "s", 2, median(lambda: measure_leaderboard(place, command), repeats))
 

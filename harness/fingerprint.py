@@ -143,7 +143,7 @@ class CodeIndex:
     def _is_local(self, root: str) -> bool:
         """Whether a top-level module lies in one of the folders that the user named."""
         spec = self._spec(root) if self._local else None
-        if spec is None or spec.origin is None:
+        if spec is None or spec.origin is None or not spec.has_location:  # the origin of a built-in module is a word, and no path from here
             return False
         folder = Path(spec.origin).resolve().parent
 

@@ -6,7 +6,6 @@ import contextlib
 import re
 import sys
 import time
-from pathlib import Path
 
 from harness.context import Run
 from harness.records import Costs
@@ -24,8 +23,9 @@ class Meter:
 
     def start(self) -> None:
         """Set wall and CPU time to zero, and the peaks of memory to what is held now, where the kernel allows it."""
-        with contextlib.suppress(OSError):  # without the file (not Linux, or locked down) the peak is the process's own
-            Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
+        # Without the file (not Linux, or locked down) the peak is the process's own.
+        with contextlib.suppress(OSError), open("/proc/self/clear_refs", "wb", buffering=0) as file:  # noqa: PTH123  # as below
+            file.write(b"5")
         if self._device == "cuda":
             sys.modules["torch"].cuda.reset_peak_memory_stats()
         self._wall = time.perf_counter()

@@ -94,8 +94,6 @@ def mean_intervals(values: NDArray[np.float64], scale: NDArray[np.float64] | Non
         scale: ``(M,)``, the largest figure, regardless of its sign, that each row was computed from; the row's own by default. What is smaller than its
             rounding is 0.
     """
-    from scipy.special import stdtr, stdtrit
-
     present = ~np.isnan(values)
     smallest = ROUNDING * (_largest(values) if scale is None else scale)
     n = present.sum(axis=1)
@@ -108,8 +106,12 @@ def mean_intervals(values: NDArray[np.float64], scale: NDArray[np.float64] | Non
         error[n < 2] = np.nan
         flat = (n > 1) & (deviation <= smallest)
         deviation[flat] = error[flat] = 0.0
-        half = stdtrit(np.maximum(n - 1, 1), 0.5 + LEVEL / 2) * error
-        p = 2 * stdtr(np.maximum(n - 1, 1), -np.abs(mean / error))
+        half, p = error, error.copy()  # without two seeds anywhere there is neither, and a look at one seed does not wait for the import
+        if (n > 1).any():
+            from scipy.special import stdtr, stdtrit
+
+            half = stdtrit(np.maximum(n - 1, 1), 0.5 + LEVEL / 2) * error
+            p = 2 * stdtr(np.maximum(n - 1, 1), -np.abs(mean / error))
         p[flat] = np.where(
             np.abs(mean[flat]) <= smallest[flat], 1.0, np.nan
         )  # 1: equal on every seed, so that nothing speaks for a difference

@@ -23,7 +23,7 @@ from filelock import FileLock, Timeout
 
 from harness.errors import StoreError
 from harness.interrupts import stop
-from harness.records import KEY_LENGTH, TRIAL_LENGTH, Record, SharedValues, canonical_json, parse_json
+from harness.records import KEY_LENGTH, TRIAL_LENGTH, Record, SharedValues, canonical_json, parse_for_record, parse_json
 from harness.secrecy import hide_passwords, hide_url, spell_bytes
 
 __all__ = [
@@ -429,26 +429,38 @@ class Store:
 
     def known(self, keys: Iterable[str]) -> dict[str, Record]:
         """Return the records of those keys that have one."""
-        found, shared = {}, SharedValues()
+        shared = SharedValues()
         with self._guard("read"), self._engine.connect() as connection:
-            for part in _parts(list(keys)):
-                found.update({record.key: record for record in self._read(connection, self._among(_records.c.key, part), shared)})
-
-        return found
+            rows = self._rows(connection, keys, _records.c.content)
+            return {record.key: record for record in self._decoded(rows, shared)}
 
     def states(self, keys: Iterable[str]) -> dict[str, RecordState]:
         """Return what a plan needs to know of the records of those keys that have one, without reading the records."""
+        wanted = frozenset(keys)
         found: dict[str, RecordState] = {}
         shared: dict[tuple[str, str], RecordState] = {}
-        columns = (_records.c.key, _records.c.status, self._metric_code())
-        with self._guard("read"), self._engine.connect() as connection:
-            for part in _parts(list(keys)):
-                for key, status, codes in connection.execute(sa.select(*columns).where(self._among(_records.c.key, part))):
+        try:
+            with self._guard("read"), self._engine.connect() as connection:
+                for key, status, codes in self._rows(connection, wanted, _records.c.status, self._metric_code()):
                     if (status, codes) not in shared:
                         shared[status, codes] = RecordState(status, json.loads(codes))
                     found[key] = shared[status, codes]
+        except (StoreError, TypeError):  # one row that is no JSON, or has no such code, fails the whole query
+            return {key: RecordState(record.status, record.metric_code) for key, record in self.known(wanted).items()}
 
         return found
+
+    def _rows(self, connection: sa.Connection, keys: Iterable[str], *columns: sa.ColumnElement[str]) -> Iterator[Any]:  # Any: a row
+        """Give key and columns of the records of those keys that have one; in one pass over all where they are most of them, which takes half the time."""
+        wanted = frozenset(keys)
+        query = sa.select(_records.c.key, *columns)
+        if len(wanted) > connection.execute(sa.select(sa.func.count()).select_from(_records)).scalar_one() / 2:
+            query = query.where(~_records.c.key.startswith(SET_ASIDE))
+            rows = connection.execution_options(yield_per=KEYS_PER_QUERY).execute(query)
+            yield from (row for row in rows if row[0] in wanted)
+        else:
+            for part in _parts(sorted(wanted)):  # in the order of their index, of which less is read then
+                yield from connection.execute(query.where(self._among(_records.c.key, part)))
 
     def _metric_code(self) -> sa.ColumnElement[str]:
         """Give the metrics' code of a record as the text of its JSON."""
@@ -474,7 +486,7 @@ class Store:
         shared = SharedValues()
         with self._guard("read"), self._engine.connect() as connection:
             for part in _parts(list(trials)):
-                found += self._read(connection, self._among(_records.c.trial, part), shared)
+                found += self._ordered(connection, self._among(_records.c.trial, part), shared)
 
         return found
 
@@ -482,14 +494,19 @@ class Store:
         """Return the records whose trial name or key begins with ``prefix``, oldest first."""
         condition = sa.or_(*(column.startswith(prefix, autoescape=True) for column in (_records.c.trial, _records.c.key)))
         with self._guard("read"), self._engine.connect() as connection:
-            return list(self._read(connection, condition))
+            return list(self._ordered(connection, condition, SharedValues()))
 
-    def _read(self, connection: sa.Connection, condition: sa.ColumnElement[bool], shared: SharedValues | None = None) -> Iterator[Record]:
-        """Give the records that meet a condition, oldest first; a row that is none is told of, and its trial counts as one without a record."""
+    def _ordered(self, connection: sa.Connection, condition: sa.ColumnElement[bool], shared: SharedValues) -> Iterator[Record]:
+        """Give the records that meet a condition, oldest first."""
         query = sa.select(_records.c.key, _records.c.content).where(condition).order_by(_records.c.started)
-        for key, content in connection.execute(query):
+
+        return self._decoded(connection.execute(query), shared)
+
+    def _decoded(self, rows: Iterable[Any], shared: SharedValues) -> Iterator[Record]:  # Any: a row
+        """Give the records in rows of key and content; a row that is none is told of, and its trial counts as one without a record."""
+        for key, content in rows:
             try:
-                record = Record.from_json(parse_json(content), shared)
+                record = Record.from_json(parse_for_record(content), shared)
                 if record.key != key:
                     raise StoreError(f"not the record of this key, but of {record.key!r:.80}")
                 yield record
@@ -561,14 +578,17 @@ class Store:
         Raises:
             StoreError: The database has none.
         """
-        from sqlalchemy.dialects import postgresql, sqlite
+        match self._engine.dialect.name:  # each imports its own alone
+            case "sqlite":
+                from sqlalchemy.dialects import sqlite
 
-        known = {"postgresql": postgresql.insert, "sqlite": sqlite.insert}
-        name = self._engine.dialect.name
-        if name not in known:
-            raise StoreError(f"the store '{self._place}' is a database of {name}; stores are kept in {' or '.join(known)}")
+                return sqlite.insert
+            case "postgresql":
+                from sqlalchemy.dialects import postgresql
 
-        return known[name]
+                return postgresql.insert
+            case name:
+                raise StoreError(f"the store '{self._place}' is a database of {name}; stores are kept in postgresql or sqlite")
 
     def _clock(self) -> sa.SQLColumnExpression[Any]:  # Any: a float of either database
         """Return the time of the database, which is one for all drivers: seconds since 1970."""

@@ -121,7 +121,7 @@ class _Checker:
             seeds = seeds[:1]
             budget = dict.fromkeys(budget, 1)
             columns = [column for column in columns if column.dataset.name == columns[0].dataset.name]
-        tuning = None if parsed.tuning is None else self._tuning(parsed.tuning, task, columns, rows, seeds, overrides)
+        tuning = None if parsed.tuning is None else self._tuning(parsed.tuning, task, columns, rows, all_rows, seeds, overrides)
         claims = self._claims(parsed, metrics, all_columns, [row.label for row in all_rows], overrides)
 
         return Suite(
@@ -214,16 +214,18 @@ class _Checker:
         task: Task,
         columns: Sequence[Column],
         rows: Sequence[Row],
+        all_rows: Sequence[Row],
         seeds: Sequence[int],
         overrides: Overrides,
     ) -> Tuning:
-        """Draw the configurations of every cell; methods with the same search spaces try the same values."""
+        """Draw the configurations of every cell of ``rows``; methods with the same search spaces try the same values."""
         if max(seeds) >= TUNING_SEED:
             raise self.file.error(("seeds",), f"with 'tuning', seeds are below {TUNING_SEED:,}: the ones from there on are those of tuning")
         protocol = self._tuning_facts(task)
         if not protocol["has_validation"]:
             raise self.file.error(("tuning",), f"task '{task.name}' cannot be tuned: its protocol gives no validation data (`for_tuning`)")
-        own = {row.spec.name: self._tuning_facts(row.spec)["spaces"] for row in rows}
+        # Of all rows: a field that only some of them have is right where `--methods` leaves these out, too.
+        own = {row.spec.name: self._tuning_facts(row.spec)["spaces"] for row in all_rows}
         known = list(dict.fromkeys([*protocol["spaces"], *(name for spaces in own.values() for name in spaces)]))
         for index, name in enumerate(given.fields or ()):
             if name not in known:

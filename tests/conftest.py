@@ -12,10 +12,14 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import hypothesis
 import pytest
 from warm_bench import Warm, users_environment
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # tests run in parallel; read by numpy and torch when they are imported
+
+hypothesis.settings.register_profile("busy", deadline=None)  # no test may fail because the machine has other work
+hypothesis.settings.load_profile("busy")
 
 ROOT = Path(__file__).parent.parent
 # A script in the background ignores Ctrl-C, one behind `nohup` the end of its terminal, and processes inherit that; some tests send both.

@@ -54,7 +54,6 @@ REFUSED = 97  # the exit code of a call that needs a process of its own
 LEFT_OUT = (
     "harness.tasks",
     "harness.training",
-    "harness.testing.frozen",
     "harness.testing.probes",
     "harness.executors.ray",
     "harness.report.plots",
@@ -120,11 +119,14 @@ def preload() -> dict[str, dict[str, ModuleType]]:
             importlib.import_module(name)
             if not sys.modules.keys().isdisjoint(GROUPS):
                 raise RuntimeError(f"{name} imports a framework at once; add it to LEFT_OUT")
+    from harness.executors.fork_server import import_modules
+
     groups = {}
     for group, names in GROUPS.items():
         before = set(sys.modules)
         for name in names:
             importlib.import_module(name)
+        import_modules(names)  # as a run does, with what libraries look up at their first call
         groups[group] = {
             name: module
             for name, module in list(sys.modules.items())

@@ -63,7 +63,7 @@ def command(
     from harness.sampling import draw_sample, largest_unseen
     from harness.suite import Overrides
 
-    starter = click.get_current_context().with_resource(Starter())  # before a plugin is loaded
+    starter = click.get_current_context().with_resource(Starter.forked())  # before a plugin is loaded
     session = Session.open(plugins, results, store)
     loaded = session.suite(suite, Overrides())
     database = session.open_store()

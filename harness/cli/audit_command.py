@@ -57,7 +57,7 @@ def command(file: Path, sample: int, seed: int | None, chosen: tuple[str, ...], 
     from harness.store import parse_export
 
     bundle = read_bundle(file)
-    starter = click.get_current_context().with_resource(Starter())  # before a plugin is loaded
+    starter = click.get_current_context().with_resource(Starter.forked())  # before a plugin is loaded
     session = Session.open(plugins)
     records, environments = parse_export(bundle.text("records.jsonl"), f"{file}:records.jsonl")
     by_name = _by_name(records, file)

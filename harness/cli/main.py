@@ -101,7 +101,7 @@ def cli(debug: bool) -> None:
     Weigh machine-learning techniques on one platform: what helps, by how much, at what cost, and how sure we are.
 
     \b
-    bench run noisy_labels_quick         a look in a minute
+    bench run noisy_labels_quick         a look in three minutes
     bench run suites/noisy_labels.yaml   the main comparison of a task; the same command resumes it
     bench leaderboard noisy_labels       the result, without running anything
     bench verify noisy_labels            what it says about the papers' claims

@@ -43,9 +43,11 @@ def command(names: tuple[str, ...], only: tuple[str, ...], seconds: float | None
 
     Exit codes: 0 all checks pass; 1 one fails or is not judged, or one that is declared to fail passes; 2 there is no such plugin or check.
     """
+    from harness.executors.starter import Starter
     from harness.testing.kit import checks_of, run_checks
 
-    checks = _chosen(checks_of(names, Session.open(plugins).registry, seconds=seconds), only)
+    starter = click.get_current_context().with_resource(Starter.forked(prints_aside=as_json))  # before a plugin is loaded
+    checks = _chosen(checks_of(names, Session.open(plugins).registry, seconds=seconds, starter=starter), only)
     results = []
     heading = ""
     for result in run_checks(checks):

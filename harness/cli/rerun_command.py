@@ -46,7 +46,7 @@ def command(trial: str, suite: str | None, results: Path, store: str | None, plu
     from harness.plan import changed_parts, trial_of
     from harness.records import Resources
 
-    starter = click.get_current_context().with_resource(Starter())  # before a plugin is loaded
+    starter = click.get_current_context().with_resource(Starter.forked())  # before a plugin is loaded
     session = Session.open(plugins, results, store)
     record, facts, database = find_record(session, trial)
     if record.status in KILLED:

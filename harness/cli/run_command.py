@@ -95,7 +95,7 @@ def command(
 
     console = make_console()
     overrides = overrides_of(settings, seeds, methods, datasets, quick)
-    starter = click.get_current_context().with_resource(Starter(prints_aside=as_json))  # before a plugin is loaded
+    starter = click.get_current_context().with_resource(Starter.forked(prints_aside=as_json))  # before a plugin is loaded
     session = Session.open(plugins, results, store)
     session.warn_of_clashes()
     loaded = session.suite(suite, overrides)
@@ -138,13 +138,14 @@ def command(
 
     def run_plan(plan: Plan) -> Mapping[str, Record]:
         session.keep_exported(database)
+        plan = replace(plan, known=dict(plan.known))  # read: a row that is no record counts as none, and its trial runs again
         if retry:
             plan = forget_failures(plan)
         _refuse_missing_extras(plan)
         if not plan.todo and not plan.to_rescore:
             if not quiet and not as_json:
                 console.print(f"{plan.name}: all {len(plan.planned)} trials are known; nothing to run")
-            return dict(plan.known)
+            return plan.known
 
         from harness.executors.drive import execute_plan
 

@@ -43,6 +43,7 @@ __all__ = [
     "import_modules",
     "import_needed",
     "serve",
+    "to_the_end",
 ]
 
 RETRIES = 2  # of a process that died; a method's own exceptions are final
@@ -203,7 +204,7 @@ def serve(descriptor: int, attached: bool = False) -> NoReturn:
         descriptor: A connection to the owner.
         attached: Whether trials share the terminal and have no limit of time, for a debugger.
     """
-    with _to_the_end():
+    with to_the_end():
         import_needed()
         _Server(Connection(descriptor), attached).serve()
     raise AssertionError("unreachable")
@@ -229,7 +230,7 @@ class _Child:
         self.looked: list[str] = []  # what its method looked at and must not see
         self.pid = os.fork()
         if self.pid == 0:
-            with _to_the_end():
+            with to_the_end():
                 die_with_parent()
                 for connection in (self.connection, *others):
                     connection.close()
@@ -514,6 +515,10 @@ def import_modules(modules: Iterable[str]) -> None:
     for module in modules:
         with contextlib.suppress(Exception):  # torch raises OSError where a library of it is missing
             importlib.import_module(module)
+    validation = sys.modules.get("sklearn.utils.validation")
+    if validation is not None:
+        with contextlib.suppress(Exception):
+            validation.check_array([[0.0]])  # the first one looks through all that is installed for plugins of narwhals
 
 
 def import_needed() -> None:
@@ -561,7 +566,7 @@ def _source_of(module: str, folders: tuple[str, ...]) -> str:
 
 
 @contextlib.contextmanager
-def _to_the_end() -> Iterator[None]:
+def to_the_end() -> Iterator[None]:
     """Let a forked process end here, whatever happens: the stack above is its parent's."""
     code = 1
     try:

@@ -10,8 +10,8 @@ import resource
 import signal
 import sys
 import threading
-from collections.abc import Mapping, Sequence
-from operator import is_not
+from collections.abc import Callable, Mapping, Sequence
+from operator import is_not, itemgetter
 from typing import Any, NamedTuple
 
 from harness.records import Trial
@@ -29,11 +29,14 @@ class Traces:
 
     def __init__(self) -> None:
         self._functions: dict[str, _Functions] = {}
+        self._seen: tuple[object, ...] = ()
         self._before: dict[str, Any] = {}
 
     def begin(self, trial: Trial) -> None:
         """Look at the process when the code of a trial is imported and nothing of it has run."""
-        self._functions = _functions((trial.task.entry, trial.dataset.entry), self._functions)
+        seen = (trial.task.entry, trial.dataset.entry, len(sys.modules))
+        if seen != self._seen:
+            self._functions, self._seen = _functions((trial.task.entry, trial.dataset.entry), self._functions), seen
         self._before = _state()
 
     def end(self) -> tuple[str, ...]:
@@ -51,19 +54,25 @@ class Traces:
         return [
             f"patched {place}.{name}"
             for place, functions in self._functions.items()
-            if any(
-                map(is_not, map(functions.names.get, functions.before), functions.before.values())
-            )  # in C: a thousand names after each trial
+            if functions.differ()
             for name, value in functions.before.items()
             if functions.names.get(name) is not value
         ]
 
 
 class _Functions(NamedTuple):
-    """A module or a class: its names as they are at any time, and which functions and classes they led to."""
+    """A module or a class: its names as they are at any time, which functions and classes they led to, and what gives those that they lead to now."""
 
     names: Mapping[str, Any]
     before: dict[str, Any]
+    now: Callable[[Mapping[str, Any]], tuple[Any, ...]]
+
+    def differ(self) -> bool:
+        """Whether a name leads elsewhere, or nowhere; in C, since there are thousands after each trial."""
+        try:
+            return any(map(is_not, self.now(self.names), self.before.values()))
+        except KeyError:
+            return True
 
 
 def _state() -> dict[str, Any]:  # Any: whatever tells one state from another
@@ -140,4 +149,6 @@ def _functions(entries: Sequence[str], known: Mapping[str, _Functions]) -> dict[
 
 
 def _functions_of(names: Mapping[str, Any]) -> _Functions:
-    return _Functions(names, {name: value for name, value in names.items() if callable(value)})
+    before = {name: value for name, value in names.items() if callable(value)}
+
+    return _Functions(names, before, itemgetter(*before) if len(before) > 1 else lambda names: tuple(names[name] for name in before))

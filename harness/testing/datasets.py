@@ -111,10 +111,10 @@ def _facts(subject: Subject, seed: int = 0) -> dict[str, Any]:
 
 
 def _facts_after_others(subject: Subject) -> dict[str, Any]:
-    """Load the data in a process that has loaded others: what a library sets up on its first import is not the loader's doing."""
+    """Load the data in a process that has loaded those of another seed: what a library sets up on its first import is not the loader's doing."""
     _facts(subject)
 
-    return subject.executions.facts(subject.executions.watch_data(subject.spec), after=subject.executions.watch_data(subject.spec, seed=2))
+    return subject.executions.facts(subject.executions.watch_data(subject.spec), after=subject.executions.watch_data(subject.spec, seed=1))
 
 
 CHECKS = (

@@ -2,7 +2,7 @@
 The trials that checks look at, executed in processes of their own as a run would, each once.
 
 A method that hangs, dies or leaves disorder behind does so in a process that ends with its trial, so that no other is accused of it. The processes are
-forked from a worker that has imported the code of the subject and run nothing, workers from a server that has imported the task: a dozen checks of a method
+forked from a worker that has imported the code of the subject and run nothing, workers from a starter that has imported the task: a dozen checks of a method
 import nothing a dozen times. What a trial may take is counted in CPU time of its process, which a busy machine does not use up.
 """
 
@@ -11,18 +11,23 @@ from __future__ import annotations
 import base64
 import contextlib
 import gc
-import multiprocessing
 import os
 import select
 import signal
+import time
+import weakref
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import cached_property, partial
+from multiprocessing.connection import Connection
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from harness.data import cache_home
 from harness.errors import BenchError, DataError
-from harness.executors.fork_server import EACH_TRIALS, frameworks_of, import_frameworks
+from harness.executors.fork_server import frameworks_of, import_frameworks
+from harness.executors.forked import quiet_streams
 from harness.executors.looks import Looks
+from harness.executors.starter import Starter
 from harness.executors.traces import Traces
 from harness.executors.watch import adopt_orphans, die_with_parent, end_tree
 from harness.fingerprint import CodeIndex
@@ -35,9 +40,6 @@ from harness.testing.errors import CheckSkipped, CheckUnjudged, ConformanceError
 from harness.trial import Finished, execute, fault_record
 
 if TYPE_CHECKING:
-    from multiprocessing.connection import Connection
-    from multiprocessing.process import BaseProcess
-
     from harness.registry import Plugin, Registry
     from harness.specs import Dataset, Method, Task
 
@@ -46,7 +48,6 @@ __all__ = ["PATIENCE", "SECONDS", "Ended", "Executions", "Subject", "error_of", 
 SECONDS = 60.0  # of CPU; a bundled method takes at most one, with a first import of torch some more
 PATIENCE = 10  # times as much wall time passes before a trial that uses no CPU, since it sleeps or waits for ever, is given up
 PROBES = "harness.testing.probes"
-FROZEN = "harness.testing.frozen"
 WITHOUT_CUDA = {"CUDA_VISIBLE_DEVICES": ""}
 
 
@@ -88,12 +89,21 @@ class Executions:
         seconds: Of CPU that one trial may take before its worker is killed; :data:`PATIENCE` times as much wall time.
         tasks: Names of the tasks whose methods, data sets and metrics will be checked; workers start with these imported.
         modules: Of the plugins that will be checked.
+        starter: Forks the workers; one of its own by default, which ends with it.
 
     Attributes:
         imports: How the import of a module by itself ended, by module.
     """
 
-    def __init__(self, registry: Registry, seconds: float = SECONDS, tasks: Collection[str] = (), modules: Sequence[str] = ()) -> None:
+    def __init__(
+        self,
+        registry: Registry,
+        seconds: float = SECONDS,
+        tasks: Collection[str] = (),
+        modules: Sequence[str] = (),
+        starter: Starter | None = None,
+    ) -> None:
+        self._given = starter
         self.modules = tuple(modules)
         self.imports: dict[str, Ended] = {}
         self._registry = registry
@@ -238,7 +248,7 @@ class Executions:
         digests = tuple(digest(asdict(one)) for one in trials)
         if (fresh, digests) not in self._known:
             if fresh:
-                worker = _Worker(self._preload(), WITHOUT_CUDA)
+                worker = _Worker(self._starter, WITHOUT_CUDA)
                 ended = worker.execute(trials, self._seconds, imports=False)
                 worker.close()
             else:
@@ -256,7 +266,7 @@ class Executions:
         if self._worker is None or not self._worker.is_alive or self._method != trial.method.entry:
             if self._worker is not None:
                 self._worker.close()
-            self._worker, self._method = _Worker(self._preload(), {}), trial.method.entry
+            self._worker, self._method = _Worker(self._starter, {}), trial.method.entry
 
         return self._worker
 
@@ -277,13 +287,19 @@ class Executions:
         """
         return self._worker_for(trials[0]).execute_together(trials, self._seconds)
 
-    def _preload(self) -> list[str]:
-        """Name what the server of the workers imports: the tasks, their metrics, the frameworks that they name, and a module that freezes it."""
+    @cached_property
+    def _starter(self) -> Starter:
+        """What forks workers, with the tasks, their metrics and the frameworks that they name imported."""
         tasks = [task for task in self._registry.tasks if task.name in self._tasks]
         entries = [*(task.entry for task in tasks), *(metric.entry for metric in self._registry.metrics if metric.task in self._tasks)]
         frameworks = frameworks_of(entries, tuple(self._registry.paths))  # one that is not installed is left out
+        starter = self._given
+        if starter is None:
+            starter = Starter.started()
+            weakref.finalize(self, starter.close)
+        starter.prepare(list(dict.fromkeys(["harness.seeds_at_once", PROBES, *map(_module_of, entries), *frameworks])))
 
-        return [*dict.fromkeys(["harness.seeds_at_once", *EACH_TRIALS, PROBES, *map(_module_of, entries), *frameworks]), FROZEN]
+        return starter
 
     def facts(self, trial: Trial, after: Trial | None = None) -> dict[str, Any]:  # Any: whatever JSON holds
         """
@@ -373,17 +389,13 @@ def _is_stand_in(part: Part) -> bool:
 class _Worker:
     """A process that imports the code of trials and forks the processes that execute them, until it is killed or its parent ends."""
 
-    def __init__(self, preload: list[str], environment: dict[str, str]) -> None:
-        context = multiprocessing.get_context("forkserver")
-        context.set_forkserver_preload(preload)  # before the server starts; without effect later
-        self._connection, theirs = context.Pipe()
-        self._process: BaseProcess = context.Process(target=_serve, args=(theirs, environment), daemon=True)
-        self._process.start()
-        theirs.close()
+    def __init__(self, starter: Starter, environment: dict[str, str]) -> None:
+        self._process = starter.fork(partial(_serve, environment=environment))
+        self._connection = self._process.connection
 
     @property
     def is_alive(self) -> bool:
-        return self._process.is_alive()
+        return not self._process.has_ended()
 
     def execute(self, trials: Sequence[Trial], seconds: float, imports: bool = True) -> list[Finished]:
         """
@@ -432,14 +444,16 @@ class _Worker:
             lost = _Lost("timeout", f"no end after {PATIENCE * seconds:g} s, whatever it waits for")
         except (EOFError, OSError):
             lost = _Lost("crashed", "the process that starts trials died")
-        self._process.kill()
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(self._process.pid, signal.SIGKILL)
         self.close()
 
         return lost
 
     def close(self) -> None:
         self._connection.close()
-        self._process.join()
+        while self.is_alive:
+            time.sleep(0.002)
 
 
 class _Question(NamedTuple):
@@ -458,13 +472,14 @@ class _Lost(NamedTuple):
     error: str
 
 
-def _serve(connection: Connection, environment: dict[str, str]) -> None:
+def _serve(descriptor: int, environment: dict[str, str]) -> None:
     """Fork a process for each question that comes in until nothing more can come."""
+    connection = Connection(descriptor)
     os.environ.update(environment)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to see
-    quiet = os.open(os.devnull, os.O_WRONLY)
-    for stream in (1, 2):  # what a method prints, and what numpy warns of when it is given NaN, is not part of a report
-        os.dup2(quiet, stream)
+    for number in (signal.SIGTERM, signal.SIGHUP):  # Ctrl-C stays the owner's to see
+        signal.signal(number, signal.SIG_DFL)
+    die_with_parent()
+    quiet_streams(attached=False)  # what a method prints, and what numpy warns of when it is given NaN, is not part of a report
     adopt_orphans()
     looked = _Looked()
     looks = Looks((), looked.say)
@@ -497,7 +512,8 @@ def _import(trial: Trial, imported: set[str]) -> None:
     """
     Import what a trial is about, so that what is forked has it at once; the trial has the error where that fails.
 
-    That is the code of its method, which no other trial of this process lacks; where a data set is looked at, the frameworks that it names, not its code.
+    That is the code of its method, and of the task and the data set that all its trials have; where a data set is looked at, the frameworks that it names,
+    not its code.
     """
     entry = str(trial.dataset.parameters.get("entry", trial.dataset.entry)) if _is_stand_in(trial.method) else trial.method.entry
     if entry not in imported:
@@ -508,7 +524,11 @@ def _import(trial: Trial, imported: set[str]) -> None:
                 import_frameworks([replace(trial, dataset=replace(trial.dataset, entry=entry))])
             else:  # frameworks too: torch's first optimiser wraps functions of torch, which would look like the method's doing
                 import_frameworks([trial])
-                build(trial.method.entry, trial.method.parameters)
+                for part in (trial.task, trial.dataset, trial.method):
+                    if _is_stand_in(part):
+                        build(part.parameters["entry"], part.parameters["parameters"])
+                    else:
+                        build(part.entry, part.parameters)
         gc.collect()
         gc.freeze()  # modules, a million objects that a collection in a forked process needs not look at, and would write to
 

@@ -16,6 +16,7 @@ from harness.testing.errors import CheckSkipped, CheckUnjudged, ConformanceError
 from harness.testing.executions import SECONDS, Executions, Subject
 
 if TYPE_CHECKING:
+    from harness.executors.starter import Starter
     from harness.registry import Plugin, Registry
 
 __all__ = ["Check", "ExpectedFailures", "Result", "all_checks", "checks_of", "run_checks"]
@@ -114,7 +115,11 @@ def all_checks(kind: str) -> tuple[Callable[[Subject], None], ...]:
 
 
 def checks_of(
-    names: Iterable[str], registry: Registry, expected_failures: ExpectedFailures | None = None, seconds: float | None = None
+    names: Iterable[str],
+    registry: Registry,
+    expected_failures: ExpectedFailures | None = None,
+    seconds: float | None = None,
+    starter: Starter | None = None,
 ) -> list[Check]:
     """
     Return the checks of plugins and of all that they provide, or of single specs.
@@ -124,6 +129,7 @@ def checks_of(
         registry: Where they are loaded.
         expected_failures: Reasons by subject and check, beside those that the attribute ``expected_failures`` of a plugin's module declares.
         seconds: Of CPU that one trial of a check may take.
+        starter: Forks what executes trials; by default a process of its own, since this one has loaded plugins.
 
     Raises:
         PluginError: There is no such plugin or spec, it is broken, its task is not there, or an exception is declared for something that does not exist.
@@ -131,7 +137,7 @@ def checks_of(
     meant = [(name, plugin) for name in names for plugin in _plugins(name, registry)]
     plugins = [plugin for _, plugin in meant]
     tasks = {getattr(spec, "task", spec.name) for plugin in plugins for kind, spec in registry.specs_of(plugin.name) if kind in OF_A_TASK}
-    executions = Executions(registry, SECONDS if seconds is None else seconds, tasks, [plugin.module for plugin in plugins])
+    executions = Executions(registry, SECONDS if seconds is None else seconds, tasks, [plugin.module for plugin in plugins], starter)
     checks: list[Check] = []
     for name, plugin in meant:
         declared = getattr(sys.modules[plugin.module], "expected_failures", {})

@@ -100,13 +100,13 @@ class _LearnedWeights:
         learner: What the weights go into: the inverse-propensity or the doubly robust loss.
         balance: gamma, of the balance beside the entropy of the weights.
         weight_learning_rate: Of Adam on the weight model.
-        weight_decay: L2 on the weight model.
+        weight_model_decay: L2 on the weight model.
     """
 
     learner: Literal["ips", "dr"] = "ips"
     balance: Annotated[float, Ge(0), Search(1e-1, 1e2, log=True)] = 5.0
     weight_learning_rate: Annotated[float, Gt(0), Search(1e-3, 1e-1, log=True)] = 3e-3
-    weight_decay: Annotated[float, Ge(0), Search(1e-4, 1e-1, log=True)] = 5e-2
+    weight_model_decay: Annotated[float, Ge(0), Search(1e-4, 1e-1, log=True)] = 5e-2
 
     def fit(self, data: ObservedRatings, run: Run) -> RatingFit:
         """Train the features' model first; then, in each step, the weights, the prediction and, for ``dr``, the imputation."""
@@ -157,7 +157,7 @@ class _LearnedWeights:
             features=PairFeatures(user, item, as_released),
             inverse=(inverse if as_released else normalised(inverse)).to(run.device),
             model=model,
-            optimizer=torch.optim.Adam(model.parameters(), lr=self.weight_learning_rate, weight_decay=self.weight_decay, fused=True),
+            optimizer=torch.optim.Adam(model.parameters(), lr=self.weight_learning_rate, weight_decay=self.weight_model_decay, fused=True),
             choice_rng=run.torch_rng("centres"),
         )
 

@@ -155,7 +155,7 @@ def test_without_a_home_folder_a_suite_of_nothing_fetched_runs(homeless, toy):
 
 
 def test_without_a_home_folder_data_has_one_message(homeless):
-    done = homeless.process("run", "noisy_labels", "--quick", "--methods", "cross_entropy", "--executor", "inline")
+    done = homeless.process("run", "noisy_labels_quick", "--quick", "--methods", "cross_entropy", "--executor", "inline")
 
     assert done.returncode == 2
     assert done.stderr == (

@@ -307,6 +307,20 @@ def test_a_sibling_plugin_counts(package, tmp_path):
     assert "doubling.helper:double" not in closure_of("tripling.method:Tripling", ["tripling"]).parts
 
 
+def test_built_in_modules_are_none_of_the_folder_that_the_command_runs_in(package, tmp_path, monkeypatch):
+    edited = package / "helper.py"
+    edited.write_text(
+        "import itertools\nimport math\nfrom itertools import pairwise\n"
+        + edited.read_text().replace("FACTOR * x", "math.prod([FACTOR, x]) + len(list(pairwise([])))")
+    )
+    alone = CodeIndex(["doubling"]).code_hash("doubling.method:Doubling")
+    monkeypatch.chdir(tmp_path)  # of which a built-in module would be taken to lie, by the word that stands for its place
+
+    beside = CodeIndex(["doubling"], [str(tmp_path)]).code_hash("doubling.method:Doubling")
+
+    assert beside == alone
+
+
 def test_a_helper_beside_a_local_plugin_file_counts(tmp_path, monkeypatch):
     (tmp_path / "lone.py").write_text("import lone_helper\nimport json\nclass Lone:\n    value = lone_helper.VALUE\n")
     (tmp_path / "lone_helper.py").write_text("VALUE = 1\n")

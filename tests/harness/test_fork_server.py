@@ -52,7 +52,7 @@ def test_frameworks_are_imported_once_for_all_servers_and_one_that_is_broken_end
     (tmp_path / "broken_of_this_test.py").write_text("raise OSError('a library is missing')\n")
     monkeypatch.syspath_prepend(tmp_path)
 
-    with Starter() as starter:
+    with Starter.forked() as starter:
         starter.prepare(["broken_of_this_test", "framework_of_this_test"])
         servers = [starter.server() for _ in range(2)]
         imported = (tmp_path / "imported").read_text()

@@ -96,6 +96,22 @@ def test_records_of_a_changed_method_stay_in_the_store(bench, run):
         assert connection.execute("select count(*), count(distinct trial) from records").fetchone() == (2, 1)
 
 
+def test_the_trial_of_a_row_that_is_no_record_runs_again(bench, run):
+    suite = bench.suite(SUITE % (2, "constant"), "my.yaml")
+    run(suite)
+    export = bench.folder / "results/my/records.jsonl"
+    expected = names(export)
+    export.unlink()  # which would answer in its place
+    with sqlite3.connect(bench.folder / "results/bench.db") as connection:
+        connection.execute("update records set content = json_set(content, '$.costs', 'many') where key = (select min(key) from records)")
+
+    again = run(suite)
+
+    assert "holds a row that is left out" in again.stderr
+    assert "1 known, 1 to run" in again.stdout
+    assert names(export) == expected
+
+
 @pytest.mark.parametrize("options", [(), ("--seeds", 1)], ids=["as it is", "changed by an option"])
 def test_another_suite_file_of_the_same_name_is_refused_before_anything_runs(bench, run, options):
     for team, methods in (("a", "constant"), ("b", "noisy")):

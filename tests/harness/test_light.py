@@ -105,3 +105,10 @@ def test_a_known_suite_of_networks_is_shown_without_their_framework(bench):
 
     assert first.returncode == 0, first.stderr
     assert not names & HEAVY
+
+
+@pytest.mark.parametrize(("seeds", "needs"), [(1, set()), (2, {"scipy"})])
+def test_a_look_at_one_seed_does_not_wait_for_scipy(bench, seeds, needs):
+    program = f"import numpy as np; from harness.stats import mean_intervals; mean_intervals(np.arange(6.0).reshape(6 // {seeds}, {seeds}))"
+
+    assert imported(bench, "-c", program) & {"scipy"} == needs

@@ -13,12 +13,14 @@ from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
+from hypothesis import given
+from hypothesis import strategies as st
 
 from harness import store as store_module
 from harness.errors import StoreError
 from harness.interrupts import Stop
 from harness.plan import KnownRecords
-from harness.records import Costs, Record, storable
+from harness.records import Costs, Record, canonical_json, parse_for_record, parse_json, storable
 from harness.store import open_store, read_export, read_store, replace_file, write_export
 
 QUESTION = {
@@ -370,6 +372,7 @@ def test_a_row_that_is_no_record_is_told_of_once_and_the_others_are_read(store, 
         )
 
     for _ in range(2):
+        assert store.states(["a" * 64, "b" * 64])["a" * 64].status == "ok"
         assert store.known(["a" * 64, "b" * 64]) == {"a" * 64: record("a")}
         assert store.of_trials(["a" * 12, "b" * 12]) == [record("a")]
         assert store.find("") == [record("a")]
@@ -382,6 +385,24 @@ def test_a_row_that_is_no_record_is_told_of_once_and_the_others_are_read(store, 
     assert store.known(["b" * 64]) == {"b" * 64: record("b")}
     with sqlite3.connect(tmp_path / "deep" / "bench.db") as connection:  # the row is kept, for whoever knows what it was
         assert connection.execute("select count(*) from records where key like 'unread-b%'").fetchone() == (1,)
+
+
+JSON = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(st.characters(exclude_categories=["Cs"])),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(st.characters(exclude_categories=["Cs"])), inner),
+    max_leaves=10,
+)
+
+
+@given(JSON)
+def test_records_are_parsed_to_the_bit_as_all_json_is(value):
+    text = canonical_json(value)
+
+    assert repr(parse_for_record(text)) == repr(parse_json(text))
 
 
 @pytest.mark.parametrize("name", [name for name in DAMAGED if not name.startswith(("bytes", "another key"))])

@@ -393,6 +393,15 @@ def test_a_mistake_in_the_tuning_is_one_message_with_its_place(bench, line, mess
     assert done.stderr.startswith(f"bench: {suite}:")
 
 
+def test_a_field_of_methods_that_are_left_out_is_none_too_many(tmp_path):
+    text = SUITE.replace("seeds: 2}", "seeds: 2, fields: [guess]}")
+
+    suite, _, _ = loaded(tmp_path, text, Overrides(methods=("fixed",)))
+
+    assert [row.label for row in suite.methods] == ["fixed"]
+    assert len(suite.tuning.candidates["hidden", "fixed"]) == 1
+
+
 def test_a_task_without_validation_data_cannot_be_tuned(bench, toy):
     suite = bench.suite("task: toy\nbudget: {steps: 1}\ndatasets: [numbers]\nmethods: [constant]\ntuning: {configs: 2}\n")
 

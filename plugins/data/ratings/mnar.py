@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.sparse import csr_array
 
 __all__ = [
     "RATING_SHARES",
@@ -88,7 +89,7 @@ def complete_matrix(
     Predict all ratings by regularised matrix factorisation with biases, fitted by alternating least squares.
 
     The prediction is the mean, a bias of the user, one of the item, and the inner product of their vectors; the penalty of a user or item is ``ridge``
-    times the number of its ratings times the squared norm of its bias and vector. Takes half a second on MovieLens-100K.
+    times the number of its ratings times the squared norm of its bias and vector. Takes a fifth of a second on MovieLens-100K.
 
     Args:
         users: ``(N,)`` in ``0 .. U-1``.
@@ -103,35 +104,30 @@ def complete_matrix(
         ``(U, I)``, one more than the largest number in ``users`` and ``items``.
     """
     mean = ratings.mean()
-    residuals = ratings - mean
-    # column 0 is the bias, the others the vector
-    user_side = np.zeros((users.max() + 1, rank + 1))
-    item_side = np.column_stack([np.zeros(items.max() + 1), rng.normal(0, 0.1, (items.max() + 1, rank))])
-    rated_by_user, rated_by_item = _groups(users, len(user_side)), _groups(items, len(item_side))
+    counts = csr_array((np.ones(len(ratings)), (users, items)))
+    residuals = csr_array((ratings - mean, (users, items)))
+    # Column 0 is the bias, the others the vector.
+    item_side = np.column_stack([np.zeros(counts.shape[1]), rng.normal(0, 0.1, (counts.shape[1], rank))])
     for _ in range(sweeps):
-        _solve_side(user_side, item_side, rated_by_user, items, residuals, ridge)
-        _solve_side(item_side, user_side, rated_by_item, users, residuals, ridge)
+        user_side = _solve_side(item_side, counts, residuals, ridge)
+        item_side = _solve_side(user_side, counts.T, residuals.T, ridge)
 
     return mean + user_side[:, :1] + item_side[:, 0] + user_side[:, 1:] @ item_side[:, 1:].T
 
 
-def _groups(numbers: NDArray[np.integer], count: int) -> list[NDArray[np.intp]]:
-    """Return the positions of each number ``0 .. count-1``."""
-    order = np.argsort(numbers, kind="stable")
+def _solve_side(fixed: Floats, counts: csr_array, residuals: csr_array, ridge: float) -> Floats:
+    """
+    Solve for the bias and vector of each row of the ratings; ``fixed`` holds those of the columns. A row without ratings becomes zero.
 
-    return np.split(order, np.searchsorted(numbers[order], np.arange(1, count)))
+    All rows at once: their sums over ratings are products of a sparse matrix.
+    """
+    design = np.column_stack([np.ones(len(fixed)), fixed[:, 1:]])
+    size = design.shape[1]
+    squares = counts @ (design[:, :, None] * design[:, None, :]).reshape(len(design), -1)
+    penalties = ridge * np.maximum(counts.sum(axis=1), 1)[:, None, None] * np.eye(size)
+    targets = residuals @ design - counts @ (design * fixed[:, :1])
 
-
-def _solve_side(
-    solved: Floats, fixed: Floats, groups: list[NDArray[np.intp]], partners: NDArray[np.integer], residuals: Floats, ridge: float
-) -> None:
-    """Solve for the bias and vector of each row of ``solved``, in place; ``fixed`` holds those of its partners. A row without ratings becomes zero."""
-    size = solved.shape[1]
-    for row, group in enumerate(groups):
-        others = fixed[partners[group]]
-        design = np.column_stack([np.ones(len(group)), others[:, 1:]])
-        target = residuals[group] - others[:, 0]
-        solved[row] = np.linalg.solve(design.T @ design + ridge * max(len(group), 1) * np.eye(size), design.T @ target)
+    return np.linalg.solve(squares.reshape(-1, size, size) + penalties, targets[:, :, None])[:, :, 0]
 
 
 def most_frequent(numbers: NDArray[np.integer], n: int) -> NDArray[np.intp]:

@@ -162,6 +162,32 @@ def bench_methods():
             arxiv="2009.02623",
         ),
     )
+    yield _of_unbiased(
+        "tdr_jl",
+        "tdr:TDRJL",
+        "Doubly robust, the imputed errors corrected along the inverse propensities",
+        Paper(
+            "TDR-CL: Targeted Doubly Robust Collaborative Learning for Debiased Recommendations",
+            year=2023,
+            arxiv="2203.10258",
+            venue="ICLR",
+        ),
+    )
+    yield Method(
+        "dib",
+        TASK,
+        f"{__name__}.baselines.dib:DIB",
+        "A part of the model takes up what is confounded and is left out in the end, without propensities",
+        Paper("Mitigating Confounding Bias in Recommendation via Information Bottleneck", year=2021, venue="RecSys"),
+    )
+    yield _of_unbiased(
+        "att",
+        "tri_training:AsymmetricTriTraining",
+        "Two weighted models label pairs where they agree, and a third learns from those",
+        Paper(
+            "Asymmetric Tri-training for Debiasing Missing-Not-At-Random Explicit Feedback", year=2020, arxiv="1910.01444", venue="SIGIR"
+        ),
+    )
 
 
 @hookimpl

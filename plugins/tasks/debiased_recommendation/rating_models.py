@@ -265,7 +265,7 @@ class RatingRecipe:
     model: Literal["mf", "ncf"] = "mf"
     embedding_size: Annotated[int, Ge(1), Search(2, 16)] = 4
     learning_rate: Annotated[float, Gt(0), Search(1e-3, 1e-1, log=True)] = 1e-2
-    weight_decay: Annotated[float, Ge(0), Search(1e-6, 1e-2, log=True)] = 1e-3
+    weight_decay: Annotated[float, Ge(0), Search(1e-4, 1e-1, log=True)] = 1e-3
     batch_size: Annotated[int, Ge(2)] = 128
     sampled_per_observed: Annotated[int, Ge(1)] = 5
 

@@ -322,8 +322,8 @@ def test_the_weight_model_starts_near_the_inverse_propensities(data):
 
 
 def test_without_balance_and_with_strong_decay_the_weights_stay_in_order_of_the_inverse_propensities(data):
-    balanced, _ = fit(KernelBalancing(balance=20.0, weight_decay=0.0, weight_learning_rate=3e-2), data, epochs=5)
-    held, _ = fit(KernelBalancing(balance=0.0, weight_decay=10.0), data, epochs=5)
+    balanced, _ = fit(KernelBalancing(balance=20.0, weight_model_decay=0.0, weight_learning_rate=3e-2), data, epochs=5)
+    held, _ = fit(KernelBalancing(balance=0.0, weight_model_decay=10.0), data, epochs=5)
 
     spread = [np.ptp(outcome.weights[data.train.labels.numpy() == 1]) for outcome in (held, balanced)]
     assert spread[0] < 0.1 < spread[1]

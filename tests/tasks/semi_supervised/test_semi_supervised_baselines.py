@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from semi_supervised_samples import blobs
 from torch import nn
@@ -207,7 +207,6 @@ def test_without_a_warm_up_the_samples_that_were_never_certain_do_not_count():
     assert learning_status(counts, 7, warm_up=False).tolist() == [1, 0.5, 0]
 
 
-@settings(deadline=None)
 @given(st.lists(st.lists(st.tuples(st.integers(0, 11), st.integers(0, 3)), min_size=1, max_size=6), max_size=12))
 def test_the_running_counts_are_those_of_the_table(updates):
     table = LearningStatus(12, 4)

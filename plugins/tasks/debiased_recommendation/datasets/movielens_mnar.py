@@ -29,7 +29,7 @@ class MovielensMnar(MnarSettings):
     rate: Annotated[float, Gt(0), Le(1)] = 0.06
 
     def load(self, run: Run) -> RatingDataset:
-        """Complete the matrix, which takes half a second, and draw."""
+        """Complete the matrix, which takes a fifth of a second, and draw."""
         arrays = load(MOVIELENS_100K)
         completed = mnar.complete_matrix(arrays["user"], arrays["item"], arrays["rating"], np.random.default_rng(COMPLETION_SEED))
         kept = np.ix_(mnar.most_frequent(arrays["user"], self.n_users), mnar.most_frequent(arrays["item"], self.n_items))
