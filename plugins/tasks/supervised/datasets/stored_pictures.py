@@ -18,7 +18,7 @@ from harness.data import cache_home
 
 __all__ = ["StoredPictures", "decoded", "standardisation"]
 
-CHUNK = 4096  # pictures that are read at once, for means
+CHUNK = 256  # pictures that are read at once, for means
 
 
 class StoredPictures:
