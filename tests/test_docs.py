@@ -7,7 +7,7 @@ The blocks of a page are worked through in their order, in a folder of their own
 - ``console``: each line that begins with ``$ `` is run by a shell, and the lines below it are what it prints. ``...`` stands for any text, alone in a line for
   any lines. Without lines below, anything may be printed.
 - In the end each plugin that was written to a file passes ``bench plugin check``.
-- ``bench run`` runs its trials without Ray, but in the tutorials, the README and the page on clusters.
+- ``bench run`` runs its trials without Ray, as it does whatever is short, but on the page on clusters.
 - A comment above a block changes that: ``<!-- not run: why -->``, ``<!-- exit code 2 -->``, ``<!-- needs data: names -->`` (public data, from the
   cache or a registry), ``<!-- figures may differ a little -->`` (rows of a table that stand in the output before, times aside).
 """
@@ -207,15 +207,14 @@ def reader(tmp_path: Path, request: pytest.FixtureRequest, warm: Warm) -> Reader
         (packages / "outer.pth").write_text("".join(f"import site; site.addsitedir({path!r})\n" for path in outer))
         script(tools / "pip", f'first=$1; shift; exec {python} -m pip -q "$first" --no-index --no-build-isolation "$@"')
         script(tools / "pytest", f'exec {python} -m pytest "$@"')
-    # Ray is started for the tutorials, the README and the page on clusters; thirty starts more would show nothing new.
-    on_ray = page.parent in (ROOT, DOCS / "tutorials") or page.name == "cluster.md"
-    inline = "" if on_ray else '[ "$1" = run ] && set -- "$@" --executor inline; '
-    start = f"{python} -m harness" if on_ray or python != sys.executable else warm.script()
-    script(tools / "bench", f'{inline}exec {start} "$@"')
+    on_ray = page.name == "cluster.md"
+    local = "" if on_ray else '[ "$1" = run ] && set -- run --executor local "${@:2}"; '  # however few cores the machine has
+    script(tools / "bench", f'{local}exec {f"{python} -m harness" if on_ray else warm.script()} "$@"')
     script(tools / "python", f'exec {python} "$@"')
     folder = tmp_path / "folder"
     folder.mkdir()
     kept = {name: value for name, value in users_environment().items() if not name.startswith("BENCH_")}
+    active = {} if python == sys.executable else {"VIRTUAL_ENV": str(tmp_path / "venv")}
     home = os.environ.get("BENCH_DATA_HOME") if any(block.marker("needs data") is not None for block in blocks) else None
     variables = {
         "PATH": f"{tools}{os.pathsep}{os.environ['PATH']}",
@@ -225,7 +224,7 @@ def reader(tmp_path: Path, request: pytest.FixtureRequest, warm: Warm) -> Reader
         "PYTHONDONTWRITEBYTECODE": "1",  # a file that a page changes within a second is read anew
     }
 
-    return Reader(folder, python, kept | variables)
+    return Reader(folder, python, kept | active | variables)
 
 
 def script(path: Path, line: str) -> None:
