@@ -354,11 +354,11 @@ class Warm:
 
         return subprocess.CompletedProcess(command, int(code), *printed)
 
-    def script(self) -> str:
-        """Return the command line of ``bench`` for a shell; its arguments follow."""
+    def command(self) -> list[str]:
+        """Return the command line of ``bench`` for who starts it with streams of its own; its arguments follow."""
         self._connect(time.monotonic() + START_SECONDS).close()
 
-        return f"{sys.executable} -I -S {Path(__file__).with_name('warm_client.py')} {self.address}"
+        return [sys.executable, "-I", "-S", str(Path(__file__).with_name("warm_client.py")), str(self.address)]
 
     def close(self) -> None:
         """End the server."""
