@@ -134,7 +134,9 @@ def test_the_import_of_its_code_does_not_count_against_a_trials_limit_of_time(be
     (bench.folder / "slow_spec.py").write_text(SLOW_SPEC)
     (bench.folder / "slow_code.py").write_text(SLOW_CODE)
 
-    done = bench("run", bench.suite(SUITE % (1, "[slow_to_import]", 1.5)), "--plugin", toy, "--plugin", "slow_spec.py", "--executor", "local")
+    done = bench(
+        "run", bench.suite(SUITE % (1, "[slow_to_import]", 1.5)), "--plugin", toy, "--plugin", "slow_spec.py", "--executor", "local"
+    )
 
     assert done.returncode == 0, done.stdout + done.stderr
     assert statuses(bench) == {"slow_to_import": "ok"}
