@@ -9,11 +9,11 @@ from plugins.tasks.semi_supervised.views import (
     DigitViews,
     PictureViews,
     Views,
-    WordViews,
     crop_reflected,
     deform,
     drop_features,
 )
+from plugins.tasks.semi_supervised.views import FeatureViews as WordViews
 
 __all__ = ["STRONG", "WEAK", "Deformation", "DigitViews", "PictureViews", "Views", "WordViews", "crop_reflected", "deform", "drop_features"]
 

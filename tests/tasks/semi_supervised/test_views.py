@@ -8,7 +8,7 @@ import torch
 from PIL import Image, ImageEnhance, ImageOps
 
 from plugins.tasks.semi_supervised import rand_augment as ra
-from plugins.tasks.semi_supervised.views import Deformation, DigitViews, PictureViews, FeatureViews, crop_reflected, deform, drop_features
+from plugins.tasks.semi_supervised.views import Deformation, DigitViews, FeatureViews, PictureViews, crop_reflected, deform, drop_features
 
 LEVELS = [level / 10 for level in range(1, 10)]
 
