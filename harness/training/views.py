@@ -15,7 +15,18 @@ from plugins.tasks.semi_supervised.views import (
     drop_features,
 )
 
-__all__ = ["STRONG", "WEAK", "Deformation", "DigitViews", "FeatureViews", "PictureViews", "Views", "crop_reflected", "deform", "drop_features"]
+__all__ = [
+    "STRONG",
+    "WEAK",
+    "Deformation",
+    "DigitViews",
+    "FeatureViews",
+    "PictureViews",
+    "Views",
+    "crop_reflected",
+    "deform",
+    "drop_features",
+]
 
 WordViews = FeatureViews  # its name when it moved
 
