@@ -35,7 +35,12 @@ WITHOUT_SPACE = {
         "batch_size": "by default the whole training set",
         **dict.fromkeys(("check_every", "patience"), COSTS),
     },
-    "rare_events": dict.fromkeys(("n_folds", "n_strengths"), COSTS),  # the strength itself is chosen by folds inside the method
+    "rare_events": {
+        **dict.fromkeys(
+            ("n_folds", "n_strengths", "epochs", "patience"), COSTS
+        ),  # the strength itself is chosen by folds inside the method
+        "batch_size": PUBLISHED,
+    },
     "semi_supervised": dict.fromkeys(("ceiling", "ramp_share", "delay_share"), PUBLISHED),
     "supervised": {
         **dict.fromkeys(("momentum", "delta", "wd_ratio", "scale_rate"), PUBLISHED),
