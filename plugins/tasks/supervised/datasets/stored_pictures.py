@@ -14,7 +14,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from harness.data import cache_home
+from harness.data import cache_home, ensure_room
+from harness.errors import DataError
 
 __all__ = ["StoredPictures", "decoded", "standardisation"]
 
@@ -85,6 +86,9 @@ def decoded(paths: Sequence[Path], rows: np.ndarray, size: int, read: Callable[[
         rows: Positions of those that are needed.
         size: Side in pixels.
         read: Decodes one, ``(3, size, size)`` uint8; called by as many threads as there are cores.
+
+    Raises:
+        DataError: The disk has no room for them.
     """
     about = hashlib.sha256(str(size).encode())
     for path in paths:
@@ -96,6 +100,10 @@ def decoded(paths: Sequence[Path], rows: np.ndarray, size: int, read: Callable[[
     pictures = _mapped(home / f"{name}.npy", (len(paths), 3, size, size))
     is_there = _mapped(home / f"{name}.rows.npy", (len(paths),))
     missing = rows[is_there[rows] == 0]
+    try:
+        ensure_room(home, len(missing) * pictures[0].nbytes)
+    except OSError as error:  # a mapped file that finds no room ends the process without a word
+        raise DataError(f"the pictures cannot be decoded into {home}: {error.strerror}") from error
 
     def decode(row: int) -> None:
         pictures[row] = read(paths[row], size)
