@@ -6,6 +6,7 @@ from harness import Dataset, Method, Metric, Paper, RawData, Task, hookimpl
 from plugins.data.images.cifar10 import CIFAR10
 from plugins.data.images.digits import DIGITS
 from plugins.data.images.fashion_mnist import FASHION_MNIST
+from plugins.models.efficientnet_lite0 import CIFAR10_FEATURES
 
 # Read by `bench plugin check`: what these data sets are meant to do otherwise.
 SUPPLIED = "no package carries its files: the user supplies them, and without them loading says where to get them"
@@ -57,6 +58,14 @@ def bench_datasets():
     yield _dataset("digit_pairs", "DigitPairs", "Two handwritten digits side by side, 8x16, 100 classes", DIGITS)
     yield _dataset("fashion_mnist", "FashionMnist", "Pictures of clothes, 28x28, 10 classes", FASHION_MNIST)
     yield _dataset("cifar10", "Cifar10", "Colour pictures of things and animals, 32x32, 10 classes", CIFAR10)
+    yield Dataset(
+        name="cifar10_features",
+        task="distillation",
+        entry=f"{__name__}.datasets.features:Cifar10Features",
+        summary="What a pretrained network sees of CIFAR-10, 1,280 features, 10 classes",
+        artifacts=(CIFAR10_FEATURES,),
+        extra="models",
+    )
     yield _dataset("cifar100", "Cifar100", "Colour pictures, 32x32, 100 classes; the user supplies the files")
 
 

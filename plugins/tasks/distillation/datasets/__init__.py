@@ -1,0 +1,1 @@
+"""Data sets of the task ``distillation`` that no other task shares."""

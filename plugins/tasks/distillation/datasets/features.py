@@ -1,0 +1,46 @@
+"""What a pretrained network sees: real data on which a trial takes seconds."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from harness import Run
+from harness.training.classifier import labelled_set
+from harness.training.image_data import ImageData
+from harness.training.parts import standardised_parts
+from plugins.data.images.cifar10 import CIFAR10
+from plugins.data.images.pictures import Size
+from plugins.data.images.sets import PictureSet, shuffled_split
+from plugins.models.efficientnet_lite0.cifar10_features import N_TEST, N_TRAIN, read_cifar10_features
+
+__all__ = ["Cifar10Features"]
+
+
+@dataclass
+class Cifar10Features:
+    """
+    What the last layer of EfficientNet-Lite0 sees of CIFAR-10, ``(1280,)``, each feature with mean 0 and standard deviation 1 over the training set.
+
+    Args:
+        n_train: Training samples.
+        n_valid: Validation samples; 15,000 with the training samples at most.
+        n_test: Test samples, 5,000 at most.
+    """
+
+    pictures: ClassVar[PictureSet] = PictureSet(CIFAR10, (N_TRAIN, N_TEST))
+
+    n_train: Size = 2000
+    n_valid: Size = 1000
+    n_test: Size = N_TEST
+
+    def __post_init__(self) -> None:
+        self.pictures.check(self.n_train, self.n_valid, self.n_test)
+
+    def load(self, run: Run) -> ImageData:
+        """Split and standardise."""
+        published = read_cifar10_features()
+        split = shuffled_split(published, self.n_train, self.n_valid, self.n_test, run)
+        parts = [labelled_set(part.x, part.y) for part in standardised_parts(published, split)]
+
+        return ImageData(*parts, n_classes=self.pictures.n_classes)
