@@ -11,10 +11,12 @@ import torch
 
 from harness import Budget, DataError, Run
 from harness.data import load
+from harness.training.parts import Part
 from plugins.data.images import cifar100
 from plugins.data.images.digit_pairs import digit_pairs
 from plugins.data.images.digits import DIGITS
 from plugins.data.images.pictures import Cifar10, Cifar100, DigitPairs, Digits, FashionMnist
+from plugins.tasks.distillation.datasets import features
 
 
 def loaded(dataset, seed=0):
@@ -192,3 +194,21 @@ def test_missing_and_damaged_files_are_named(files):
     (files / "test").unlink()
     with pytest.raises(DataError, match=r"missing: test; get it from https://www\.cs\.toronto"):
         loaded(replace(Cifar100(), n_train=10))
+
+
+# Features
+
+
+def test_features_have_the_scale_of_the_training_set_and_the_published_test_part(monkeypatch):
+    rng = np.random.default_rng(0)
+    published = [Part((3 + 2 * rng.normal(size=(n, 5))).astype(np.float32), np.arange(n) % 10) for n in (15_000, 5_000)]
+    monkeypatch.setattr(features, "read_cifar10_features", lambda: published)
+
+    data = loaded(features.Cifar10Features(n_train=200, n_valid=50, n_test=5_000))
+
+    assert [len(part) for part in (data.train, data.valid, data.test)] == [200, 50, 5_000]
+    assert torch.allclose(data.train.x.mean(dim=0), torch.zeros(5), atol=1e-5)
+    assert torch.allclose(data.train.x.std(dim=0, correction=0), torch.ones(5), atol=1e-5)
+    assert sorted(data.test.y.tolist()) == sorted(published[1].y.tolist())
+    with pytest.raises(ValueError, match=r"n_train \+ n_valid is 16,000, there are 15,000 samples"):
+        features.Cifar10Features(n_train=15_000)
