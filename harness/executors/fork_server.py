@@ -27,6 +27,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, NoReturn
 
 from harness.executors import forked
+from harness.executors.traces import known_functions
 from harness.executors.watch import adopt_orphans, core_seconds, die_with_parent, end_tree, used_bytes
 from harness.isolation import THREAD_VARIABLES
 from harness.records import Status, Trial, is_one_program
@@ -527,6 +528,7 @@ def import_needed() -> None:
     from pydantic import TypeAdapter
 
     TypeAdapter(int)  # the first one looks through all that is installed for plugins of pydantic
+    known_functions()
 
 
 def import_frameworks(trials: Sequence[Trial]) -> None:
