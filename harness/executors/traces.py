@@ -29,7 +29,7 @@ class Traces:
     """The traces that trials of one method leave in this process."""
 
     def __init__(self) -> None:
-        self._functions: Mapping[str, _Functions] = known_functions()
+        self._functions = known_functions()
         self._seen: tuple[object, ...] = ()
         self._before: dict[str, Any] = {}
 
@@ -37,7 +37,8 @@ class Traces:
         """Look at the process when the code of a trial is imported and nothing of it has run."""
         seen = (trial.task.entry, trial.dataset.entry, len(sys.modules))
         if seen != self._seen:
-            known = self._functions if self._seen else {place: each for place, each in self._functions.items() if not each.differ()}
+            # What differs was put there since by an import, or by the guard of this trial's data set: it is collected anew.
+            known = {module: places for module, places in self._functions.items() if not any(each.differ() for each in places.values())}
             self._functions, self._seen = _functions((trial.task.entry, trial.dataset.entry), known), seen
         self._before = _state()
 
@@ -55,7 +56,8 @@ class Traces:
     def _patched(self) -> list[str]:
         return [
             f"patched {place}.{name}"
-            for place, functions in self._functions.items()
+            for places in self._functions.values()
+            for place, functions in places.items()
             if functions.differ()
             for name, value in functions.before.items()
             if functions.names.get(name) is not value
@@ -134,26 +136,28 @@ def _is_open(descriptor: int) -> bool:
 
 
 @cache
-def known_functions() -> Mapping[str, _Functions]:
+def known_functions() -> Mapping[str, Mapping[str, _Functions]]:
     """Return the functions of what is watched and imported already; called before a fork, so that what is forked need not collect them (7 ms)."""
     return _functions((), {})
 
 
-def _functions(entries: Sequence[str], known: Mapping[str, _Functions]) -> dict[str, _Functions]:
-    """Return the functions of what is watched, those of modules that were not imported before added to the known ones."""
+def _functions(entries: Sequence[str], known: Mapping[str, Mapping[str, _Functions]]) -> dict[str, Mapping[str, _Functions]]:
+    """Return the functions of what is watched by module and place, those of modules that are not among the known ones added."""
     own = [entry.partition(":")[0] for entry in entries]
     found = dict(known)
-    for place in [*WATCHED, *own, *(name for name in list(sys.modules) if name.startswith("harness."))]:
-        module = sys.modules.get(place)
-        if place in found or module is None:
-            continue
-        found[place] = _functions_of(vars(module))
-        if place not in WATCHED:
-            for name, value in vars(module).items():
-                if isinstance(value, type) and value.__module__ == place:
-                    found[f"{place}.{name}"] = _functions_of(vars(value))
+    for name in [*WATCHED, *own, *(name for name in list(sys.modules) if name.startswith("harness."))]:
+        module = sys.modules.get(name)
+        if name not in found and module is not None:
+            classes = (
+                {} if name in WATCHED else {f"{name}.{key}": value for key, value in vars(module).items() if _is_own_class(value, name)}
+            )
+            found[name] = {place: _functions_of(vars(value)) for place, value in ((name, module), *classes.items())}
 
     return found
+
+
+def _is_own_class(value: object, module: str) -> bool:
+    return isinstance(value, type) and value.__module__ == module
 
 
 def _functions_of(names: Mapping[str, Any]) -> _Functions:
