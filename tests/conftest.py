@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import subprocess
@@ -63,6 +64,16 @@ class Bench:
         path.write_text(text, encoding="utf-8")
 
         return path
+
+
+def pytest_sessionstart() -> None:
+    gc.disable()  # collecting tests makes a million objects, all of which stay
+
+
+def pytest_collection_finish() -> None:
+    """Keep modules and tests out of every later collection of garbage, here and in what is forked."""
+    gc.freeze()
+    gc.enable()
 
 
 def pytest_itemcollected(item: pytest.Item) -> None:

@@ -81,7 +81,7 @@ class Tree:
         own = (*shared, "/".join(folders[:3] if folders[1] in ("tasks", "papers") else folders[:2]))
         if folders[1] not in ("tasks", "papers") or CALLS_ALL & set(getattr(item, "fixturenames", ())):
             return frozenset((*(name for name in self._top() if name != "tests"), *own))
-        if "load_registry" in item.path.read_text(encoding="utf-8"):
+        if re.search("load_registry|import REGISTRY", item.path.read_text(encoding="utf-8")):
             return frozenset(("harness", "plugins", "pyproject.toml", *own))
         if folders[1] == "tasks":
             return frozenset((*BASE, f"plugins/tasks/{folders[2]}", *own))

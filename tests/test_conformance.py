@@ -5,11 +5,10 @@ from __future__ import annotations
 from itertools import groupby
 
 import pytest
+from bundled import REGISTRY
 
-from harness.registry import load_registry
 from harness.testing.kit import checks_of, run_checks
 
-REGISTRY = load_registry()
 BUNDLED = [plugin.name for plugin in REGISTRY.plugins if plugin.source == "bundled" and plugin.error is None]
 
 # Where the check of a kind that executes something cannot be made, the rest says little about the subject: its test counts as skipped.

@@ -45,7 +45,7 @@ FILES = {
     "tests/test_conformance.py": CONFORMANCE,
     "tests/test_pages.py": "def test_page(): pass\n",
     "tests/tasks/coins/test_coins.py": "def test_coins(): pass\n",
-    "tests/tasks/coins/test_coins_listed.py": "# load_registry\ndef test_listed(): pass\n",
+    "tests/tasks/coins/test_coins_listed.py": "# import REGISTRY\ndef test_listed(): pass\n",
     "tests/tasks/dice/test_dice.py": "def test_dice(): pass\n",
     "tests/papers/paper/test_paper.py": "def test_paper(): pass\n",
     "tests/papers/other/test_other.py": "def test_other(): pass\n",

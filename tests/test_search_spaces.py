@@ -6,8 +6,8 @@ import dataclasses
 from typing import get_args, get_type_hints
 
 import pytest
+from bundled import REGISTRY
 
-from harness.registry import load_registry
 from harness.specs import Search, load_entry
 
 COSTS = "more of it costs time and is no worse"
@@ -47,7 +47,7 @@ WITHOUT_SPACE = {
         **dict.fromkeys(("dropout", "label_smoothing"), COMBINATION),
     },
 }
-METHODS = [method for method in load_registry().methods if method.task not in UNTUNED and method.entry.startswith("plugins.")]
+METHODS = [method for method in REGISTRY.methods if method.task not in UNTUNED and method.entry.startswith("plugins.")]
 
 
 def parts(hint: object) -> list[object]:

@@ -6,14 +6,13 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from bundled import REGISTRY
 
 from harness.parameters import build
-from harness.registry import load_registry
 from harness.testing import CheckSkipped
 from harness.testing.executions import Executions
 from harness.trial import train
 
-REGISTRY = load_registry()
 QUICK = {"rlvr": "grpo", "lm_finetuning": "lora", "lm_pretraining": "uniform"}  # of a task whose first method is not
 
 

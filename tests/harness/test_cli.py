@@ -8,9 +8,9 @@ from pathlib import Path
 
 import click
 import pytest
+from bundled import REGISTRY
 
 from harness.cli.main import COMMANDS, cli
-from harness.registry import load_registry
 from harness.suite_places import find_suite
 from harness.testing.kit import MODULES, all_checks
 
@@ -60,9 +60,8 @@ OF_THE_READER = {"my_suite.yaml", "my_method.py", "noisy_labels.zip", "tempered"
 @pytest.fixture(scope="module")
 def known():
     """The names of all that is bundled, and those that the reader of an example has given."""
-    registry = load_registry()
-    known = {spec.name for kind in ("tasks", "methods", "datasets", "metrics", "raw_data", "artifacts") for spec in getattr(registry, kind)}
-    known |= {plugin.name for plugin in registry.plugins} | {check.__name__ for kind in MODULES for check in all_checks(kind)}
+    known = {spec.name for kind in ("tasks", "methods", "datasets", "metrics", "raw_data", "artifacts") for spec in getattr(REGISTRY, kind)}
+    known |= {plugin.name for plugin in REGISTRY.plugins} | {check.__name__ for kind in MODULES for check in all_checks(kind)}
 
     return known | OF_THE_READER
 
@@ -237,7 +236,6 @@ def test_lists_and_descriptions(bench):
     assert "did you mean 'gce'?" in typo.stderr
 
 
-REGISTRY = load_registry()
 PAPERS = REGISTRY.papers
 HOSTED = [listed for listed in PAPERS if listed.name in {plugin.name for plugin in REGISTRY.plugins}]
 

@@ -11,6 +11,8 @@ from harness.report.files import code
 from harness.report.files import escape as to_markdown
 from harness.report.latex import escape as to_latex
 
+pytestmark = pytest.mark.xdist_group("injection")  # they read reports of one run
+
 SUITE = """
 task: toy
 budget: {steps: 3}

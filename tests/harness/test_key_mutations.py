@@ -11,11 +11,10 @@ from collections import Counter
 
 import mutations
 import pytest
+from bundled import REGISTRY
 
 from harness.errors import BenchError
-from harness.registry import load_registry
 
-REGISTRY = load_registry()
 EDITS_IN_A_SAMPLE, EDITS_IN_ALL = 12, 400
 pytestmark = pytest.mark.xdist_group("key mutations")
 

@@ -15,12 +15,13 @@ import numpy as np
 import pytest
 import torch
 from torch.nn.functional import log_softmax
-from transformers import PreTrainedTokenizerFast
 
 from harness.errors import DataError, PluginError
 from harness.training import lm_scores
 from harness.training.language_model import DecoderSettings
 from harness.training.lm_scores import DocumentScores, mean_accuracy, score_documents, task_accuracy, wrap_tokenizer
+
+pytestmark = pytest.mark.xdist_group("language models")  # one worker imports transformers, not each
 
 ROOT = Path(__file__).parents[2]
 BYTES = ROOT / "plugins" / "tasks" / "lm_finetuning" / "datasets" / "bytes.json"
@@ -338,6 +339,8 @@ def test_a_task_without_a_metric_over_documents_is_refused(model, tokenizer, tmp
 
 
 def test_an_end_token_pads_where_there_is_no_other(model, tokenizer, tmp_path):
+    from transformers import PreTrainedTokenizerFast
+
     bare = PreTrainedTokenizerFast(tokenizer_file=str(BYTES), eos_token="<|endoftext|>")
     task = write_task(tmp_path, content=WRITTEN)
 
@@ -348,6 +351,8 @@ def test_an_end_token_pads_where_there_is_no_other(model, tokenizer, tmp_path):
 
 
 def test_a_tokenizer_without_an_end_token_is_refused(model):
+    from transformers import PreTrainedTokenizerFast
+
     with pytest.raises(ValueError, match="the tokenizer has no end token"):
         score_documents(model, PreTrainedTokenizerFast(tokenizer_file=str(BYTES)), ["chain_sum"])
 

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from bundled import REGISTRY
 
 from harness import Budget, Method, Run
 from harness.outcomes import unpack_outcome
 from harness.records import Measure, Part, SeedsAtOnce, SharedArtifact, Trial
-from harness.registry import load_registry
 from harness.seeds_at_once import execute_at_once
 from harness.streams import numpy_stream
 from harness.testing import CheckSkipped
@@ -20,7 +20,7 @@ from harness.testing.executions import Executions
 from harness.trial import execute
 
 FOLDER = Path(__file__).parent
-WITH_ARTIFACT = [task for task in load_registry().tasks if task.artifact]
+WITH_ARTIFACT = [task for task in REGISTRY.tasks if task.artifact]
 
 LOOKING = """
 from dataclasses import dataclass
@@ -153,7 +153,7 @@ def test_no_method_of_a_bundled_task_finds_the_artifact(tmp_path, monkeypatch, t
     method = Method("looking", task.name, "looking_method:Looking", "Looks")
 
     try:
-        trial = Executions(load_registry()).trial_of(method)
+        trial = Executions(REGISTRY).trial_of(method)
     except CheckSkipped as error:
         pytest.skip(str(error))
     error = execute(trial).record.error

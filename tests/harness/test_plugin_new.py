@@ -14,14 +14,13 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from bundled import REGISTRY
 
 from harness import Dataset, PluginError, RawData, Source, Task
 from harness.cli.plugin_new import KINDS, NEEDED, render_plugin
 from harness.fingerprint import CodeIndex
-from harness.registry import load_registry
 from harness.testing.methods import CARD_SECTIONS
 
-REGISTRY = load_registry()
 TASKS = REGISTRY.tasks
 NOISY_LABELS = REGISTRY.task("noisy_labels")
 SUBJECTS = [(kind, task) for kind in KINDS if kind != "task" for task in TASKS] + [("task", None)]
@@ -322,7 +321,7 @@ def test_a_template_that_is_not_there_is_an_error():
 
 
 def test_a_template_is_no_part_of_the_code_that_decides_a_trial():
-    parts = CodeIndex(load_registry().roots).closure(NOISY_LABELS.entry).parts
+    parts = CodeIndex(REGISTRY.roots).closure(NOISY_LABELS.entry).parts
 
     assert NOISY_LABELS.entry in parts
     assert not any("jinja" in name for name in parts)

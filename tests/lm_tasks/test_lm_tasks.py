@@ -34,6 +34,8 @@ from plugins.lm_tasks.data import (
     split_exercises,
 )
 
+pytestmark = pytest.mark.xdist_group("language models")  # one worker imports transformers, not each
+
 FOLDER = Path(lm_data.__file__).parent
 FILES = sorted(FOLDER.glob("*.yaml"))
 BYTES = FOLDER.parent / "tasks" / "lm_finetuning" / "datasets" / "bytes.json"

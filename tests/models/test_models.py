@@ -13,7 +13,7 @@ from plugins.models.minilm import MINILM
 from plugins.models.resnet8 import RESNET8_CIFAR10
 from plugins.models.smollm2 import SMOLLM2
 
-pytestmark = pytest.mark.data
+pytestmark = [pytest.mark.data, pytest.mark.xdist_group("language models")]  # one worker imports transformers, not each
 
 PALACE, BELL_COTE, DAISY = 698, 442, 985  # of the 1,000 classes of ImageNet
 

@@ -17,6 +17,8 @@ from harness.training.lm_fitting import adapted_layers, replace_layer
 from plugins.bone import layers
 from plugins.bone.layers import BoneLayer, bat_unmerge, bat_weight, bone_forward, bone_unmerge, bone_weight, expand_mini, shard_sum
 
+pytestmark = pytest.mark.xdist_group("language models")  # one worker imports transformers, not each
+
 VECTORS = json.loads(Path(__file__).with_name("bone.json").read_text(encoding="utf-8"))
 CASES = {case["name"]: case for case in VECTORS["cases"]}
 FORMS = {"bone": "linear", "bat": "bat", "mini": "mini"}

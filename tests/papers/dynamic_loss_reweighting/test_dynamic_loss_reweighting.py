@@ -19,6 +19,8 @@ from plugins.dynamic_loss_reweighting.weights import relative_losses, step_weigh
 from plugins.tasks.lm_pretraining.datasets.linear_regression import ReweightedLinearRegression
 from plugins.tasks.lm_pretraining.protocol import Batch, BatchLosses, LmPretrainingProtocol, token_mean
 
+pytestmark = pytest.mark.xdist_group("language models")  # one worker imports transformers, not each
+
 VECTORS = json.loads(Path(__file__).with_name("dynamic_loss_reweighting.json").read_text(encoding="utf-8"))
 CASES = {case["name"]: case for case in VECTORS["cases"]}
 STRATEGIES = ("linupper", "quadratic", "extremes", "half_linear")

@@ -27,6 +27,8 @@ from plugins.tasks.lm_finetuning.selection import (
     weight_magnitude,
 )
 
+pytestmark = pytest.mark.xdist_group("language models")  # one worker imports transformers, not each
+
 VECTORS = json.loads(Path(__file__).with_name("lift.json").read_text(encoding="utf-8"))
 CASES = {case["name"]: case for case in VECTORS["cases"]}
 MASKS = [name for name, case in CASES.items() if "W" in case["inputs"]]

@@ -8,10 +8,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from bundled import REGISTRY
 
 from harness import Budget, Run, TrialDiverged, TrialUnsupported
 from harness.parameters import build
-from harness.registry import load_registry
 from plugins.tasks.debiased_recommendation.protocol import (
     DebiasedRecommendationProtocol,
     Everywhere,
@@ -33,7 +33,7 @@ from plugins.tasks.debiased_recommendation.rating_models import (
     fit_ratings_by_loss,
 )
 
-METHODS = [spec for spec in load_registry().methods if spec.task == "debiased_recommendation"]
+METHODS = [spec for spec in REGISTRY.methods if spec.task == "debiased_recommendation"]
 ALL_PRIVILEGES = ("unbiased_ratings", "propensities", "features")
 
 

@@ -9,11 +9,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from bundled import REGISTRY
 from sklearn.datasets import load_digits
 from torch.nn.functional import cross_entropy, one_hot
 
 from harness import Budget, Run, TrialUnsupported
-from harness.registry import load_registry
 from harness.specs import load_entry
 from harness.training.classifier import LabelledSet
 from harness.training.fitting import Batch
@@ -38,7 +38,7 @@ from plugins.tasks.distillation.protocol import DistillationProtocol
 
 VECTORS = json.loads((Path(__file__).parents[2] / "papers" / "pld" / "pld.json").read_text(encoding="utf-8"))
 CASES = {case["name"]: case for case in VECTORS["cases"]}
-SPECS = {spec.name: spec for spec in load_registry().methods if spec.task == "distillation"}
+SPECS = {spec.name: spec for spec in REGISTRY.methods if spec.task == "distillation"}
 CONVOLUTIONAL = {"attention_transfer": {}, "fitnet": {"hint": 1}, "vid": {}, "reviewkd": {}}
 
 close = torch.testing.assert_close

@@ -7,10 +7,10 @@ import dataclasses
 import numpy as np
 import pytest
 import torch
+from bundled import REGISTRY
 from safetensors.torch import load_file, save_file
 
 from harness import Budget, Run, TrialDiverged
-from harness.registry import load_registry
 from harness.specs import load_entry
 from harness.training.classifier import LabelledSet
 from harness.training.fitting import labels_loss
@@ -24,7 +24,6 @@ from plugins.tasks.distillation.protocol import (
     train_student,
 )
 
-REGISTRY = load_registry()
 TASK = next(spec for spec in REGISTRY.tasks if spec.name == "distillation")
 SPECS = {spec.name: spec for spec in REGISTRY.methods if spec.task == "distillation"}
 SETTINGS = {"model": "mlp", "widths": (8,), "batch_size": 20, "teacher_widths": (4, 8), "teacher_epochs": 2}

@@ -32,6 +32,8 @@ from plugins.tasks.lm_finetuning.baselines.full import Full
 from plugins.tasks.lm_finetuning.baselines.selections import SparseGradient, SparseMagnitude, SparseMovement, SparseRandom
 from plugins.tasks.lm_finetuning.selection import largest_entries, mask_of, selected_count
 
+pytestmark = pytest.mark.xdist_group("language models")  # one worker imports transformers, not each
+
 SPECS = [*baselines.bench_methods(), *bone.bench_methods(), *lift.bench_methods()]
 FAMILY = [LoRA, RsLoRA, LoRAPlus, PiSSA, DoRA, OLoRA]
 SPARSE = [SparseMagnitude, SparseGradient, SparseMovement, SparseRandom]

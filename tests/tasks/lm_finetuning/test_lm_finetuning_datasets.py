@@ -17,6 +17,8 @@ from plugins.models.domains_llama.model import DomainsLlama
 from plugins.models.smollm2 import SMOLLM2
 from plugins.tasks.lm_finetuning import bench_datasets
 
+pytestmark = pytest.mark.xdist_group("language models")  # one worker imports transformers, not each
+
 SPECS = {spec.name: spec for spec in bench_datasets() if spec.name != "copy_digits"}
 SMALL = [name for name in SPECS if not name.endswith("_smollm2")]
 SIZES = {"n_train": 60, "n_valid": 20, "n_test": 30, "n_general": 10}

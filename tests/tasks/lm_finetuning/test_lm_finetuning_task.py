@@ -40,6 +40,8 @@ from plugins.tasks.lm_finetuning.protocol import (
     score_choices,
 )
 
+pytestmark = pytest.mark.xdist_group("language models")  # one worker imports transformers, not each
+
 TINY = SmallBase(width=16, layers=1, heads=2, inner_width=16, steps=3, batch_size=4)
 
 

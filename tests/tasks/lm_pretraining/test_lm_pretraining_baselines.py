@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from bundled import REGISTRY
 
 from harness import Budget, Run
-from harness.registry import load_registry
 from harness.specs import load_entry
 from harness.training.language_model import DecoderSettings
 from plugins.tasks.lm_pretraining.baselines.doremi import DoReMi, domain_excess, proxy_loss, updated_weights
@@ -23,9 +23,11 @@ from plugins.tasks.lm_pretraining.datasets.domains import DecoderWorkload
 from plugins.tasks.lm_pretraining.datasets.linear_regression import ReweightedLinearRegression
 from plugins.tasks.lm_pretraining.protocol import Batch, BatchLosses, HeldOut, LmPretrainingProtocol, PretrainingData, Recipe
 
+pytestmark = pytest.mark.xdist_group("language models")  # one worker imports transformers, not each
+
 VECTORS = json.loads(Path(__file__).with_name("data_mixing_agent.json").read_text(encoding="utf-8"))
 DOREMI = {case["name"]: case for case in VECTORS["cases"] if case["name"].startswith("doremi")}
-SPECS = {spec.name: spec for spec in load_registry().methods if spec.task == "lm_pretraining"}
+SPECS = {spec.name: spec for spec in REGISTRY.methods if spec.task == "lm_pretraining"}
 
 
 def batch_losses(tokens, mask=None):

@@ -8,9 +8,9 @@ import math
 import numpy as np
 import pytest
 import torch
+from bundled import REGISTRY
 
 from harness import Budget, Run, TrialDiverged
-from harness.registry import load_registry
 from harness.specs import load_entry
 from harness.training.language_model import DecoderSettings, window_losses
 from harness.training.lm_scores import DocumentScores
@@ -31,7 +31,9 @@ from plugins.tasks.lm_pretraining.protocol import (
     train_steps,
 )
 
-SPECS = {spec.name: spec for spec in load_registry().methods if spec.task == "lm_pretraining"}
+pytestmark = pytest.mark.xdist_group("language models")  # one worker imports transformers, not each
+
+SPECS = {spec.name: spec for spec in REGISTRY.methods if spec.task == "lm_pretraining"}
 
 
 class Plain:

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import pytest
 import torch
+from bundled import REGISTRY
 
 from harness import Budget, Run
-from harness.registry import load_registry
 from harness.specs import load_entry
 from harness.streams import derive_seed
 from harness.training.classifier import LabelledSet
 from plugins.tasks.noisy_labels.protocol import NoisyLabels
 from plugins.tasks.noisy_labels.recipe import Recipe
 
-METHODS = [method for method in load_registry().methods if method.task == "noisy_labels" and method.seeds_at_once]
+METHODS = [method for method in REGISTRY.methods if method.task == "noisy_labels" and method.seeds_at_once]
 SEEDS = range(3)
 
 

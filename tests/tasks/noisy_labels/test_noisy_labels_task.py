@@ -7,14 +7,14 @@ import dataclasses
 import numpy as np
 import pytest
 import torch
+from bundled import REGISTRY
 
 from harness import Budget, Run
 from harness.parameters import build
-from harness.registry import load_registry
 from harness.training.classifier import Fitted, LabelledSet
 from plugins.tasks.noisy_labels.protocol import NoisyDataset, NoisyLabelsProtocol
 
-METHODS = [spec for spec in load_registry().methods if spec.task == "noisy_labels"]
+METHODS = [spec for spec in REGISTRY.methods if spec.task == "noisy_labels"]
 
 
 def make_data(shift: int = 0) -> NoisyDataset:

@@ -9,16 +9,16 @@ from functools import partial
 import numpy as np
 import pytest
 import torch
+from bundled import REGISTRY
 
 from harness import Budget, Run
 from harness.parameters import build
-from harness.registry import load_registry
 from plugins.tasks.quantile_regression import protocol as quantile_regression
 from plugins.tasks.quantile_regression.base_models import BaseModelSettings, Rows, chosen_values, fit_base_model, train_steps
 from plugins.tasks.quantile_regression.protocol import Prediction, QuantileData, QuantileRegressionProtocol, sorted_prediction
 from plugins.tasks.quantile_regression.quantiles import check_levels, isotonic, pinball, pinball_array
 
-METHODS = [spec for spec in load_registry().methods if spec.task == "quantile_regression"]
+METHODS = [spec for spec in REGISTRY.methods if spec.task == "quantile_regression"]
 LEVELS = np.array([0.1, 0.5, 0.9])
 COLUMNS = ("dose", "age")
 FAST = {"base_models": ("joint_network", "lightgbm"), "folds": 3, "network_steps": 5, "trees": 3}

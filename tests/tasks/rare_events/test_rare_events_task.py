@@ -8,13 +8,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from bundled import REGISTRY
 
 from harness import Budget, Run
 from harness.parameters import build
-from harness.registry import load_registry
 from plugins.tasks.rare_events.protocol import Forecast, OrdinalSet, OrdinalTraining, RareEvents, RareEventsProtocol
 
-METHODS = [spec for spec in load_registry().methods if spec.task == "rare_events"]
+METHODS = [spec for spec in REGISTRY.methods if spec.task == "rare_events"]
 
 
 def make_data(shift: int = 0) -> RareEvents:

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 import torch
+from bundled import REGISTRY
 
 from harness import Budget, Run
-from harness.registry import load_registry
 from harness.specs import load_entry
 from plugins.recap.method import Recap
 from plugins.relift.method import ReLIFT
@@ -26,7 +26,7 @@ from plugins.tasks.rlvr.protocol import RlvrProtocol
 from plugins.tasks.rlvr.rollouts import Tokens
 
 MARK = 3  # '#'
-SPECS = [spec for spec in load_registry().methods if spec.task == "rlvr"]
+SPECS = [spec for spec in REGISTRY.methods if spec.task == "rlvr"]
 
 
 class Marked(MicroEnvironment):

@@ -10,6 +10,8 @@ from harness.training.language_model import DecoderSettings
 from plugins.tasks.rlvr.language_policy import LanguagePolicy
 from plugins.tasks.rlvr.policy import PolicySettings, response_mask
 
+pytestmark = pytest.mark.xdist_group("language models")  # one worker imports transformers, not each
+
 PAD, END = 0, 1
 SETTINGS = PolicySettings(vocabulary=12, prompt_length=6, response_length=5, pad=PAD, end=END, forbidden=(3,))
 PROMPTS = torch.tensor([[0, 0, 4, 5, 6, 7], [8, 9, 4, 5, 6, 7], [0, 0, 0, 0, 0, 11]])

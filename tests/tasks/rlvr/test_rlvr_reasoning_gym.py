@@ -12,27 +12,36 @@ from harness.training.language_model import DecoderSettings
 from plugins.data.text.domains_bpe import train_bpe
 from plugins.tasks.rlvr import metrics
 from plugins.tasks.rlvr.baselines.policy_gradient import GRPO
-from plugins.tasks.rlvr.datasets.reasoning import END, LEVELS, MIXTURES, PAD, TESTED, ReasoningEnvironment, ReasoningGym
 from plugins.tasks.rlvr.protocol import Pretraining, RlvrData, RlvrProtocol
 from plugins.tasks.rlvr.protocol import TestLevel as Level
 
+pytestmark = pytest.mark.xdist_group("language models")  # one worker imports transformers, not each
+
 
 @pytest.fixture(scope="module")
-def environment():
+def reasoning():
+    """The module; it imports transformers, which is not to happen in each worker that collects tests."""
+    from plugins.tasks.rlvr.datasets import reasoning
+
+    return reasoning
+
+
+@pytest.fixture(scope="module")
+def environment(reasoning):
     from transformers import PreTrainedTokenizerFast
 
     bare = train_bpe(
         ["State the final answer to the following arithmetic problem: 23 - 60 =", "How many times does the letter appear"], 300
     )
-    tokenizer = PreTrainedTokenizerFast(tokenizer_object=bare, pad_token=PAD)
-    tokenizer.add_special_tokens({"additional_special_tokens": [END]})
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=bare, pad_token=reasoning.PAD)
+    tokenizer.add_special_tokens({"additional_special_tokens": [reasoning.END]})
     decoder = DecoderSettings(vocab_size=len(tokenizer), width=16, layers=1, heads=2, inner_width=24, context=256)
 
-    return ReasoningEnvironment(tokenizer, lambda: decoder.build(torch.Generator().manual_seed(0)), prompt_length=160)
+    return reasoning.ReasoningEnvironment(tokenizer, lambda: decoder.build(torch.Generator().manual_seed(0)), prompt_length=160)
 
 
-def test_reference_answers_get_the_full_reward_on_every_level(environment):
-    for level in LEVELS:
+def test_reference_answers_get_the_full_reward_on_every_level(reasoning, environment):
+    for level in reasoning.LEVELS:
         prompts = environment.draw(level, 5, np.random.default_rng(0))
 
         scores = environment.score(prompts, environment.demonstrate(prompts))
@@ -64,15 +73,15 @@ def test_the_same_stream_gives_the_same_prompts_and_test_prompts_are_others(envi
     assert not {row.tobytes() for row in one} & {row.tobytes() for row in tested}
 
 
-def test_a_prompt_that_does_not_fit_is_named(environment):
-    short = ReasoningEnvironment(environment._tokenizer, environment._build_model, prompt_length=8)
+def test_a_prompt_that_does_not_fit_is_named(reasoning, environment):
+    short = reasoning.ReasoningEnvironment(environment._tokenizer, environment._build_model, prompt_length=8)
 
     with pytest.raises(ValueError, match=r"a prompt of level SUM-2 has .* tokens, more than the 8 of 'prompt_length'"):
         short.draw("SUM-2", 1, np.random.default_rng(0))
 
 
-def test_a_method_learns_from_it(environment, tmp_path):
-    levels = tuple(Level(name, group) for group, names in TESTED.items() for name in names)
+def test_a_method_learns_from_it(reasoning, environment, tmp_path):
+    levels = tuple(Level(name, group) for group, names in reasoning.TESTED.items() for name in names)
     prompts = np.stack([environment.prompts(level.name, range(2), 1) for level in levels])
     data = RlvrData(environment, levels, prompts, prompts.copy(), pretraining=Pretraining(steps=2, batch=4, examples=8))
     protocol = RlvrProtocol(prompts=2, group_size=4, minibatches=1, samples=2, evaluate_every=1)
@@ -105,13 +114,16 @@ def test_a_policy_that_comes_pretrained_is_not_written(environment, tmp_path):
     assert metrics.hardest_pass_at_k(outcome, data) is None
 
 
-def test_every_level_of_a_mixture_is_known():
-    assert {level for mixture in MIXTURES.values() for level in mixture} | {n for names in TESTED.values() for n in names} == set(LEVELS)
+def test_every_level_of_a_mixture_is_known(reasoning):
+    drawn = {level for mixture in reasoning.MIXTURES.values() for level in mixture}
+    tested = {level for levels in reasoning.TESTED.values() for level in levels}
+
+    assert drawn | tested == set(reasoning.LEVELS)
 
 
 @pytest.mark.data
-def test_it_loads_with_smollm2():
-    data = ReasoningGym(n_test=2).load(Run(0, Budget(steps=1)))
+def test_it_loads_with_smollm2(reasoning):
+    data = reasoning.ReasoningGym(n_test=2).load(Run(0, Budget(steps=1)))
 
     assert data.prompts.shape == (6, 2, 64)
     assert data.environment.score(data.prompts[0], data.environment.demonstrate(data.prompts[0]))["accuracy"].tolist() == [1.0, 1.0]

@@ -8,16 +8,16 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from bundled import REGISTRY
 from semi_supervised_samples import N_CLASSES, blobs
 
 from harness import Budget, Run
 from harness.parameters import build
-from harness.registry import load_registry
 from harness.training.classifier import LabelledSet
 from plugins.tasks.semi_supervised.protocol import SemiSupervised, SemiSupervisedDataset, SemiSupervisedProtocol
 from plugins.tasks.semi_supervised.steps import Guesses, SemiSupervisedFit, Training
 
-METHODS = [spec for spec in load_registry().methods if spec.task == "semi_supervised"]
+METHODS = [spec for spec in REGISTRY.methods if spec.task == "semi_supervised"]
 SMALL = {"model": "mlp", "widths": (8,), "batch_size": 4, "unlabelled_ratio": 2}
 
 

@@ -7,12 +7,12 @@ from dataclasses import replace
 
 import pytest
 import torch
+from bundled import REGISTRY
 from supervised_samples import confronted, pictures
 from torch import nn
 from torch.nn.functional import cross_entropy, one_hot
 
 from harness import Budget, Run, TrialDiverged
-from harness.registry import load_registry
 from harness.specs import load_entry
 from harness.training.classifier import LabelledSet
 from harness.training.fitting import Batch
@@ -25,7 +25,7 @@ from plugins.tasks.supervised.baselines.sgd import SGD
 from plugins.tasks.supervised.baselines.weight_normalisation import WeightNormalisation, normalise_weights
 from plugins.tasks.supervised.protocol import SupervisedProtocol
 
-SPECS = {spec.name: spec for spec in load_registry().methods if spec.task == "supervised"}
+SPECS = {spec.name: spec for spec in REGISTRY.methods if spec.task == "supervised"}
 
 # Where the rates that papers have for long trainings are too low for a short one
 RATES = {name: {"learning_rate": 0.02} for name in ("adam", "adamw", "adamp", "schedule_free_adamw")} | {
