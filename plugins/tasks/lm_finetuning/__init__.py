@@ -86,6 +86,18 @@ def bench_methods():
     """Give the baselines: the methods that a new one is compared with."""
     yield _method("full", "full:Full", "Trains all matrices that adapt: common practice")
     yield _method(
+        "l2_sp",
+        "l2_sp:L2SP",
+        "Full fine-tuning whose weights decay towards those of the base",
+        Paper("Explicit Inductive Bias for Transfer Learning with Convolutional Networks", year=2018, arxiv="1802.01483", venue="ICML"),
+    )
+    yield _method(
+        "wise_ft",
+        "wise_ft:WiSEFT",
+        "Full fine-tuning, then the mean of its weights and those of the base",
+        Paper("Robust Fine-Tuning of Zero-Shot Models", year=2022, arxiv="2109.01903", venue="CVPR"),
+    )
+    yield _method(
         "lora",
         "adapters:LoRA",
         "Adds a product of two narrow matrices to each weight",
@@ -120,6 +132,17 @@ def bench_methods():
         "adapters:OLoRA",
         "LoRA that begins with orthonormal columns, by the QR decomposition of each weight",
         Paper("OLoRA: Orthonormal Low-Rank Adaptation of Large Language Models", year=2024, arxiv="2406.01775"),
+    )
+    yield _method(
+        "s2ft",
+        "s2ft:S2FT",
+        "Trains whole channels that are drawn over all layers, and nothing else",
+        Paper(
+            "S2FT: Efficient, Scalable and Generalizable LLM Fine-Tuning by Structured Sparsity",
+            year=2024,
+            arxiv="2412.06289",
+            venue="NeurIPS",
+        ),
     )
     yield _method("sparse_magnitude", "selections:SparseMagnitude", "Trains the largest entries of each weight: common practice")
     yield _method("sparse_gradient", "selections:SparseGradient", "Trains the entries with the largest gradient: common practice")

@@ -88,6 +88,20 @@ def bench_methods():
         Paper("DoReMi: Optimizing Data Mixtures Speeds Up Language Model Pretraining", year=2023, arxiv="2305.10429"),
         privileges=("extra_training",),
     )
+    yield _method(
+        "doge",
+        "doge:DoGE",
+        "The mixture of domains whose gradients in a proxy model agree most with those of the others",
+        Paper("DoGE: Domain Reweighting with Generalization Estimation", year=2024, arxiv="2310.15393", venue="ICML"),
+        privileges=("extra_training",),
+    )
+    yield _method(
+        "rho1",
+        "rho1:Rho1",
+        "The mean over the tokens whose loss exceeds that of a reference model most",
+        Paper("Rho-1: Not All Tokens Are What You Need", year=2024, arxiv="2404.07965"),
+        privileges=("extra_training",),
+    )
 
 
 @hookimpl

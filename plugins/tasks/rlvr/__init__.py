@@ -111,6 +111,38 @@ def bench_methods():
     )
     dapo = Paper("DAPO: An Open-Source LLM Reinforcement Learning System at Scale", 2025, arxiv="2503.14476")
     yield Method("dapo", "rlvr", f"{gradient}:DAPO", "GRPO whose upper clip is wider, as is its dual clip", dapo)
+    yield Method(
+        "dapo_dynamic",
+        "rlvr",
+        f"{__name__}.baselines.dynamic_sampling:DynamicDAPO",
+        "DAPO with dynamic sampling: updates on groups of mixed accuracy alone, as soon as there are enough",
+        dapo,
+    )
+    yield Method(
+        "gspo",
+        "rlvr",
+        f"{__name__}.baselines.gspo:GSPO",
+        "GRPO with one ratio a response, clipped as a whole",
+        Paper("Group Sequence Policy Optimization", 2025, arxiv="2507.18071"),
+    )
+    yield Method(
+        "high_entropy_tokens",
+        "rlvr",
+        f"{__name__}.baselines.high_entropy_tokens:HighEntropyTokens",
+        "DAPO's loss of the tokens of highest entropy alone",
+        Paper(
+            "Beyond the 80/20 Rule: High-Entropy Minority Tokens Drive Effective Reinforcement Learning for LLM Reasoning",
+            2025,
+            arxiv="2506.01939",
+        ),
+    )
+    yield Method(
+        "w_reinforce",
+        "rlvr",
+        f"{__name__}.baselines.w_reinforce:WReinforce",
+        "REINFORCE without a baseline, in which right responses weigh less than wrong ones",
+        Paper("The Surprising Effectiveness of Negative Reinforcement in LLM Reasoning", 2025, arxiv="2506.01347"),
+    )
     yield Method("entropy_bonus", "rlvr", f"{held}:EntropyBonus", "GRPO with a bonus for entropy: common practice")
     yield Method("kl_penalty", "rlvr", f"{held}:KlPenalty", "GRPO with a penalty on the divergence from the base policy: common practice")
     covariance = Paper("The Entropy Mechanism of Reinforcement Learning for Reasoning Language Models", 2025, arxiv="2505.22617")
@@ -126,6 +158,23 @@ def bench_methods():
         "rlvr",
         f"{shown}:FixedInterleaving",
         "GRPO with a supervised update every few iterations: common practice",
+        privileges=told,
+    )
+    luffy = Paper("Learning to Reason under Off-Policy Guidance", 2025, arxiv="2504.14945")
+    yield Method(
+        "luffy",
+        "rlvr",
+        f"{__name__}.baselines.luffy:LUFFY",
+        "Policy gradient whose groups hold one demonstration each, its rare tokens raised",
+        luffy,
+        privileges=told,
+    )
+    yield Method(
+        "rl_plus_sft",
+        "rlvr",
+        f"{__name__}.baselines.luffy:RLPlusSFT",
+        "Policy gradient and the loss of imitation of demonstrations in one update",
+        luffy,
         privileges=told,
     )
     yield Method(

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
 
 import torch
 from torch import Tensor
 
 from plugins.tasks.rlvr.policy import TokenPolicy
 
-__all__ = ["Rollouts", "Tokens", "sample_responses"]
+__all__ = ["Rollouts", "Tokens", "join_rollouts", "sample_responses", "select_responses"]
 
 SAMPLE_BATCH = 2048  # responses that are sampled at once: their cache is some 80 MB
 
@@ -39,6 +39,9 @@ class Rollouts:
     lengths: Tensor
     logp: Tensor
     entropy: Tensor
+
+
+_TENSORS = tuple(field.name for field in fields(Rollouts) if field.name != "rewards")
 
 
 @dataclass(frozen=True)
@@ -80,3 +83,17 @@ class Tokens:
 def sample_responses(policy: TokenPolicy, prompts: Tensor, per_prompt: int, generator: torch.Generator) -> Tensor:
     """Return ``per_prompt`` responses to each prompt, ``(n * per_prompt, T)``, those to one prompt side by side."""
     return torch.cat([policy.sample(part, per_prompt, generator) for part in torch.split(prompts, max(1, SAMPLE_BATCH // per_prompt))])
+
+
+def select_responses(rollouts: Rollouts, kept: Tensor) -> Rollouts:
+    """Return the responses where ``kept``, ``(B,)`` bool, is true, or those at its positions, int64."""
+    rewards = {name: values[kept] for name, values in rollouts.rewards.items()}
+
+    return Rollouts(**{name: getattr(rollouts, name)[kept] for name in _TENSORS}, rewards=rewards)
+
+
+def join_rollouts(parts: Sequence[Rollouts]) -> Rollouts:
+    """Return the responses of all parts, one part behind the other; groups keep their numbers, rewards have the names of the first part's."""
+    rewards = {name: torch.cat([part.rewards[name] for part in parts]) for name in parts[0].rewards}
+
+    return Rollouts(**{name: torch.cat([getattr(part, name) for part in parts]) for name in _TENSORS}, rewards=rewards)

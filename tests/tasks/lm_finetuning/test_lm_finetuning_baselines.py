@@ -29,7 +29,10 @@ from plugins.tasks.lm_finetuning.baselines.adapters import (
     plus_groups,
 )
 from plugins.tasks.lm_finetuning.baselines.full import Full
+from plugins.tasks.lm_finetuning.baselines.l2_sp import L2SP
+from plugins.tasks.lm_finetuning.baselines.s2ft import S2FT
 from plugins.tasks.lm_finetuning.baselines.selections import SparseGradient, SparseMagnitude, SparseMovement, SparseRandom
+from plugins.tasks.lm_finetuning.baselines.wise_ft import WiSEFT
 from plugins.tasks.lm_finetuning.selection import largest_entries, mask_of, selected_count
 
 pytestmark = pytest.mark.xdist_group("language models")  # one worker imports transformers, not each
@@ -221,7 +224,7 @@ def test_adapters_have_r_numbers_for_each_input_and_output(cls):
     assert tuned.trainable_parameters == sum(4 * sum(weight.shape) for weight in weights) + norms
 
 
-@pytest.mark.parametrize("cls", [*FAMILY, Full, *SPARSE])
+@pytest.mark.parametrize("cls", [*FAMILY, Full, L2SP, WiSEFT, S2FT, *SPARSE])
 def test_embeddings_and_norms_stay(cls):
     before, after = small_model().state_dict(), cls(learning_rate=1e-2).fit(small_view(), run_of(2)).model.state_dict()
 
@@ -299,9 +302,10 @@ def test_lora_plus_with_one_rate_is_lora():
 
 def test_all_methods_may_be_tuned_over_the_same_range_and_full_fine_tuning_over_one_ten_times_lower():
     spaces = {spec.name: search_spaces(load_entry(spec.entry))["learning_rate"] for spec in SPECS}
-    full = spaces.pop("full")
+    full, *near = (spaces.pop(name) for name in ("full", "l2_sp", "wise_ft"))
 
     assert len({(space["low"], space["high"], space["log"]) for space in spaces.values()}) == 1
+    assert near == [full, full]
     other = next(iter(spaces.values()))
     assert (full["low"] * 10, full["high"] * 10) == pytest.approx((other["low"], other["high"]))
 

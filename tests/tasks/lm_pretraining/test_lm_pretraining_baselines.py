@@ -1,4 +1,4 @@
-"""The baselines of pretraining: closed forms, limits, the numbers of the reference for DoReMi, and that each trains."""
+"""The baselines of pretraining: closed forms, limits, the numbers of references for DoReMi, DoGE and Rho-1, and that each trains."""
 
 from __future__ import annotations
 
@@ -14,19 +14,22 @@ from bundled import REGISTRY
 from harness import Budget, Run
 from harness.specs import load_entry
 from harness.training.language_model import DecoderSettings
+from plugins.tasks.lm_pretraining.baselines.doge import DoGE, alignment
 from plugins.tasks.lm_pretraining.baselines.doremi import DoReMi, domain_excess, proxy_loss, updated_weights
 from plugins.tasks.lm_pretraining.baselines.focal import Focal, focal_weights
 from plugins.tasks.lm_pretraining.baselines.hardest_half import HardestHalf, hardest_mean
 from plugins.tasks.lm_pretraining.baselines.loss_ema_curriculum import LossEmaCurriculum, confidence
+from plugins.tasks.lm_pretraining.baselines.rho1 import Rho1, largest_excess
 from plugins.tasks.lm_pretraining.baselines.uniform import Uniform
 from plugins.tasks.lm_pretraining.datasets.domains import DecoderWorkload
 from plugins.tasks.lm_pretraining.datasets.linear_regression import ReweightedLinearRegression
-from plugins.tasks.lm_pretraining.protocol import Batch, BatchLosses, HeldOut, LmPretrainingProtocol, PretrainingData, Recipe
+from plugins.tasks.lm_pretraining.protocol import Batch, BatchLosses, HeldOut, LmPretrainingProtocol, PretrainingData, Recipe, pretrain
 
 pytestmark = pytest.mark.xdist_group("language models")  # one worker imports transformers, not each
 
 VECTORS = json.loads(Path(__file__).with_name("data_mixing_agent.json").read_text(encoding="utf-8"))
 DOREMI = {case["name"]: case for case in VECTORS["cases"] if case["name"].startswith("doremi")}
+MORE = {case["name"]: case for case in json.loads(Path(__file__).with_name("baselines_more_pretraining.json").read_text())["cases"]}
 SPECS = {spec.name: spec for spec in REGISTRY.methods if spec.task == "lm_pretraining"}
 
 
@@ -221,3 +224,115 @@ def test_doremi_logs_its_weights_and_trains_on_their_average(monkeypatch):
     np.testing.assert_allclose(used["shares"], curve.mean(axis=1))
     assert used["shares"].sum() == pytest.approx(1)
     assert not np.allclose(used["shares"], 0.5)
+
+
+# DoGE
+
+
+@pytest.mark.parametrize("name", ["doge_universal", "doge_ood"])
+def test_weights_by_alignment_are_those_of_the_reference(name):
+    given, expected = MORE[name]["inputs"], MORE[name]["outputs"]
+    trained, targets, k = given["train_domains"], given["target_domains"], len(given["train_domains"])
+    weights, found = np.full(k, 1 / k), []
+
+    for gradients, step in zip(given["grads"], expected["steps"], strict=True):
+        matrix = torch.tensor(gradients, dtype=torch.float64)
+        aligned = alignment(matrix, trained, targets)
+        weights = updated_weights(weights, aligned, given["lr"] / given["mu"], given["smoothing"])
+        found.append(weights)
+        np.testing.assert_allclose(given["lr"] * aligned, step["scores"], rtol=1e-7, atol=1e-12)
+        np.testing.assert_allclose(weights, step["weights"], rtol=1e-7)
+        np.testing.assert_allclose(weights @ matrix[trained].numpy(), step["update_gradient"], rtol=1e-6)
+
+    np.testing.assert_allclose(np.mean(found, axis=0), expected["average_weights"], rtol=1e-7)
+
+
+def test_equal_gradients_score_alike_orthogonal_ones_nothing_and_strong_ones_are_cut():
+    every = range(3)
+
+    assert len(set(alignment(torch.ones(3, 4), every, every))) == 1
+    assert not alignment(torch.eye(3), every, every).any()
+    assert (alignment(100 * torch.ones(3, 4), every, every) == 5).all()
+    assert (alignment(torch.tensor([[1.0], [-1.0], [0.0]]), every, every) == 0).all()
+
+
+def test_with_one_domain_doge_is_uniform_and_costs_two_trainings():
+    plain, run = confront(Uniform(), steps=10)
+    found, other = confront(DoGE(), steps=10)
+
+    np.testing.assert_array_equal(found.test, plain.test)
+    assert other.samples_backward == 2 * run.samples_backward
+
+
+@pytest.mark.parametrize("targets", [(), ("noise",)])
+def test_doge_trains_on_what_the_suite_trains_on_whatever_it_aims_at(targets, monkeypatch):
+    from plugins.tasks.lm_pretraining.baselines import doge as module
+
+    used = []
+    monkeypatch.setattr(module, "pretrain", lambda data, run, shares: used.append(shares) or pretrain(data, run, shares=shares))
+
+    confront(DoGE(targets=targets), two_domains(), steps=3, mixture={"ordered": 1.0})
+
+    np.testing.assert_allclose(used[0], [1.0, 0.0])
+
+
+def test_doge_logs_its_weights_and_trains_on_their_average(monkeypatch):
+    from plugins.tasks.lm_pretraining.baselines import doge as module
+
+    used = []
+    monkeypatch.setattr(module, "pretrain", lambda data, run, shares: used.append(shares) or pretrain(data, run, shares=shares))
+
+    _, run = confront(DoGE(proxy_share=0.5, rate=5.0, targets=("ordered",)), two_domains(), steps=20, learning_rate=0.02)
+
+    curve = np.array([[value for _, value in run.curves[f"weight_{name}"]] for name in ("ordered", "noise")])
+    assert curve.shape == (2, 10)
+    np.testing.assert_allclose(used[0], curve.mean(axis=1))
+    assert not np.allclose(used[0], 0.5)
+
+
+def test_a_target_that_is_no_domain_is_refused():
+    with pytest.raises(ValueError, match="no domain 'verse' to be helped; the data set has ordered, noise"):
+        confront(DoGE(targets=("verse",)), two_domains())
+
+
+# Rho-1
+
+
+@pytest.mark.parametrize("share", MORE["rho1_selective_loss"]["inputs"]["ratios"])
+def test_selected_tokens_are_those_of_the_reference(share):
+    given = MORE["rho1_selective_loss"]["inputs"]
+    expected = MORE["rho1_selective_loss"]["outputs"][f"k{share}"]
+    tokens, reference = (torch.tensor(given[name], dtype=torch.float64) for name in ("token_loss", "ref_loss"))
+    mask = torch.tensor(given["mask"]) > 0
+    tokens.requires_grad_()
+
+    selected = largest_excess(tokens, reference, mask, share)
+    loss = (tokens * selected).sum() / selected.sum()
+    loss.backward()
+
+    np.testing.assert_allclose(((tokens.detach() - reference) * mask).numpy(), MORE["rho1_selective_loss"]["outputs"]["excess"], atol=1e-12)
+    assert int(selected.sum()) == expected["n_selected"]
+    assert selected.int().tolist() == expected["selected"]
+    assert loss.item() == pytest.approx(expected["loss"], rel=1e-9)
+    np.testing.assert_allclose(tokens.grad.numpy(), expected["dloss_dtokenloss"], rtol=1e-9)
+
+
+def test_rho1_with_all_tokens_is_uniform_bit_for_bit_and_costs_a_reference():
+    plain, run = confront(Uniform(), two_domains(), steps=8)
+    found, other = confront(Rho1(share=1.0, reference_share=0.5), two_domains(), steps=8)
+
+    np.testing.assert_array_equal(found.valid, plain.valid)
+    assert other.samples_backward == 1.5 * run.samples_backward
+    assert other.samples_forward == 2.5 * run.samples_forward
+
+
+def test_rho1_with_a_clean_reference_leaves_the_noise():
+    data = two_domains()
+    outcome, _ = confront(Rho1(share=0.5, clean=("ordered",)), data, steps=60, learning_rate=0.02)
+    plain, _ = confront(Uniform(), data, steps=60, learning_rate=0.02)
+
+    ordered = data.valid.domain.numpy() == 0
+    assert outcome.valid[-1][ordered].mean() < plain.valid[-1][ordered].mean()
+    assert outcome.valid[-1][~ordered].mean() > plain.valid[-1][~ordered].mean()
+    with pytest.raises(ValueError, match="domain 'verse'"):
+        confront(Rho1(clean=("verse",)), data)

@@ -15,9 +15,14 @@ from plugins.recap.method import Recap
 from plugins.relift.method import ReLIFT
 from plugins.steer.method import Steer
 from plugins.tasks.rlvr import micro_rlvr as micro
-from plugins.tasks.rlvr.baselines.policy_gradient import DAPO, GRPO, OPO, RLOO, DrGRPO, Reinforce, ReinforcePP
+from plugins.tasks.rlvr.baselines.dynamic_sampling import DynamicDAPO
+from plugins.tasks.rlvr.baselines.gspo import GSPO
+from plugins.tasks.rlvr.baselines.high_entropy_tokens import HighEntropyTokens
+from plugins.tasks.rlvr.baselines.luffy import LUFFY, SHOWN, RLPlusSFT, roll_out_with_demonstrations
+from plugins.tasks.rlvr.baselines.policy_gradient import DAPO, GRPO, OPO, RLOO, DrGRPO, Reinforce, ReinforcePP, clipped_token_mean
 from plugins.tasks.rlvr.baselines.regularised import ClipCov, EntropyBonus, KlCov, KlPenalty, covariance_bounds
 from plugins.tasks.rlvr.baselines.supervised import SFT, FixedInterleaving, SFTThenRL, UniformReplay
+from plugins.tasks.rlvr.baselines.w_reinforce import WReinforce
 from plugins.tasks.rlvr.datasets.micro import MicroEnvironment
 from plugins.tasks.rlvr.learner import Learner
 from plugins.tasks.rlvr.losses import aggregate, group_advantages, masked_mean, unclipped_loss
@@ -151,6 +156,141 @@ def test_without_what_it_adds_it_is_grpo_bit_for_bit(method):
     assert_same_training(method, GRPO())
 
 
+def test_high_entropy_tokens_that_are_all_tokens_are_dapo_bit_for_bit():
+    assert_same_training(HighEntropyTokens(share=1.0), DAPO())
+    assert not torch.equal(weights_of(train(HighEntropyTokens(share=0.2))), weights_of(train(DAPO())))
+
+
+def test_on_policy_ratios_of_responses_are_grpo_that_averages_responses_first():
+    learners = [train(method, minibatches=1, iterations=2) for method in (GSPO(), GRPO(aggregation="seq-mean-token-mean"))]
+
+    torch.testing.assert_close(*map(weights_of, learners), atol=1e-4, rtol=0)
+    assert all(step["clip_fraction"] == 0 for step in learners[0].history)
+
+
+def test_gspo_clips_whole_responses_in_later_minibatches():
+    learner = train(GSPO(clip_low=1e-4, clip_high=1e-4), minibatches=4)
+
+    assert all(0 < step["clip_fraction"] < 1 for step in learner.history)
+
+
+def test_dynamic_sampling_updates_on_mixed_groups_alone_and_drops_those_beyond(monkeypatch):
+    batches = []
+    monkeypatch.setattr(Learner, "update", lambda self, rollouts, advantages, loss: batches.append((rollouts, advantages)))
+
+    train(DynamicDAPO(share=0.5))
+
+    assert len(batches) > 0
+    for rollouts, advantages in batches:
+        accuracy = rollouts.rewards["accuracy"].view(-1, 8)
+        assert len(accuracy) <= 2
+        assert ((accuracy.mean(dim=1) > 0) & (accuracy.mean(dim=1) < 1)).all()
+        assert (advantages != 0).all()
+
+
+class Counted(MicroEnvironment):
+    """Every second response is right, in one group an iteration."""
+
+    def score(self, prompts, responses):
+        accuracy = np.zeros(len(prompts))
+        accuracy[0:8:2] = 1
+
+        return {**super().score(prompts, responses), "accuracy": accuracy}
+
+
+@pytest.mark.parametrize(
+    ("share", "rounds", "iterations", "mixed", "updates"),
+    [
+        (0.25, 9, 3, [1, 1, 1], 6),  # a group is enough
+        (0.5, 9, 4, [1, 2, 1, 2], 4),  # two of two iterations
+        (1.0, 3, 6, [1, 2, 3] * 2, 4),  # four are never there within three
+        (1.0, 9, 3, [1, 2, 3], 2),  # the last iteration takes what there is
+    ],
+)
+def test_groups_wait_until_there_are_enough_or_enough_iterations_passed(share, rounds, iterations, mixed, updates):
+    learner = train(DynamicDAPO(share=share, rounds=rounds), new_learner(Counted(), iterations))
+
+    assert [step["mixed_groups"] for step in learner.history] == mixed
+    assert learner.counts["updates"] == updates
+
+
+def test_groups_of_several_iterations_keep_apart(monkeypatch):
+    found = []
+    monkeypatch.setattr(Learner, "update", lambda self, rollouts, advantages, loss: found.append((rollouts, advantages)))
+
+    train(DynamicDAPO(share=1.0, rounds=3), new_learner(Counted()))
+
+    rollouts, advantages = found[0]
+    assert rollouts.group.unique().tolist() == [0, 4, 8]
+    torch.testing.assert_close(advantages.view(3, 8), group_advantages(rollouts.rewards["accuracy"], rollouts.group).view(3, 8))
+
+
+def test_overlong_shaping_punishes_responses_without_an_end():
+    rewarded, shaped = (train(DynamicDAPO(share=1.0, buffer=buffer), new_learner(iterations=6)) for buffer in (0.0, 0.5))
+
+    lengths = [float(learner.roll_out(prompts_of(8)).lengths.mean()) for learner in (rewarded, shaped)]
+    assert not torch.equal(weights_of(rewarded), weights_of(shaped))
+    assert lengths[1] < lengths[0]
+
+
+def test_without_a_difference_of_weights_w_reinforce_is_reinforce_of_signs():
+    @dataclass
+    class Signs:
+        def learn(self, prompts, learner):
+            rollouts = learner.roll_out(prompts)
+            learner.update(rollouts, 2 * rollouts.rewards["accuracy"] - 1, clipped_token_mean(0.2, 0.2))
+
+    assert_same_training(WReinforce(right=1.0), Signs())
+
+
+@pytest.mark.parametrize(("weights", "kept"), [({"right": 1.0, "wrong": 0.0}, 1.0), ({"right": 0.0}, 0.0)])
+def test_responses_without_weight_are_left_out(weights, kept, monkeypatch):
+    seen = []
+    monkeypatch.setattr(Learner, "update", lambda self, rollouts, advantages, loss: seen.append(rollouts.rewards["accuracy"]))
+
+    train(WReinforce(**weights))
+
+    assert seen
+    assert (torch.cat(seen) == kept).all()
+
+
+def test_positive_reinforcement_alone_makes_no_update_where_nothing_is_right():
+    assert train(WReinforce(right=1.0, wrong=0.0), new_learner(Always(0.0))).counts["updates"] == 0
+    with pytest.raises(ValueError, match="both 0"):
+        WReinforce(right=0.0, wrong=0.0)
+
+
+def test_a_demonstration_joins_each_group():
+    learner = new_learner()
+
+    rollouts = roll_out_with_demonstrations(prompts_of(), learner)
+
+    shown = rollouts.rewards[SHOWN] == 1
+    assert rollouts.group.bincount().tolist() == [9] * 4
+    assert rollouts.group[shown].tolist() == [0, 1, 2, 3]
+    assert torch.equal(rollouts.prompts[shown], prompts_of())
+    assert micro.score_responses(rollouts.prompts[shown].numpy(), rollouts.responses[shown].numpy()).accuracy.all()
+    assert rollouts.rewards["accuracy"][shown].all()
+    assert learner.counts["demonstrations"] == 4
+
+
+@pytest.mark.parametrize("method", [LUFFY(), RLPlusSFT(coefficient=1.0)], ids=lambda method: type(method).__name__)
+def test_where_all_responses_fail_the_demonstrations_are_learned(method):
+    learner = new_learner(Always(0.0), iterations=6)
+    demonstrations = learner.demonstrate(prompts_of())
+    before = learner.imitation_loss(demonstrations).detach()
+
+    train(method, learner)
+
+    assert learner.imitation_loss(demonstrations).detach() < before - 0.3
+
+
+def test_without_imitation_demonstrations_leave_reinforcement_alone():
+    learners = [train(method, iterations=2, minibatches=1, learning_rate=1e-3) for method in (RLPlusSFT(coefficient=0.0), CentredAlone())]
+
+    torch.testing.assert_close(*map(weights_of, learners), atol=1e-4, rtol=0)
+
+
 def test_without_weights_steer_is_dapo_bit_for_bit():
     assert_same_training(Steer(least=1.0), DAPO(), minibatches=4)
 
@@ -169,6 +309,22 @@ def test_recap_at_a_low_temperature_is_another_and_its_weights_average_one():
     assert not torch.equal(weights_of(learner), weights_of(train(UniformReplay())))
     for step in learner.history:
         assert np.mean([value for name, value in step.items() if name.startswith("weight_")]) == pytest.approx(1)
+
+
+@dataclass
+class CentredAlone:
+    """Policy gradient without clipping, rewards centred in their groups, summed and divided by the longest length."""
+
+    def learn(self, prompts, learner):
+        rollouts = learner.roll_out(prompts)
+        advantages = group_advantages(rollouts.rewards["accuracy"], rollouts.group, normalised=False)
+        learner.update(
+            rollouts,
+            advantages,
+            lambda tokens: aggregate(
+                unclipped_loss(tokens.logp, tokens.logp_old, tokens.advantages), tokens.mask, "seq-mean-token-sum-norm"
+            ),
+        )
 
 
 @dataclass
@@ -252,7 +408,9 @@ def test_replay_shows_as_many_of_each_general_skill():
     assert (learner.counts["fine_tuning_updates"], learner.counts["demonstrations"]) == (1, 6)
 
 
-@pytest.mark.parametrize("method", [Reinforce(), RLOO(), OPO(), GRPO(), DrGRPO(), DAPO(), ReinforcePP(centred=True)], ids=repr)
+@pytest.mark.parametrize(
+    "method", [Reinforce(), RLOO(), OPO(), GRPO(), DrGRPO(), DAPO(), ReinforcePP(centred=True), GSPO(), DynamicDAPO()], ids=repr
+)
 def test_equal_rewards_leave_the_policy_where_it_is(method):
     learner = train(method, new_learner(Always(1.0)))
 

@@ -41,6 +41,6 @@ class Cifar10Features:
         """Split and standardise."""
         published = read_cifar10_features()
         split = shuffled_split(published, self.n_train, self.n_valid, self.n_test, run)
-        parts = [labelled_set(part.x, part.y) for part in standardised_parts(published, split)]
+        train, valid, test = (labelled_set(part.x, part.y) for part in standardised_parts(published, split))
 
-        return ImageData(*parts, n_classes=self.pictures.n_classes)
+        return ImageData(train, valid, test, self.pictures.n_classes)
