@@ -85,6 +85,25 @@ def bench_methods():
         summary="Logistic regression with Firth's correction of the bias, finite under separation",
         paper=Paper("Bias reduction of maximum likelihood estimates", year=1993, url="https://doi.org/10.1093/biomet/80.1.27"),
     )
+    flic = Paper(
+        "Firth's logistic regression with rare events: accurate effect estimates and predictions?",
+        year=2017,
+        url="https://doi.org/10.1002/sim.7273",
+    )
+    yield Method(
+        name="flic",
+        task="rare_events",
+        entry=f"{__name__}.baselines.flic:Flic",
+        summary="Firth's logistic regression with the intercept that makes the mean probability the rate of events",
+        paper=flic,
+    )
+    yield Method(
+        name="flac",
+        task="rare_events",
+        entry=f"{__name__}.baselines.flic:Flac",
+        summary="Firth's logistic regression whose pseudo samples have an intercept of their own",
+        paper=flic,
+    )
     yield Method(
         name="focal",
         task="rare_events",
@@ -108,6 +127,14 @@ def bench_methods():
         extra="tables",
     )
     yield Method(
+        name="semi_parallel",
+        task="rare_events",
+        entry=f"{__name__}.baselines.semi_parallel:SemiParallel",
+        summary="Cumulative logits with weights that boundaries share and weights of each, all shrunk by an elastic net",
+        paper=Paper("Regularized Ordinal Regression and the ordinalNet R Package", year=2021, arxiv="1706.05003"),
+        extra="tables",
+    )
+    yield Method(
         name="multinomial",
         task="rare_events",
         entry=f"{__name__}.baselines.classes:Multinomial",
@@ -118,6 +145,15 @@ def bench_methods():
         task="rare_events",
         entry=f"{__name__}.baselines.classes:ContinuationRatio",
         summary="A logistic regression for each step from a class to the next, multiplied: common practice for funnels",
+    )
+    yield Method(
+        name="corn",
+        task="rare_events",
+        entry=f"{__name__}.baselines.corn:Corn",
+        summary="A network with an output for each step from a class to the next",
+        paper=Paper(
+            "Deep Neural Networks for Rank-Consistent Ordinal Regression Based On Conditional Probabilities", year=2023, arxiv="2111.08851"
+        ),
     )
     yield Method(
         name="gradient_boosting",

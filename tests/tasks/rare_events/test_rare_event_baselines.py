@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from scipy.optimize import approx_fprime, minimize_scalar
 from scipy.special import expit
 from statsmodels.miscmodels.ordinal_model import OrderedModel
@@ -15,16 +16,24 @@ from harness import Budget, Run
 from harness.parameters import ParameterError, build, resolve
 from plugins.tasks import rare_events
 from plugins.tasks.rare_events.baselines.classes import ContinuationRatio, Multinomial
+from plugins.tasks.rare_events.baselines.corn import Corn, corn_loss, step_probabilities
 from plugins.tasks.rare_events.baselines.cumulative import fit_non_parallel, fit_proportional_odds
 from plugins.tasks.rare_events.baselines.firth import fit_firth
+from plugins.tasks.rare_events.baselines.flic import fit_flac, fit_flic, leverages
 from plugins.tasks.rare_events.baselines.focal import Focal, focal_loss, posterior_of_focal
 from plugins.tasks.rare_events.baselines.gradient_boosting import GradientBoosting
 from plugins.tasks.rare_events.baselines.logistic import ClassWeighted, Logistic, fit_logistic, without_prior_shift
+from plugins.tasks.rare_events.baselines.semi_parallel import SemiParallel, fit_semi_parallel_path, strength_grid
+from plugins.tasks.rare_events.likelihood import class_probabilities
 from plugins.tasks.rare_events.protocol import OrdinalTraining
 from plugins.tasks.rare_events.solver import Design, Penalty, fit_one
 
 VECTORS = json.loads(Path(__file__).with_name("baselines_rare_events.json").read_text(encoding="utf-8"))
 CASES = {case["name"]: case for case in VECTORS["cases"]}
+MORE = {
+    case["name"]: case
+    for case in json.loads(Path(__file__).with_name("baselines_more_rare_events.json").read_text(encoding="utf-8"))["cases"]
+}
 SPECS = {spec.name: spec for spec in rare_events.bench_methods()}
 
 
@@ -295,3 +304,112 @@ def test_every_method_beats_or_equals_the_constant_on_data_with_a_signal(spec):
 def test_parameters_without_meaning_are_refused(name, parameters, message):
     with pytest.raises(ParameterError, match=message):
         resolve(SPECS[name], parameters)
+
+
+# FLIC and FLAC
+
+
+@pytest.mark.parametrize("name", ["firth_flic_flac", "firth_flic_flac_separated"])
+@pytest.mark.parametrize(("corrected", "fitted"), [("flic", fit_flic), ("flac", fit_flac)])
+def test_corrected_firth_is_that_of_the_reference(name, corrected, fitted):
+    case = MORE[name]
+    x, t = np.array(case["inputs"]["X"]), np.array(case["inputs"]["y"])
+
+    found = fitted(x, t)
+
+    # Newton steps of Firth end at 1e-10 of the squared score, which is 5e-6 of a weight of such small samples
+    np.testing.assert_allclose([found.intercept, *found.weights], case["outputs"][corrected], rtol=1e-5)
+    np.testing.assert_allclose(found.probabilities(x), case["outputs"][f"{corrected}_probability"], rtol=5e-5)
+    assert found.probabilities(x).mean() == pytest.approx(case["outputs"]["event_rate"], rel=1e-6)
+
+
+def test_leverages_of_firth_are_those_of_the_reference():
+    case = MORE["firth_flic_flac"]
+    x, t = np.array(case["inputs"]["X"]), np.array(case["inputs"]["y"])
+
+    found = leverages(x, fit_firth(x, t))
+
+    np.testing.assert_allclose(found, case["outputs"]["hat"], rtol=2e-5)
+    assert found.sum() == pytest.approx(1 + x.shape[1])
+
+
+@pytest.mark.parametrize("fitted", [fit_flic, fit_flac])
+def test_corrected_firth_of_an_intercept_alone_is_the_rate_of_events(fitted):
+    t = np.array([1] * 3 + [0] * 45)
+
+    assert fitted(np.zeros((48, 1)), t).probabilities(np.zeros((1, 1)))[0] == pytest.approx(3 / 48, rel=1e-6)
+
+
+# Semi-parallel elastic net
+
+
+@pytest.mark.parametrize("name", ["ordinalnet_semiparallel_lasso", "ordinalnet_semiparallel_elastic_rho0_5"])
+def test_the_semi_parallel_elastic_net_is_that_of_the_reference(name):
+    inputs, wanted = MORE[name]["inputs"], MORE[name]["outputs"]
+    x, y = np.array(inputs["X"]), np.array(inputs["y"])
+
+    (found,) = fit_semi_parallel_path(x, y, inputs["n_classes"], inputs["alpha"], inputs["rho"], [inputs["lam"]])
+
+    assert found.objective == pytest.approx(wanted["objective"], rel=1e-10)
+    np.testing.assert_allclose(found.parallel, wanted["parallel"], rtol=MORE[name]["rtol"])
+    np.testing.assert_allclose(found.own.T, wanted["nonparallel_by_boundary"], rtol=1e-4, atol=1e-9)
+    np.testing.assert_allclose(found.intercepts, wanted["intercepts"], rtol=MORE[name]["rtol"])
+    classes = class_probabilities(found.intercepts + x @ (found.parallel[:, None] + found.own))[: len(wanted["probabilities"])]
+    np.testing.assert_allclose(classes, wanted["probabilities"], rtol=MORE[name]["rtol"])
+
+
+def test_with_own_weights_kept_away_the_semi_parallel_model_is_proportional_odds():
+    data = make_data()
+
+    free = fit_semi_parallel_path(data.x, data.y, 4, 1.0, 0.0, [10.0])[0]
+
+    odds = fit_proportional_odds(data.x, data.y, 4)
+    assert not free.own.any()
+    np.testing.assert_allclose(free.parallel, odds.weights[:, 0], rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(free.intercepts, odds.intercepts, rtol=1e-4)
+
+
+@pytest.mark.parametrize("parallel_share", [0.0, 0.5, 1.0])
+def test_the_greatest_strength_is_where_the_first_weight_leaves_0(parallel_share):
+    data = make_data()
+    greatest = strength_grid(data.x, data.y, 4, 1.0, parallel_share, 5, 0.1)[0]
+
+    above, below = (fit_semi_parallel_path(data.x, data.y, 4, 1.0, parallel_share, [factor * greatest])[0] for factor in (1.01, 0.97))
+
+    penalised = (lambda found: found.own) if parallel_share == 0 else (lambda found: np.column_stack((found.parallel, found.own)))
+    assert not penalised(above).any()
+    assert penalised(below).any()
+
+
+def test_semi_parallel_predicts_classes_that_sum_to_1_and_beats_the_shares():
+    data, new = make_data(), make_data(seed=1)
+
+    forecast = fit(SemiParallel(n_strengths=6), data).predict(new.x)
+
+    np.testing.assert_allclose(forecast.classes.sum(axis=1), 1)
+    assert ((forecast.rare - new.is_rare) ** 2).mean() < ((data.is_rare.mean() - new.is_rare) ** 2).mean()
+
+
+# CORN
+
+
+def test_the_loss_of_corn_its_gradient_and_its_probabilities_equal_the_references():
+    case = MORE["corn"]
+    logits = torch.tensor(case["inputs"]["logits"], dtype=torch.float64, requires_grad=True)
+
+    loss = corn_loss(logits, torch.tensor(case["inputs"]["labels"]))
+    loss.backward()
+
+    assert loss.item() == pytest.approx(case["outputs"]["loss"], rel=case["rtol"])
+    np.testing.assert_allclose(logits.grad, case["outputs"]["grad_logits"], rtol=case["rtol"], atol=1e-12)
+    np.testing.assert_allclose(step_probabilities(logits.detach()), case["outputs"]["exceedance"], rtol=case["rtol"])
+
+
+def test_corn_predicts_classes_that_sum_to_1_and_beats_the_shares():
+    data, new = make_data(), make_data(seed=1)
+
+    forecast = fit(Corn(hidden=16, learning_rate=1e-2, epochs=10), data).predict(new.x)
+
+    np.testing.assert_allclose(forecast.classes.sum(axis=1), 1, rtol=1e-6)
+    assert (forecast.classes >= 0).all()
+    assert ((forecast.rare - new.is_rare) ** 2).mean() < ((data.is_rare.mean() - new.is_rare) ** 2).mean()
