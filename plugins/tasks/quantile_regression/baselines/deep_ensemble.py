@@ -69,7 +69,7 @@ class _Ensemble:
     def predict(self, x: np.ndarray, base: np.ndarray | None) -> Prediction:
         """Predict quantiles of the matched normal distribution, which never cross."""
         means, variances = zip(*(mean_and_variance(evaluate(network, x)) for network in self._networks), strict=True)
-        mean, variance = moments_of_the_mixture(torch.stack(means), torch.stack(variances))
-        quantiles = normal_quantiles(*(tensor.cpu().numpy().astype(np.float64) for tensor in (mean, variance.sqrt())), self._levels)
+        mean, variance = (tensor.double().cpu().numpy() for tensor in moments_of_the_mixture(torch.stack(means), torch.stack(variances)))
+        quantiles = normal_quantiles(mean, np.sqrt(variance), self._levels)
 
         return Prediction(quantiles, quantiles)
