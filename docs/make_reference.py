@@ -78,6 +78,7 @@ TOOLKIT = {
     "harness.training.sampling": ("Samplers", ""),
     "harness.training.networks": ("Networks for pictures and vectors", ""),
     "harness.training.image_recipe": ("The recipe of picture classifiers", ""),
+    "harness.training.early_stopping": ("When training by epochs ends early", ""),
     "harness.training.supervised": ("Training by epochs, step by step", ""),
     "harness.training.descent": ("Steps down losses", ""),
     "harness.training.fitting": ("Training of picture classifiers by a loss", ""),

@@ -51,6 +51,10 @@ class Bench:
             self.command(*arguments), cwd=self.folder, env=self.environment | variables, capture_output=True, text=True, timeout=timeout
         )
 
+    def client(self, *arguments: object) -> list[str]:
+        """Return the command of a warm call, for a test that has a terminal for it, or does not wait for its end; no signal reaches what it calls."""
+        return [*self.warm.command(), *map(str, arguments)]
+
     def command(self, *arguments: object) -> list[str]:
         return [sys.executable, "-m", "harness", *map(str, arguments)]
 
@@ -87,7 +91,10 @@ def bench_in(warm: Warm) -> Callable[[Path], Bench]:
     def make(folder: Path) -> Bench:
         home = os.environ.get("BENCH_DATA_HOME", str(folder / "home"))
 
-        return Bench(folder, users_environment() | {"BENCH_DATA_HOME": home, "COLUMNS": "160"}, warm)
+        # What a test edits twice within a second is read anew; bytecode that is there is used.
+        own = {"BENCH_DATA_HOME": home, "COLUMNS": "160", "PYTHONDONTWRITEBYTECODE": "1"}
+
+        return Bench(folder, users_environment() | own, warm)
 
     return make
 

@@ -1,4 +1,8 @@
-"""The wheel in an environment of its own, used outside the checkout, and a third party's plugin installed beside it."""
+"""
+The wheel in an environment of its own, used outside the checkout, and a third party's plugin installed beside it.
+
+The environment borrows what the wheel depends on; TEST_FULL_INSTALLATION=1 lets pip install all of it instead, which takes minutes.
+"""
 
 from __future__ import annotations
 
@@ -8,10 +12,14 @@ from pathlib import Path
 
 import pytest
 
+from harness.cli.plugin_new import render_plugin
+from harness.registry import load_registry
+
 ROOT = Path(__file__).parent.parent
 EXAMPLE = ROOT / "examples" / "weighbridge-mixup"
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]  # TEST_FULL_INSTALLATION takes minutes
+# TEST_FULL_INSTALLATION takes minutes; one worker makes the environment.
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800), pytest.mark.xdist_group("installation")]
 
 
 @pytest.fixture
@@ -59,19 +67,32 @@ def test_what_only_some_plugins_need_is_not_part_of_the_plain_installation(insta
         assert installation.python("-c", "import rdata").returncode == installation.python("-c", "import optuna").returncode == 1
 
 
+def test_the_wheel_writes_a_plugin_as_the_checkout_does(installation, empty_folder):
+    """That such a plugin works is tested with the checkout: in the tutorial on techniques, and for each kind beside the command."""
+    done = installation.bench(empty_folder, "plugin", "new", "tempered", "--task", "noisy_labels")
+
+    assert done.returncode == 0, done.stdout + done.stderr
+    registry = load_registry()
+    folder = empty_folder / "weighbridge-tempered"
+    written = {path.relative_to(folder).as_posix(): path.read_text(encoding="utf-8") for path in folder.rglob("*") if path.is_file()}
+    assert written == render_plugin("tempered", "method", registry.task("noisy_labels"), registry)
+
+
 def test_a_third_partys_plugin_is_installed_compared_and_removed_again(installation, empty_folder):
     suite = empty_folder / "suite.yaml"
     suite.write_text((EXAMPLE / "suite.yaml").read_text(encoding="utf-8"), encoding="utf-8")
 
     installation.install(EXAMPLE)
     listed = installation.bench(empty_folder, "plugins")
-    checked = installation.bench(empty_folder, "plugin", "check", "mixup")
+    tested = installation.python("-m", "pytest", "-q", "-p", "no:cacheprovider", EXAMPLE / "tests", folder=empty_folder)  # makes all checks
+    checked = installation.bench(empty_folder, "plugin", "check", "mixup", "--only", "card_is_complete")
     done = installation.bench(empty_folder, "run", suite, "--workers", 2, "--seeds", 2, "--set", "budget.epochs=2")
     installation.pip("uninstall", "--yes", "weighbridge-mixup")
     without = installation.bench(empty_folder, "run", suite)
 
     assert "mixup" in listed.stdout
     assert "weighbridge-mixup 0.1.0" in listed.stdout
+    assert tested.returncode == 0, tested.stdout + tested.stderr
     assert checked.returncode == 0, checked.stdout + checked.stderr
     assert done.returncode == 0, done.stdout + done.stderr
     assert {"cross_entropy", "mixup"} <= {line["method"] for line in board(empty_folder / "results" / "suite-modified")}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import subprocess
 import time
 from pathlib import Path
@@ -157,7 +158,8 @@ def test_what_needs_a_process_of_its_own_is_refused(calls):
 
 
 def test_a_shell_calls_it_too(calls, warm):
-    command = f"{warm.script()} report | cat; {warm.script()} die; echo $?"
+    client = shlex.join(warm.command())
+    command = f"{client} report | cat; {client} die; echo $?"
 
     done = subprocess.run(["bash", "-c", command], cwd=calls.folder, env=calls.environment, capture_output=True, text=True, timeout=60)
 

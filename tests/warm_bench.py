@@ -19,10 +19,12 @@ import json
 import os
 import selectors
 import signal
+import site
 import socket
 import struct
 import subprocess
 import sys
+import sysconfig
 import time
 import traceback
 import warnings
@@ -47,7 +49,7 @@ READ_AT_START = ("PYTHON", "OMP_", "OPENBLAS_", "MKL_", "LD_", "COV_")
 BUT_NOT = ("PYTHONPATH", "PYTHONDONTWRITEBYTECODE", "PYTHONUNBUFFERED")
 # What is no user's: settings of the tests, and what a trial in the process of a test leaves behind (libraries that are imported later are to take as
 # many threads as it has cores).
-NOT_A_USERS = ("BENCH_PLUGINS", "COV_", "RAY_", "PYTEST_", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+NOT_A_USERS = ("BENCH_PLUGINS", "COV_", "RAY_", "PYTEST_", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VIRTUAL_ENV")
 START_SECONDS = 120.0  # that the server may take to import, on a busy machine
 REFUSED = 97  # the exit code of a call that needs a process of its own
 # What imports a framework at once, or does something.
@@ -243,6 +245,9 @@ def _become(
             setattr(sys, f"__{name}__", stream)
         own = [str(Path(entry).absolute()) for entry in os.environ.get("PYTHONPATH", "").split(os.pathsep) if entry]
         sys.path[:] = dict.fromkeys([call["folder"], *own, *path])
+        if active := os.environ.get("VIRTUAL_ENV"):  # what is installed there is there, as for its own interpreter
+            sys.executable = f"{active}/bin/python"
+            site.addsitedir(sysconfig.get_path("purelib", "venv", {"base": active}))
         sys.argv[:] = ["-m", *call["arguments"]]
         sys.orig_argv[:] = [sys.executable, "-m", "harness", *call["arguments"]]
         sys.dont_write_bytecode = bool(os.environ.get("PYTHONDONTWRITEBYTECODE"))
@@ -349,11 +354,11 @@ class Warm:
 
         return subprocess.CompletedProcess(command, int(code), *printed)
 
-    def script(self) -> str:
-        """Return the command line of ``bench`` for a shell; its arguments follow."""
+    def command(self) -> list[str]:
+        """Return the command line of ``bench`` for who starts it with streams of its own; its arguments follow."""
         self._connect(time.monotonic() + START_SECONDS).close()
 
-        return f"{sys.executable} -I -S {Path(__file__).with_name('warm_client.py')} {self.address}"
+        return [sys.executable, "-I", "-S", str(Path(__file__).with_name("warm_client.py")), str(self.address)]
 
     def close(self) -> None:
         """End the server."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -12,8 +12,9 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from harness.training import supervised
+from harness.training.classifier import LabelledSet
 from harness.training.descent import Stepper
-from harness.training.image_recipe import ImageRecipe
+from harness.training.early_stopping import EarlyStopping, StoppableRecipe
 from harness.training.networks import Network, Output
 from harness.training.supervised import Batch, Training, predict_logits
 from harness.training.weight_watch import WeightWatch
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Batch", "Loss", "Trained", "TrainingView", "WatchedTraining", "build_network", "fit_network", "labels_loss", "predict_logits"]
 
-TrainingView = supervised.TrainingView[ImageRecipe]
+TrainingView = supervised.TrainingView[StoppableRecipe]
 """What training needs of a task's view."""
 
 Loss = Callable[[Output, Batch], Tensor]
@@ -33,7 +34,7 @@ Loss = Callable[[Output, Batch], Tensor]
 @dataclass(frozen=True)
 class Trained:
     """
-    What training gives.
+    What training gives; where it stopped early, all of it is as if it had ended behind the best epoch, the last of E.
 
     Args:
         network: After the last epoch.
@@ -63,7 +64,7 @@ def build_network(data: TrainingView, run: Run, dropout: float = 0.0) -> Network
 class WatchedTraining(Training):
     """
     Training by epochs (:class:`harness.training.supervised.Training`) that watches the weights: curves ``weight_norm`` and ``effective_step`` beside
-    ``train_loss`` and ``valid_accuracy``.
+    ``train_loss`` and ``valid_accuracy``, and stops early where the recipe has patience.
 
     Args:
         network: Trained in place.
@@ -79,6 +80,17 @@ class WatchedTraining(Training):
         self._accuracies: list[float] = []
         self._samples: list[int] = []
         self._steps = 0
+        patience = data.recipe.patience
+        self._stopping = None if patience is None else EarlyStopping(patience)
+        self._best: dict[str, Tensor] = {}
+
+    def epochs(self, train: LabelledSet | None = None, epochs: int | None = None) -> Iterator[tuple[int, Iterator[Batch]]]:
+        """Yield the epochs of :meth:`harness.training.supervised.Training.epochs`, until patience is at its end."""
+        for epoch, batches in super().epochs(train, epochs):
+            if self._stopping is not None and self._stopping.is_over:
+                next(batches)  # its order is witnessed: trials that stop at different epochs are still seen to be paired
+            else:
+                yield epoch, batches
 
     def step(self, **figures: Tensor) -> None:
         """Let the optimiser step, and look how far that turned the weights."""
@@ -92,17 +104,24 @@ class WatchedTraining(Training):
         figures = super().validate()
         self._accuracies.append(figures["valid_accuracy"])
         self._samples.append(self._steps * self.recipe.batch_size)
+        if self._stopping is not None and self._stopping.improves(figures["valid_accuracy"]):
+            self._best = {name: value.clone() for name, value in self._watched.state_dict().items()}
 
         return {**figures, "weight_norm": self._watch.norms[-1], "effective_step": self._watch.effective_steps[-1]}
 
     def trained(self) -> Trained:
         """Return the network, and what was seen of it epoch by epoch."""
+        n = len(self._samples)
+        if self._stopping is not None:
+            self._watched.load_state_dict(self._best)
+            n = self._stopping.best + 1
+
         return Trained(
             self._watched,
-            samples=np.array(self._samples),
-            valid_accuracy=np.array(self._accuracies),
-            weight_norms=np.array(self._watch.norms),
-            effective_steps=np.array(self._watch.effective_steps),
+            samples=np.array(self._samples[:n]),
+            valid_accuracy=np.array(self._accuracies[:n]),
+            weight_norms=np.array(self._watch.norms[: n + 1]),
+            effective_steps=np.array(self._watch.effective_steps[:n]),
         )
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Annotated, Literal
 
 import torch
-from annotated_types import Ge, Lt, MinLen
+from annotated_types import Ge, Gt, Le, Lt, MinLen
 from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
@@ -31,7 +31,8 @@ class ImageRecipe:
         depth: See ``model``.
         factor: See ``model``.
         timm_model: See ``model``.
-        activation: Of ``mlp`` and ``cnn``.
+        activation: Of ``mlp``, ``cnn`` and ``wide_resnet``.
+        norm_momentum: What the batch normalisation of ``wide_resnet`` takes over of each batch.
         normalised: Whether ``cnn`` has batch normalisation.
         pooling: Whether max pooling halves the sides between the convolutions of ``cnn``.
         pooled: Rows and columns of fields that ``cnn`` averages over before its head.
@@ -50,6 +51,7 @@ class ImageRecipe:
     factor: Annotated[int, Ge(1)] = 2
     timm_model: str = "resnet18"
     activation: Activation = "relu"
+    norm_momentum: Annotated[float, Gt(0), Le(1)] = 0.1
     normalised: bool = True
     pooling: bool = True
     pooled: tuple[Annotated[int, Ge(1)], Annotated[int, Ge(1)]] = (1, 1)
@@ -117,7 +119,7 @@ class ImageRecipe:
         if self.model == "resnet":
             return resnet(sample_shape, n_classes, self.depth, self.widths)
         if self.model == "wide_resnet":
-            return wide_resnet(sample_shape, n_classes, self.depth, self.factor)
+            return wide_resnet(sample_shape, n_classes, self.depth, self.factor, self.activation, self.norm_momentum)
 
         return timm_network(sample_shape, n_classes, self.timm_model)
 

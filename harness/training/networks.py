@@ -157,17 +157,26 @@ def resnet(sample_shape: torch.Size, n_classes: int, depth: int = 20, widths: Se
     return Network([stem, *groups], _global_average(), widths[-1], n_classes)
 
 
-def wide_resnet(sample_shape: torch.Size, n_classes: int, depth: int = 28, factor: int = 2) -> Network:
+def wide_resnet(
+    sample_shape: torch.Size,
+    n_classes: int,
+    depth: int = 28,
+    factor: int = 2,
+    activation: Activation = "relu",
+    norm_momentum: float = 0.1,
+) -> Network:
     """
-    Build a wide residual network (Zagoruyko & Komodakis 2016, arXiv:1605.07146): activations before convolutions, leaky ReLUs of slope 0.1, no dropout.
+    Build a wide residual network (Zagoruyko & Komodakis 2016, arXiv:1605.07146): activations before convolutions, no dropout.
 
-    Batch normalisation keeps 0.001 of each batch, as semi-supervised learning uses it.
+    Semi-supervised learning takes leaky ReLUs and a momentum of 0.001 since FixMatch's code, for runs of a million steps.
 
     Args:
         sample_shape: ``(channels, height, width)``.
         n_classes: Number of outputs.
         depth: ``6 n + 4``: 16, 22, 28, 40.
         factor: Widths are those of CIFAR's residual networks times this.
+        activation: Of all layers.
+        norm_momentum: What batch normalisation takes over of each batch into its running statistics.
 
     Raises:
         ValueError: The depth is of another form, or the samples are no pictures.
@@ -177,8 +186,12 @@ def wide_resnet(sample_shape: torch.Size, n_classes: int, depth: int = 28, facto
         raise ValueError(f"depth is {depth}; a wide residual network has 6 n + 4 layers: 10, 16, 22, 28, 40")
     widths = [factor * width for width in CIFAR_WIDTHS]
     stem = nn.Conv2d(channels, CIFAR_WIDTHS[0], 3, padding=1, bias=False)
-    groups = _groups([CIFAR_WIDTHS[0], *widths], (depth - 4) // 6, _PreactivatedBlock)
-    last = nn.Sequential(nn.BatchNorm2d(widths[-1], momentum=0.001), nn.LeakyReLU(LEAK), _global_average())
+
+    def block(n: int, m: int, stride: int) -> nn.Module:
+        return _PreactivatedBlock(n, m, stride, activation, norm_momentum)
+
+    groups = _groups([CIFAR_WIDTHS[0], *widths], (depth - 4) // 6, block)
+    last = nn.Sequential(nn.BatchNorm2d(widths[-1], momentum=norm_momentum), _activation(activation), _global_average())
 
     return Network([stem, *groups], last, widths[-1], n_classes)
 
@@ -238,13 +251,13 @@ class _ResidualBlock(nn.Module):
 class _PreactivatedBlock(nn.Module):
     """Two convolutions, each behind its normalisation; a 1x1 convolution on the activated input where the shape changes."""
 
-    def __init__(self, n: int, m: int, stride: int) -> None:
+    def __init__(self, n: int, m: int, stride: int, activation: Activation, norm_momentum: float) -> None:
         super().__init__()
-        self.activated = nn.Sequential(nn.BatchNorm2d(n, momentum=0.001), nn.LeakyReLU(LEAK))
+        self.activated = nn.Sequential(nn.BatchNorm2d(n, momentum=norm_momentum), _activation(activation))
         self.layers = nn.Sequential(
             nn.Conv2d(n, m, 3, stride=stride, padding=1, bias=False),
-            nn.BatchNorm2d(m, momentum=0.001),
-            nn.LeakyReLU(LEAK),
+            nn.BatchNorm2d(m, momentum=norm_momentum),
+            _activation(activation),
             nn.Conv2d(m, m, 3, padding=1, bias=False),
         )
         self.shortcut = nn.Conv2d(n, m, 1, stride=stride, bias=False) if n != m or stride != 1 else None

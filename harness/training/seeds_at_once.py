@@ -177,8 +177,10 @@ def fit_networks(
 
     Raises:
         TrialDiverged: The mean loss of an epoch is not finite for some seed.
-        ValueError: The training sets differ in size, or are smaller than one batch.
+        ValueError: The training sets differ in size, or are smaller than one batch; or the seeds may stop early, each at another epoch.
     """
+    if data[0].recipe.patience is not None:
+        raise ValueError("seeds that stop early do so at different epochs, and are trained one by one")
     for network in networks:
         network.train()
     stacked = Stacked([_Outputs(network) for network in networks])

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Annotated
 
 from annotated_types import Ge, Gt, Le, Lt
 
-from harness import Search
 from harness.training.fitting import build_network, fit_network
 from harness.training.parameter_groups import parameter_groups
 from plugins.adamp import optimizers
+from plugins.tasks.supervised.search_spaces import ADAM_RATE, COUPLED_DECAY, DECOUPLED_DECAY, SGD_RATE
 
 if TYPE_CHECKING:
     from harness import Run
@@ -33,8 +33,8 @@ class AdamP:
         nesterov: Whether the newest gradient counts once more.
     """
 
-    learning_rate: Annotated[float, Gt(0), Search(3e-4, 1e-2, log=True)] = 1e-3
-    weight_decay: Annotated[float, Ge(0), Search(choices=(0.0, 1e-4, 1e-3, 1e-2, 5e-2))] = 1e-2
+    learning_rate: Annotated[float, Gt(0), ADAM_RATE] = 1e-3
+    weight_decay: Annotated[float, Ge(0), DECOUPLED_DECAY] = 1e-2
     delta: Annotated[float, Ge(0)] = 0.1
     wd_ratio: Annotated[float, Ge(0), Le(1)] = 0.1
     nesterov: bool = False
@@ -67,9 +67,9 @@ class SGDP:
         wd_ratio: Share of the decay that a scale-invariant weight gets.
     """
 
-    learning_rate: Annotated[float, Gt(0), Search(0.01, 0.3, log=True)] = 0.1
+    learning_rate: Annotated[float, Gt(0), SGD_RATE] = 0.1
     momentum: Annotated[float, Ge(0), Lt(1)] = 0.9
-    weight_decay: Annotated[float, Ge(0), Search(choices=(0.0, 1e-5, 1e-4, 1e-3))] = 1e-5
+    weight_decay: Annotated[float, Ge(0), COUPLED_DECAY] = 1e-5
     nesterov: bool = True
     delta: Annotated[float, Ge(0)] = 0.1
     wd_ratio: Annotated[float, Ge(0), Le(1)] = 0.1

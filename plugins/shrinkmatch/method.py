@@ -196,12 +196,12 @@ class ShrinkMatch:
             classes ranked before alignment) or ``svhn`` (hard targets, no alignment).
     """
 
-    threshold: Annotated[float, Gt(0), Le(1), Search(0.7, 0.98)] = 0.95
+    threshold: Annotated[float, Gt(0), Le(1), Search(0.3, 0.98)] = 0.95
     unlabelled_weight: Annotated[float, Ge(0), Search(0.1, 10.0, log=True)] = 1.0
-    shrunk_weight: Annotated[float, Ge(0)] = 1.0
+    shrunk_weight: Annotated[float, Ge(0), Search(0.1, 10.0, log=True)] = 1.0
     principle_1: bool = True
     principle_2: bool = True
-    share_decay: Annotated[float, Ge(0), Lt(1)] = 0.999
+    share_decay: Annotated[float, Ge(0), Lt(1), Search(choices=(0.9, 0.97, 0.99, 0.999))] = 0.999
     variant: Literal["cifar", "stl10", "svhn"] = "cifar"
 
     def fit(self, data: SemiSupervised, run: Run) -> SemiSupervisedFit:

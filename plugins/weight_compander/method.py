@@ -47,8 +47,8 @@ class WeightCompander(SGD):
     """
 
     form: Form = "atan"
-    A: Annotated[float, Gt(0), Search(choices=(1.0, 2.0))] = 1.0
-    B: Annotated[float, Gt(0), Search(choices=(0.5, 1.0, 2.0))] = 1.0
+    A: Annotated[float, Gt(0), Search(0.5, 4.0, log=True)] = 1.0
+    B: Annotated[float, Gt(0), Search(0.25, 4.0, log=True)] = 1.0
     learn: bool = False
     scale_rate: Annotated[float, Gt(0)] = 0.01
     init: Literal["direct", "inverse"] = "direct"

@@ -1,4 +1,4 @@
-"""Each way in which a trial, a worker or a run can fail, tried on Ray as a user would meet it."""
+"""Each way in which a trial, a worker or a run can fail, tried as a user would meet it: on the machine's cores, and on Ray where that has a part in it."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def statuses(bench):
 def test_each_failure_becomes_a_record_with_its_status_and_the_others_finish(bench, toy):
     suite = bench.suite(SUITE % (1, "[constant, raising, diverging, infinite, exiting, hungry, noisy]", 30))
 
-    done = bench.process("run", suite, "--plugin", toy, "--workers", 2)
+    done = bench("run", suite, "--plugin", toy, "--executor", "local", "--workers", 2)
 
     assert done.returncode == 1, done.stderr
     assert statuses(bench) == {
@@ -66,7 +66,7 @@ def test_a_trial_that_sleeps_past_its_limit_is_killed_within_two_seconds(bench, 
     began = {}
 
     with subprocess.Popen(
-        bench.command("run", suite, "--plugin", toy, "--workers", 1, "--json"),
+        bench.client("run", suite, "--plugin", toy, "--executor", "local", "--workers", 1, "--json"),
         cwd=bench.folder,
         env=bench.environment,
         stdout=subprocess.PIPE,
@@ -86,9 +86,9 @@ def test_a_trial_that_sleeps_past_its_limit_is_killed_within_two_seconds(bench, 
 def test_a_trial_whose_worker_died_once_is_retried_and_its_numbers_are_the_same(bench, toy):
     suite = bench.suite(SUITE % (2, f"[noisy, {{dying_once: {{marker: {bench.folder}/marker}}}}]", 30))
 
-    done = bench.process("run", suite, "--plugin", toy, "--workers", 2)
+    done = bench("run", suite, "--plugin", toy, "--executor", "local", "--workers", 2)
 
-    undisturbed = bench.process("run", suite, "--plugin", toy, "--workers", 2, "--results", "again")
+    undisturbed = bench("run", suite, "--plugin", toy, "--executor", "local", "--workers", 2, "--results", "again")
 
     assert done.returncode == 0, done.stdout + done.stderr
     assert statuses(bench) == {"noisy": "ok", "dying_once": "ok"}
@@ -100,7 +100,7 @@ def test_a_trial_whose_worker_died_once_is_retried_and_its_numbers_are_the_same(
 def test_a_death_in_a_chunk_of_short_trials_costs_its_neighbours_nothing(bench, toy):
     suite = bench.suite(SUITE % (60, "[dying_for_seed]", 30))
 
-    done = bench.process("run", suite, "--plugin", toy, "--workers", 2)
+    done = bench("run", suite, "--plugin", toy, "--executor", "local", "--workers", 2)
 
     assert done.returncode == 1, done.stderr
     assert {record["question"]["seed"]: record["status"] for record in records(bench)} == {
@@ -134,8 +134,8 @@ def test_the_import_of_its_code_does_not_count_against_a_trials_limit_of_time(be
     (bench.folder / "slow_spec.py").write_text(SLOW_SPEC)
     (bench.folder / "slow_code.py").write_text(SLOW_CODE)
 
-    done = bench.process(
-        "run", bench.suite(SUITE % (1, "[slow_to_import]", 1.5)), "--plugin", toy, "--plugin", "slow_spec.py", "--workers", 1
+    done = bench(
+        "run", bench.suite(SUITE % (1, "[slow_to_import]", 1.5)), "--plugin", toy, "--plugin", "slow_spec.py", "--executor", "local"
     )
 
     assert done.returncode == 0, done.stdout + done.stderr
@@ -155,7 +155,7 @@ def test_after_kill_9_of_the_driver_the_same_command_goes_on_and_runs_nothing_tw
         process.send_signal(signal.SIGKILL)
     before = _finished(bench)
 
-    done = bench.process("run", suite, "--plugin", toy, "--workers", 2)
+    done = bench("run", suite, "--plugin", toy, "--executor", "local", "--workers", 2)
 
     assert 5 <= len(before) < 40
     assert done.returncode == 0, done.stderr
@@ -203,7 +203,7 @@ def test_an_interrupt_keeps_what_is_finished_and_says_how_to_go_on(bench, toy, w
 @pytest.mark.slow
 def test_two_runs_at_once_on_one_store_both_succeed_with_one_record_a_trial(bench, toy):
     suite = bench.suite(SUITE % (20, "[{constant: {seconds: 0.2}}]", 30))
-    command = bench.command("run", suite, "--plugin", toy, "--workers", 1)
+    command = bench.client("run", suite, "--plugin", toy, "--executor", "local", "--workers", 1)
 
     processes = [
         subprocess.Popen(command, cwd=bench.folder, env=bench.environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
@@ -219,8 +219,8 @@ def test_two_runs_at_once_on_one_store_both_succeed_with_one_record_a_trial(benc
 def test_the_same_suite_gives_the_same_records_in_another_store_and_with_other_workers(bench, toy):
     suite = bench.suite(SUITE % (6, "[noisy, constant, {noisy: {amount: 0.3}}]", 30))
 
-    one = bench.process("run", suite, "--plugin", toy, "--workers", 1, "--results", "one")
-    two = bench.process("run", suite, "--plugin", toy, "--workers", 2, "--results", "two")
+    one = bench("run", suite, "--plugin", toy, "--executor", "local", "--workers", 1, "--results", "one")
+    two = bench("run", suite, "--plugin", toy, "--executor", "local", "--workers", 2, "--results", "two")
     inline = bench("run", suite, "--plugin", toy, "--executor", "inline", "--results", "inline")
 
     assert [one.returncode, two.returncode, inline.returncode] == [0, 0, 0]
@@ -360,7 +360,7 @@ def test_a_raylet_that_is_killed_ends_the_run_without_a_record_of_what_was_in_ha
     assert "the same command goes on from there" in errors
     assert "Traceback" not in errors
     assert {record["status"] for record in records(bench)} == {"ok"}
-    assert bench.process("run", bench.folder / "suite.yaml", "--plugin", toy).returncode == 0
+    assert bench("run", bench.folder / "suite.yaml", "--plugin", toy, "--executor", "local").returncode == 0
     assert len(records(bench)) == 20
 
 

@@ -106,7 +106,7 @@ def test_two_runs_at_once_share_the_trials_and_both_end_with_all_records(bench, 
     (bench.folder / "marking.py").write_text(MARKING)
     suite = bench.suite(SUITE % (8, f"[{{marking: {{folder: {marks}}}}}]", 30))
     options = ("--plugin", toy, "--plugin", "marking.py", "--executor", "inline", "--store", "shared.db")
-    commands = [bench.command("run", suite, *options, "--results", name) for name in ("one", "two")]
+    commands = [bench.client("run", suite, *options, "--results", name) for name in ("one", "two")]
 
     processes = [
         subprocess.Popen(command, cwd=bench.folder, env=bench.environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)

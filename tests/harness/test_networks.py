@@ -17,6 +17,7 @@ from harness import Budget, PluginError, Run, TrialDiverged
 from harness.training.augmentation import augment, flip, shift
 from harness.training.classifier import LabelledSet
 from harness.training.descent import Descent
+from harness.training.early_stopping import StoppableRecipe
 from harness.training.fitting import build_network, fit_network, labels_loss, predict_logits
 from harness.training.image_recipe import ImageRecipe
 from harness.training.networks import cnn, mlp, resnet, timm_network, wide_resnet
@@ -350,7 +351,7 @@ class Doubled(nn.Module):
 class View:
     train: LabelledSet
     valid: LabelledSet
-    recipe: ImageRecipe
+    recipe: StoppableRecipe
     n_classes: int = 3
 
 
@@ -375,7 +376,7 @@ def test_a_step_descends_the_loss_of_whole_batches():
         seen.append((batch.epoch, batch.progress, batch.index.tolist(), len(output.logits)))
         return labels_loss(output, batch)
 
-    _, run, trained = fit(ImageRecipe(model="mlp", widths=(4,), batch_size=5), loss=loss)
+    _, run, trained = fit(StoppableRecipe(model="mlp", widths=(4,), batch_size=5), loss=loss)
 
     assert [size for *_, size in seen] == [5] * 8
     assert [round(progress, 3) for _, progress, *_ in seen] == [step / 8 for step in range(8)]
@@ -389,7 +390,7 @@ def test_a_step_descends_the_loss_of_whole_batches():
 
 
 def test_the_first_step_is_the_gradient_step_by_hand():
-    recipe = ImageRecipe(model="mlp", widths=(4,), batch_size=5)
+    recipe = StoppableRecipe(model="mlp", widths=(4,), batch_size=5)
     view, _, trained = fit(recipe, epochs=1, n=5)
     network = build_network(view, Run(seed=0, budget=Budget()))
     loss = nn.functional.cross_entropy(network(view.train.x), view.train.y)
@@ -400,7 +401,7 @@ def test_the_first_step_is_the_gradient_step_by_hand():
 
 
 def test_a_teacher_sees_the_augmented_batch_and_its_passes_are_counted():
-    recipe = ImageRecipe(model="mlp", widths=(4,), batch_size=5, augmentation="shift")
+    recipe = StoppableRecipe(model="mlp", widths=(4,), batch_size=5, augmentation="shift")
     teacher = mlp(GREY, 3, (6,)).eval()
     seen = []
 
@@ -420,12 +421,12 @@ def test_a_teacher_sees_the_augmented_batch_and_its_passes_are_counted():
 
 def test_a_loss_that_is_not_finite_is_a_trial_that_diverged():
     with pytest.raises(TrialDiverged, match="nan in epoch 0"):
-        fit(ImageRecipe(model="mlp", widths=(4,), batch_size=5), loss=lambda output, batch: output.logits.sum() * math.nan)
+        fit(StoppableRecipe(model="mlp", widths=(4,), batch_size=5), loss=lambda output, batch: output.logits.sum() * math.nan)
 
 
 def test_fewer_samples_than_a_batch_are_refused():
     with pytest.raises(ValueError, match="23 samples, fewer than one batch of 50"):
-        fit(ImageRecipe(model="mlp", widths=(4,)))
+        fit(StoppableRecipe(model="mlp", widths=(4,)))
 
 
 def test_mixed_precision_gives_float32_losses():
@@ -435,7 +436,7 @@ def test_mixed_precision_gives_float32_losses():
         dtypes.add(output.logits.dtype)
         return labels_loss(output, batch)
 
-    _, _, trained = fit(ImageRecipe(model="mlp", widths=(4,), batch_size=5, precision="bfloat16"), loss=loss)
+    _, _, trained = fit(StoppableRecipe(model="mlp", widths=(4,), batch_size=5, precision="bfloat16"), loss=loss)
 
     assert dtypes == {torch.float32}
     assert next(trained.network.parameters()).dtype == torch.float32

@@ -41,7 +41,7 @@ def run_on_a_terminal(command, folder, environment):
 def test_on_a_terminal_the_table_fills_and_failures_come_as_they_happen(bench, toy):
     suite = bench.suite(SUITE)
 
-    text, code = run_on_a_terminal(bench.command("run", suite, "--plugin", toy, "--workers", 1), bench.folder, bench.environment)
+    text, code = run_on_a_terminal(bench.client("run", suite, "--plugin", toy, "--workers", 1), bench.folder, bench.environment)
 
     assert code == 1, text
     assert "mean so far" in text

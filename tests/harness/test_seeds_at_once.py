@@ -13,8 +13,8 @@ import torch
 from harness import Budget, Run, TrialDiverged
 from harness.records import Record
 from harness.training.classifier import LabelledSet
+from harness.training.early_stopping import StoppableRecipe
 from harness.training.fitting import build_network, fit_network, predict_logits
-from harness.training.image_recipe import ImageRecipe
 from harness.training.seeds_at_once import fit_networks
 from harness.trust import SEEDS_AT_ONCE_TOLERANCE, compare_records
 
@@ -149,7 +149,7 @@ class View:
 
     train: LabelledSet
     valid: LabelledSet
-    recipe: ImageRecipe
+    recipe: StoppableRecipe
     n_classes: int = 3
 
 
@@ -182,9 +182,9 @@ def trained_both_ways(recipe, epochs=3, **options):
 @pytest.mark.parametrize(
     "recipe",
     [
-        ImageRecipe(model="mlp", widths=(12, 7), batch_size=5, augmentation="shift"),
-        ImageRecipe(model="mlp", widths=(12,), batch_size=5, augmentation="flip_crop", schedule="partial_cosine", warmup=0.2),
-        ImageRecipe(model="cnn", widths=(4, 6), batch_size=6),
+        StoppableRecipe(model="mlp", widths=(12, 7), batch_size=5, augmentation="shift"),
+        StoppableRecipe(model="mlp", widths=(12,), batch_size=5, augmentation="flip_crop", schedule="partial_cosine", warmup=0.2),
+        StoppableRecipe(model="cnn", widths=(4, 6), batch_size=6),
     ],
     ids=lambda recipe: recipe.model + recipe.augmentation,
 )
@@ -205,7 +205,7 @@ def test_networks_trained_at_once_are_those_trained_one_by_one(recipe):
 
 
 def test_seeds_have_weights_of_their_own():
-    views, _, _, together = trained_both_ways(ImageRecipe(model="mlp", widths=(8,), batch_size=5))
+    views, _, _, together = trained_both_ways(StoppableRecipe(model="mlp", widths=(8,), batch_size=5))
 
     logits = [predict_logits(trained.network, views[0].valid.x) for trained in together]
     assert (logits[0] - logits[1]).abs().max() > 0.01
@@ -215,7 +215,7 @@ def test_each_seed_has_its_own_teacher():
     def imitate(output, batch):
         return (output.logits - batch.require_teacher().logits).pow(2).mean()
 
-    views, _, single, together = trained_both_ways(ImageRecipe(model="mlp", widths=(8,), batch_size=5), loss=imitate, taught=True)
+    views, _, single, together = trained_both_ways(StoppableRecipe(model="mlp", widths=(8,), batch_size=5), loss=imitate, taught=True)
 
     for view, one, other in zip(views, single, together, strict=True):
         torch.testing.assert_close(
@@ -227,7 +227,7 @@ def test_a_seed_that_diverges_ends_the_program():
     def explode(output, batch):
         return output.logits.sum() * torch.where(batch.y.sum() >= 0, torch.inf, 1.0)
 
-    view = View(labelled(10, 0), labelled(10, 1), ImageRecipe(model="mlp", widths=(4,), batch_size=5))
+    view = View(labelled(10, 0), labelled(10, 1), StoppableRecipe(model="mlp", widths=(4,), batch_size=5))
     run = Run(seed=0, budget=Budget(epochs=1))
 
     with pytest.raises(TrialDiverged, match="in epoch 0"):
@@ -235,7 +235,7 @@ def test_a_seed_that_diverges_ends_the_program():
 
 
 def test_training_sets_of_different_sizes_are_refused():
-    recipe = ImageRecipe(model="mlp", widths=(4,), batch_size=5)
+    recipe = StoppableRecipe(model="mlp", widths=(4,), batch_size=5)
     views = [View(labelled(n, 0), labelled(10, 1), recipe) for n in (10, 12)]
     runs = [Run(seed=seed, budget=Budget(epochs=1)) for seed in range(2)]
 

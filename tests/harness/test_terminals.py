@@ -59,7 +59,7 @@ def on_a_terminal(bench, *arguments, **variables):
     """Run a command on a pseudo-terminal and return what it wrote there."""
     main, other = pty.openpty()
     with subprocess.Popen(
-        bench.command(*arguments), cwd=bench.folder, env=bench.environment | variables, stdout=other, stderr=other
+        bench.client(*arguments), cwd=bench.folder, env=bench.environment | variables, stdout=other, stderr=other
     ) as process:
         os.close(other)
         parts = []
@@ -224,13 +224,13 @@ def test_in_any_width_no_figure_and_no_title_is_cut(bench, toy):
 
 @pytest.mark.parametrize("signals", [[signal.SIGHUP], [signal.SIGTERM, signal.SIGHUP, signal.SIGHUP]])
 def test_a_signal_ends_a_run_and_keeps_what_is_finished(bench, toy, signals):
-    suite = bench.suite(SUITE.replace("seeds: 3", "seeds: 40").replace("[constant, raising]", "[{constant: {seconds: 0.1}}]"))
+    suite = bench.suite(SUITE.replace("[constant, raising]", "[{constant: {seconds: [0.1, 60]}}]"))  # the signal meets a long one
     command = bench.command("run", suite, "--plugin", toy, "--executor", "inline")
 
     with subprocess.Popen(
         command, cwd=bench.folder, env=bench.environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as process:
-        while "of 40 trials" not in process.stdout.readline():
+        while "of 6 trials" not in process.stdout.readline():
             pass
         for number in signals:
             process.send_signal(number)

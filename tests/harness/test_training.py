@@ -11,8 +11,8 @@ from torch.nn.functional import cross_entropy, kl_div, log_softmax, softmax
 from harness import Budget, Run, TrialDiverged
 from harness.training.classifier import LabelledSet
 from harness.training.descent import Descent
+from harness.training.early_stopping import StoppableRecipe
 from harness.training.fitting import WatchedTraining, build_network
-from harness.training.image_recipe import ImageRecipe
 from harness.training.supervised import Training
 
 
@@ -23,7 +23,7 @@ class View:
     train: LabelledSet
     valid: LabelledSet
     n_classes: int = 4
-    recipe: ImageRecipe = field(default_factory=lambda: ImageRecipe(model="mlp", widths=(16,), batch_size=8))
+    recipe: StoppableRecipe = field(default_factory=lambda: StoppableRecipe(model="mlp", widths=(16,), batch_size=8))
 
 
 def labelled(n, seed=0):

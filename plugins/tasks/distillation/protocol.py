@@ -19,12 +19,13 @@ from torch import nn
 from torch.optim import AdamW
 
 from harness.context import Budget, Run
+from harness.specs import Search
 from harness.streams import derive_seed
 from harness.training.augmentation import Augmentation
 from harness.training.classifier import LabelledSet
+from harness.training.early_stopping import StoppableRecipe
 from harness.training.fitting import Loss, Trained, build_network, fit_network, predict_logits
 from harness.training.image_data import ImageData, checked_logits
-from harness.training.image_recipe import ImageRecipe
 from harness.training.seeds_at_once import fit_networks
 
 if TYPE_CHECKING:
@@ -55,9 +56,9 @@ TEACHER_FILE = "teacher.safetensors"
 
 
 @dataclass
-class StudentRecipe(ImageRecipe):
+class StudentRecipe(StoppableRecipe):
     """
-    How a student is built and trained, apart from the loss (see :class:`harness.training.image_recipe.ImageRecipe`).
+    How a student is built and trained, apart from the loss (see :class:`harness.training.early_stopping.StoppableRecipe`).
 
     Args:
         learning_rate: Of AdamW, at its highest.
@@ -66,8 +67,8 @@ class StudentRecipe(ImageRecipe):
 
     widths: Annotated[tuple[Annotated[int, Ge(1)], ...], MinLen(1)] = (8, 16, 32)
     augmentation: Augmentation = "shift"
-    learning_rate: Annotated[float, Gt(0)] = 3e-3
-    weight_decay: Annotated[float, Ge(0)] = 1e-2
+    learning_rate: Annotated[float, Gt(0), Search(3e-4, 3e-2, log=True)] = 3e-3
+    weight_decay: Annotated[float, Ge(0), Search(choices=(0.0, 1e-3, 1e-2, 1e-1, 1.0))] = 1e-2
 
     def build_optimizer(self, parameters: Iterable[Tensor]) -> AdamW:
         """Build the optimiser of the student, and of whatever is trained beside it."""
@@ -150,7 +151,8 @@ class DistillationProtocol(StudentRecipe):
         teacher_timm_model: As ``timm_model``.
         teacher_pooled: As ``pooled``.
         teacher_epochs: That it is trained for, with cross entropy.
-        teacher_learning_rate: As ``learning_rate``. Whatever is not named here the teacher has in common with the student.
+        teacher_learning_rate: As ``learning_rate``.
+        teacher_weight_decay: As ``weight_decay``. What is not named here the teacher has in common with the student, but that it never stops early.
     """
 
     outcome_type: ClassVar[type] = Outcome
@@ -163,13 +165,14 @@ class DistillationProtocol(StudentRecipe):
     teacher_pooled: tuple[Annotated[int, Ge(1)], Annotated[int, Ge(1)]] = (1, 1)
     teacher_epochs: Annotated[int, Ge(1)] = 30
     teacher_learning_rate: Annotated[float, Gt(0)] = 3e-3
+    teacher_weight_decay: Annotated[float, Ge(0)] = 1e-2
 
     @property
     def teacher_recipe(self) -> StudentRecipe:
         """How the teacher is built and trained."""
         values = {item.name: getattr(self, f"teacher_{item.name}", getattr(self, item.name)) for item in fields(StudentRecipe)}
 
-        return StudentRecipe(**values)
+        return StudentRecipe(**{**values, "patience": None})
 
     def build_artifact(self, data: ImageData, run: Run, folder: Path) -> None:
         """

@@ -7,6 +7,7 @@ from plugins.data.images.cifar10 import CIFAR10
 from plugins.data.images.digits import DIGITS
 from plugins.data.images.fashion_mnist import FASHION_MNIST
 from plugins.data.text.wiki_topics import WIKI_TOPICS
+from plugins.models.efficientnet_lite0 import CIFAR10_FEATURES
 
 # Read by `bench plugin check`: what these data sets are meant to do otherwise.
 SUPPLIED = "no package carries its files: the user supplies them, and without them loading says where to get them"
@@ -61,6 +62,14 @@ def bench_datasets():
         entry=f"{__name__}.datasets.pictures:Cifar10",
         summary="Colour pictures of things and animals, 32x32, 10 classes",
         raw=(CIFAR10,),
+    )
+    yield Dataset(
+        name="cifar10_features",
+        task="semi_supervised",
+        entry=f"{__name__}.datasets.features:Cifar10Features",
+        summary="What a pretrained network sees of CIFAR-10, 1,280 features, 10 classes",
+        artifacts=(CIFAR10_FEATURES,),
+        extra="models",
     )
     yield Dataset(
         name="wiki_topics",

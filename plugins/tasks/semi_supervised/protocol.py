@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Protocol
 
 import numpy as np
 import torch
-from annotated_types import Ge, Gt, Lt
+from annotated_types import Ge, Gt, Le, Lt
 
 from harness.specs import Search
 from harness.training.augmentation import Augmentation
@@ -135,6 +135,7 @@ class SemiSupervisedProtocol(ImageRecipe):
 
     widths: tuple[Annotated[int, Ge(1)], ...] = (24, 48, 96)
     activation: Activation = "leaky_relu"
+    norm_momentum: Annotated[float, Gt(0), Le(1)] = 0.001
     pooled: tuple[Annotated[int, Ge(1)], Annotated[int, Ge(1)]] = (1, 2)
     batch_size: Annotated[int, Ge(2)] = 16
     schedule: Schedule = "partial_cosine"
@@ -142,7 +143,7 @@ class SemiSupervisedProtocol(ImageRecipe):
     unlabelled_ratio: Annotated[int, Ge(1)] = 4
     learning_rate: Annotated[float, Gt(0), Search(3e-3, 3e-1, log=True)] = 0.03
     momentum: Annotated[float, Ge(0), Lt(1)] = 0.9
-    weight_decay: Annotated[float, Ge(0)] = 5e-4
+    weight_decay: Annotated[float, Ge(0), Search(choices=(0.0, 1e-4, 5e-4, 2e-3, 1e-2))] = 5e-4
     ema_decay: Annotated[float, Ge(0), Lt(1)] = 0.99
 
     def __post_init__(self) -> None:

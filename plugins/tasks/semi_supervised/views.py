@@ -16,7 +16,7 @@ from torch.nn.functional import affine_grid, grid_sample
 from harness.training.augmentation import CROP_SHARE, flip, shift
 from plugins.tasks.semi_supervised.rand_augment import GREY, cut_out, rand_augment
 
-__all__ = ["Deformation", "DigitViews", "PictureViews", "Views", "WordViews", "crop_reflected", "deform", "drop_features"]
+__all__ = ["Deformation", "DigitViews", "FeatureViews", "PictureViews", "Views", "crop_reflected", "deform", "drop_features"]
 
 
 class Views(Protocol):
@@ -94,18 +94,18 @@ class PictureViews:
 
 
 @dataclass(frozen=True)
-class WordViews:
+class FeatureViews:
     """
-    Views of texts as rows of word weights, TF-IDF say: some words are missing, more of them in the strong view.
+    Views of rows of features, such as the TF-IDF of texts or what a pretrained network sees: some are missing, more of them in the strong view.
 
-    A row keeps its length, so that it is what the vectoriser would have made of the text without these words.
+    A row keeps its length: one of TF-IDF is what the vectoriser would have made of the text without these words.
     """
 
     weak_rate: float = 0.1
     strong_rate: float = 0.5
 
     def weak(self, x: Tensor, generator: torch.Generator) -> Tensor:
-        """Leave out few words."""
+        """Leave out few features."""
         return drop_features(x, self.weak_rate, generator)
 
     def strong(self, x: Tensor, generator: torch.Generator) -> Tensor:

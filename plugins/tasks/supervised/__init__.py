@@ -142,6 +142,9 @@ def bench_metrics():
     yield _fraction("train_accuracy", "Accuracy on the training set, labels as they were trained on")
     yield _metric("train_loss", "Cross entropy of the training set after training (natural logarithm)", "lower", (0.0, None))
     yield _metric("train_test_gap", "Training accuracy less test accuracy", "lower", (-1.0, 1.0), "%")
+    yield _metric(
+        "best_epoch", "The epoch, from 1, whose network is judged: the last of the budget unless training stops early", "lower", (1.0, None)
+    )
     yield _metric("weight_norm_growth", "Mean norm of the hidden layers' weights, after training over before", "lower", (0.0, None))
     yield _metric("effective_step_first", "By how much a step of the first epoch turns the hidden layers' weights", "higher", (0.0, 2.0))
     yield _metric("effective_step_middle", "By how much a step of the middle epoch turns the hidden layers' weights", "higher", (0.0, 2.0))

@@ -17,6 +17,7 @@ from plugins.tasks.supervised.protocol import Outcome
 
 __all__ = [
     "accuracy",
+    "best_epoch",
     "ece",
     "effective_step_first",
     "effective_step_middle",
@@ -64,6 +65,11 @@ def train_loss(outcome: Outcome, data: ImageData) -> float:
 def train_test_gap(outcome: Outcome, data: ImageData) -> float:
     """Return training accuracy less test accuracy, in [-1, 1]."""
     return train_accuracy(outcome, data) - accuracy(outcome, data)
+
+
+def best_epoch(outcome: Outcome, data: ImageData) -> float:
+    """Return the number, from 1, of the epoch whose network is judged: the last one, or where training stopped early the best."""
+    return float(len(outcome.valid_accuracy))
 
 
 def weight_norm_growth(outcome: Outcome, data: ImageData) -> float | None:

@@ -17,9 +17,9 @@ from scipy.stats import kurtosis
 from torch.nn.functional import cross_entropy
 
 from harness.training.classifier import LabelledSet
+from harness.training.early_stopping import StoppableRecipe
 from harness.training.fitting import Trained, predict_logits
 from harness.training.image_data import ImageData, checked_logits
-from harness.training.image_recipe import ImageRecipe
 from harness.training.weight_watch import hidden_weights
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ class ImageView:
     train: LabelledSet
     valid: LabelledSet
     n_classes: int
-    recipe: ImageRecipe
+    recipe: StoppableRecipe
 
 
 class SupervisedMethod(Protocol):
@@ -91,9 +91,9 @@ class Outcome:
 
 
 @dataclass
-class SupervisedProtocol(ImageRecipe):
+class SupervisedProtocol(StoppableRecipe):
     """
-    The protocol and its settings: the recipe that all methods share (see :class:`harness.training.image_recipe.ImageRecipe`).
+    The protocol and its settings: the recipe that all methods share (see :class:`harness.training.early_stopping.StoppableRecipe`).
 
     A suite sets the fields under ``protocol:``, for all data sets or for one.
     """

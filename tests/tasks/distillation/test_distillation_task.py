@@ -102,19 +102,24 @@ def test_only_the_settings_of_the_artifact_decide_the_teacher(tmp_path, folder):
 
 def test_every_setting_that_the_teacher_s_recipe_reads_is_one_of_the_artifact():
     own = {item.name for item in dataclasses.fields(DistillationProtocol) if item.name.startswith("teacher_")}
-    shared = {item.name for item in dataclasses.fields(StudentRecipe)} - {name.removeprefix("teacher_") for name in own}
+    shared = {item.name for item in dataclasses.fields(StudentRecipe)} - {name.removeprefix("teacher_") for name in own} - {"patience"}
 
     assert set(TASK.artifact_parameters) == own | shared
 
 
 def test_the_teacher_s_own_settings_are_those_of_its_recipe():
     protocol = DistillationProtocol(
-        teacher_widths=(5, 6), teacher_learning_rate=0.1, learning_rate=0.2, weight_decay=0.3, teacher_pooled=(2, 1)
+        teacher_widths=(5, 6),
+        teacher_learning_rate=0.1,
+        learning_rate=0.2,
+        weight_decay=0.3,
+        teacher_weight_decay=0.4,
+        teacher_pooled=(2, 1),
     )
 
     recipe = protocol.teacher_recipe
 
-    assert (recipe.model, recipe.widths, recipe.pooled, recipe.learning_rate, recipe.weight_decay) == ("cnn", (5, 6), (2, 1), 0.1, 0.3)
+    assert (recipe.model, recipe.widths, recipe.pooled, recipe.learning_rate, recipe.weight_decay) == ("cnn", (5, 6), (2, 1), 0.1, 0.4)
 
 
 def test_the_teacher_is_trained_and_the_outcome_has_its_logits(folder):

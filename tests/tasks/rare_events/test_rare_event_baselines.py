@@ -18,8 +18,8 @@ from plugins.tasks import rare_events
 from plugins.tasks.rare_events.baselines.classes import ContinuationRatio, Multinomial
 from plugins.tasks.rare_events.baselines.corn import Corn, corn_loss, step_probabilities
 from plugins.tasks.rare_events.baselines.cumulative import fit_non_parallel, fit_proportional_odds
-from plugins.tasks.rare_events.baselines.firth import fit_firth
-from plugins.tasks.rare_events.baselines.flic import fit_flac, fit_flic, leverages
+from plugins.tasks.rare_events.baselines.firth import fit_firth, leverages
+from plugins.tasks.rare_events.baselines.flic import fit_flac, fit_flic
 from plugins.tasks.rare_events.baselines.focal import Focal, focal_loss, posterior_of_focal
 from plugins.tasks.rare_events.baselines.gradient_boosting import GradientBoosting
 from plugins.tasks.rare_events.baselines.logistic import ClassWeighted, Logistic, fit_logistic, without_prior_shift
@@ -327,7 +327,9 @@ def test_leverages_of_firth_are_those_of_the_reference():
     case = MORE["firth_flic_flac"]
     x, t = np.array(case["inputs"]["X"]), np.array(case["inputs"]["y"])
 
-    found = leverages(x, fit_firth(x, t))
+    p = fit_firth(x, t).probabilities(x)
+    design, spread = np.column_stack((np.ones(len(x)), x)), p * (1 - p)
+    found = leverages(design, spread, design.T @ (spread[:, None] * design))
 
     np.testing.assert_allclose(found, case["outputs"]["hat"], rtol=2e-5)
     assert found.sum() == pytest.approx(1 + x.shape[1])

@@ -12,15 +12,17 @@ from scipy.io import savemat
 
 from harness import Budget, DataError, Run
 from harness.data import fetch
+from harness.training.parts import Part
 from plugins.data.images.cifar10 import CIFAR10
 from plugins.data.images.fashion_mnist import FASHION_MNIST
 from plugins.data.text.wiki_topics import WIKI_TOPICS
+from plugins.tasks.semi_supervised.datasets import features
 from plugins.tasks.semi_supervised.datasets.digits import DigitPairs, Digits
 from plugins.tasks.semi_supervised.datasets.labels import draw_labelled
 from plugins.tasks.semi_supervised.datasets.pictures import Cifar10, FashionMnist
 from plugins.tasks.semi_supervised.datasets.supplied import Cifar100, Stl10, Svhn
 from plugins.tasks.semi_supervised.datasets.texts import WikiTopics
-from plugins.tasks.semi_supervised.views import DigitViews, PictureViews, WordViews
+from plugins.tasks.semi_supervised.views import DigitViews, FeatureViews, PictureViews
 
 
 def load(dataset, seed=0):
@@ -139,9 +141,24 @@ def test_texts_are_vectors_of_length_one_whose_views_leave_words_out():
 
     assert data.unlabelled_x.shape == (500, 300)
     assert len(data.labelled) == 110
-    assert isinstance(data.views, WordViews)
+    assert isinstance(data.views, FeatureViews)
     strong = data.views.strong(data.unlabelled_x, torch.Generator().manual_seed(0))
     assert (strong > 0).sum() < 0.6 * (data.unlabelled_x > 0).sum()
+
+
+def test_features_are_standardised_and_their_views_leave_some_out(monkeypatch):
+    rng = np.random.default_rng(0)
+    published = [Part(rng.normal(3, 2, (n, 40)).astype(np.float16), np.arange(n) % 10) for n in (400, 100)]
+    monkeypatch.setattr(features, "read_cifar10_features", lambda: published)
+
+    data = load(features.Cifar10Features(labels_per_class=2, n_train=300, n_valid=50, n_test=60))
+
+    assert data.labelled.y.bincount().tolist() == [2] * 10
+    assert data.unlabelled_y.bincount().tolist() == [30] * 10
+    torch.testing.assert_close(data.unlabelled_x.mean(dim=0), torch.zeros(40), atol=1e-5, rtol=0)
+    strong = data.views.strong(data.unlabelled_x, torch.Generator().manual_seed(0))
+    assert (strong == 0).float().mean().item() == pytest.approx(0.5, abs=0.02)
+    torch.testing.assert_close(strong.norm(dim=1), data.unlabelled_x.norm(dim=1))
 
 
 def test_more_pictures_than_there_are_cannot_be_asked_for():

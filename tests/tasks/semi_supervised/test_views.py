@@ -8,7 +8,7 @@ import torch
 from PIL import Image, ImageEnhance, ImageOps
 
 from plugins.tasks.semi_supervised import rand_augment as ra
-from plugins.tasks.semi_supervised.views import Deformation, DigitViews, PictureViews, WordViews, crop_reflected, deform, drop_features
+from plugins.tasks.semi_supervised.views import Deformation, DigitViews, FeatureViews, PictureViews, crop_reflected, deform, drop_features
 
 LEVELS = [level / 10 for level in range(1, 10)]
 
@@ -225,9 +225,9 @@ def test_a_row_of_which_nothing_is_left_is_zero():
     assert (drop_features(torch.ones(20, 1), 0.999, generator()) == 0).all()
 
 
-@pytest.mark.parametrize("views", [DigitViews(), PictureViews(), WordViews()], ids=["digits", "pictures", "words"])
+@pytest.mark.parametrize("views", [DigitViews(), PictureViews(), FeatureViews()], ids=["digits", "pictures", "words"])
 def test_equal_generators_give_equal_views_and_the_batch_is_left_alone(views):
-    shape = (6, 50) if isinstance(views, WordViews) else (6, 1, 8, 8)
+    shape = (6, 50) if isinstance(views, FeatureViews) else (6, 1, 8, 8)
     x = torch.rand(shape, generator=generator())
     before = x.clone()
     for view in (views.weak, views.strong):

@@ -165,6 +165,47 @@ def test_seeds_at_once_are_the_seeds_one_by_one(name):
         close(torch.from_numpy(trained.effective_steps), torch.from_numpy(alone.effective_steps), rtol=1e-2, atol=1e-5)
 
 
+@pytest.mark.parametrize("name", SPECS)
+def test_every_method_stops_early_and_is_judged_by_its_best_epoch(monkeypatch, name):
+    settings = {"warmup": 0.0} if name == "schedule_free_adamw" else {}  # a share of the budget's steps, which differ here
+    method, recipe = load_entry(SPECS[name].entry)(**settings), {"widths": (4, 4), "batch_size": 20, "schedule": "constant"}
+    scores = iter([0.5, 0.7, 0.7, 0.6])
+    torch.manual_seed(0)  # dropout draws from torch's own generator
+    short = SupervisedProtocol(**recipe).confront(method, pictures(), Run(0, Budget(epochs=2)), ())
+    run = Run(0, Budget(epochs=9))
+    monkeypatch.setattr("harness.training.supervised.Training.validate", lambda training: {"valid_accuracy": next(scores)})
+
+    torch.manual_seed(0)
+    stopped = SupervisedProtocol(**recipe, patience=2).confront(method, pictures(), run, ())
+
+    assert run.samples_backward == 4 * 60 * (2 if name == "sam" else 1)
+    assert stopped.valid_accuracy.tolist() == [0.5, 0.7]
+    assert (stopped.test_logits == short.test_logits).all()
+    assert (stopped.weight_norms == short.weight_norms).all()
+    assert (stopped.effective_steps == short.effective_steps).all()
+    assert (stopped.samples == short.samples).all()
+
+
+def test_trials_that_stop_at_different_epochs_are_seen_to_be_paired():
+    runs = [Run(0, Budget(epochs=9)) for _ in range(2)]
+
+    for run, patience in zip(runs, (1, None), strict=True):
+        SupervisedProtocol(model="mlp", widths=(4,), batch_size=20, patience=patience).confront(SGD(), pictures(), run, ())
+
+    assert runs[0].samples_backward < runs[1].samples_backward
+    assert runs[0].witnesses == runs[1].witnesses
+
+
+def test_seeds_that_may_stop_early_are_not_trained_at_once():
+    protocol, runs = (
+        SupervisedProtocol(model="mlp", widths=(4,), batch_size=20, patience=1),
+        [Run(seed, Budget(epochs=1)) for seed in (0, 1)],
+    )
+
+    with pytest.raises(ValueError, match="one by one"):
+        load_entry(SPECS["sgd"].seeds_at_once)(SGD(), [protocol.view(pictures(), ()) for _ in runs], runs)
+
+
 def test_a_loss_that_is_not_finite_is_a_trial_that_diverged():
     with pytest.raises(TrialDiverged, match="epoch"):
         confronted(SGD(learning_rate=1e12), epochs=5, model="mlp")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import numpy as np
 import pytest
 import torch
@@ -10,8 +12,10 @@ from PIL import Image
 from harness import Budget, DataError, Run
 from harness.parameters import ParameterError, resolve
 from plugins.tasks import supervised
+from plugins.tasks.supervised.baselines.sgd import SGD
 from plugins.tasks.supervised.datasets.folder import ImageFolder, read_picture
 from plugins.tasks.supervised.datasets.pictures import Cifar10, Cifar100, Digits, FashionMnist, Mnist
+from plugins.tasks.supervised.protocol import SupervisedProtocol
 
 SPECS = {spec.name: spec for spec in supervised.bench_datasets()}
 
@@ -108,10 +112,42 @@ def test_a_folder_is_read_divided_and_standardised(folder):
     assert [len(part) for part in (data.train, data.valid, data.test)] == [24, 12, 18]
     assert data.train.x.shape[1:] == (3, 8, 8)
     assert data.n_classes == 3
-    torch.testing.assert_close(data.train.x.mean(dim=(0, 2, 3)), torch.zeros(3), atol=1e-5, rtol=0)
-    torch.testing.assert_close(data.train.x.std(dim=(0, 2, 3), correction=0), torch.ones(3))
+    pixels = data.train.x[torch.arange(24)]
+    torch.testing.assert_close(pixels.mean(dim=(0, 2, 3)), torch.zeros(3), atol=1e-5, rtol=0)
+    torch.testing.assert_close(pixels.std(dim=(0, 2, 3), correction=0), torch.ones(3), atol=1e-4, rtol=0)
+    assert torch.equal(torch.cat(list(torch.split(data.train.x, 10))), pixels)
+    assert torch.equal(data.train.x[torch.tensor([5, 3])], pixels[[5, 3]])
     for part in (data.train, data.valid, data.test):
-        assert torch.equal(part.x.mean(dim=(2, 3)).argmax(dim=1), part.y)
+        assert torch.equal(part.x[torch.arange(len(part))].mean(dim=(2, 3)).argmax(dim=1), part.y)
+
+
+def test_pictures_are_decoded_once_and_a_changed_folder_anew(folder, monkeypatch):
+    read = []
+    monkeypatch.setattr(
+        "plugins.tasks.supervised.datasets.folder.read_picture", lambda path, size: read.append(path) or read_picture(path, size)
+    )
+
+    first, again = (loaded(ImageFolder(**{**SMALL, "n_train": 10}))[0] for _ in range(2))
+    n_first = len(read)
+    loaded(ImageFolder(**SMALL))
+    n_more = len(read)
+    os.utime(folder / "val" / "ant" / "0.JPEG", (1, 1))
+    loaded(ImageFolder(**SMALL))
+
+    assert torch.equal(first.train.x[torch.arange(10)], again.train.x[torch.arange(10)])
+    assert n_first == 10 + 12 + 18
+    assert n_more == 24 + 12 + 18
+    assert len(read) == n_more + 18  # those of 'val' alone
+
+
+def test_a_method_trains_on_pictures_that_stay_on_the_disk(folder):
+    recipe = SupervisedProtocol(batch_size=8, model="cnn", widths=(4,), augmentation="flip_crop")
+    data, _ = loaded(ImageFolder(**SMALL))
+
+    outcome = recipe.confront(SGD(learning_rate=0.05), data, Run(0, Budget(epochs=8)), ())
+
+    assert outcome.test_logits.shape == (18, 3)
+    assert (outcome.test_logits.argmax(axis=1) == data.test.y.numpy()).mean() > 0.6
 
 
 def test_the_middle_of_a_picture_is_taken_and_its_shorter_side_scaled(tmp_path):

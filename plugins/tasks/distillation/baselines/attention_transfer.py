@@ -10,6 +10,7 @@ from annotated_types import Ge
 from torch import Tensor
 from torch.nn.functional import cross_entropy, normalize
 
+from harness import Search
 from plugins.tasks.distillation.baselines.maps import same_size, stage_pairs
 from plugins.tasks.distillation.protocol import train_student
 
@@ -49,7 +50,7 @@ class AttentionTransfer:
         weight: w.
     """
 
-    weight: Annotated[float, Ge(0)] = 1000.0
+    weight: Annotated[float, Ge(0), Search(1.0, 3000.0, log=True)] = 1000.0
 
     def fit(self, data: DistillationView, run: Run) -> Trained:
         """Train the student."""

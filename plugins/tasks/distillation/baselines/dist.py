@@ -69,10 +69,10 @@ class DIST:
         temperature: 1 on ImageNet, 4 on CIFAR-100.
     """
 
-    ce_weight: Annotated[float, Ge(0)] = 1.0
+    ce_weight: Annotated[float, Ge(0), Search(choices=(0.1, 0.5, 1.0))] = 1.0
     beta: Annotated[float, Ge(0), Search(0.2, 4.0, log=True)] = 1.0
     gamma: Annotated[float, Ge(0), Search(0.2, 4.0, log=True)] = 1.0
-    temperature: Annotated[float, Gt(0)] = 1.0
+    temperature: Annotated[float, Gt(0), Search(1.0, 8.0, log=True)] = 1.0
 
     def fit(self, data: DistillationView, run: Run) -> Trained:
         """Train the student."""

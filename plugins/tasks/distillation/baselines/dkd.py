@@ -75,9 +75,9 @@ class DKD:
         warmup_epochs: Until both have their full weight.
     """
 
-    alpha: Annotated[float, Ge(0)] = 1.0
-    beta: Annotated[float, Ge(0), Search(0.5, 8.0, log=True)] = 8.0
-    temperature: Annotated[float, Gt(0)] = 4.0
+    alpha: Annotated[float, Ge(0), Search(0.1, 10.0, log=True)] = 1.0
+    beta: Annotated[float, Ge(0), Search(0.1, 10.0, log=True)] = 8.0
+    temperature: Annotated[float, Gt(0), Search(1.0, 8.0, log=True)] = 4.0
     warmup_epochs: Annotated[int, Ge(0)] = 20
 
     def fit(self, data: DistillationView, run: Run) -> Trained:

@@ -9,7 +9,7 @@ from annotated_types import Ge
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, mse_loss
 
-from harness import TrialUnsupported
+from harness import Search, TrialUnsupported
 from harness.training.seeding import build_seeded
 from plugins.tasks.distillation.protocol import stage_shapes, train_student
 
@@ -60,7 +60,7 @@ class FitNet:
         hint: Which stage is compared, counted from 0.
     """
 
-    weight: Annotated[float, Ge(0)] = 100.0
+    weight: Annotated[float, Ge(0), Search(0.1, 300.0, log=True)] = 100.0
     hint: Annotated[int, Ge(0)] = 2
 
     def fit(self, data: DistillationView, run: Run) -> Trained:

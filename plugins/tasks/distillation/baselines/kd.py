@@ -47,8 +47,8 @@ class KD:
         temperature: T.
     """
 
-    ce_weight: Annotated[float, Ge(0)] = 0.1
-    kd_weight: Annotated[float, Ge(0)] = 0.9
+    ce_weight: Annotated[float, Ge(0), Search(choices=(0.1, 0.5, 1.0))] = 0.1
+    kd_weight: Annotated[float, Ge(0), Search(0.1, 10.0, log=True)] = 0.9
     temperature: Annotated[float, Gt(0), Search(1.0, 8.0, log=True)] = 4.0
 
     def fit(self, data: DistillationView, run: Run) -> Trained:

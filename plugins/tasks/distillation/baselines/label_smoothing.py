@@ -31,7 +31,7 @@ class LabelSmoothing:
         smoothing: The mass ``s`` that is spread over all classes, the given one included.
     """
 
-    smoothing: Annotated[float, Ge(0), Lt(1), Search(0.02, 0.4)] = 0.1
+    smoothing: Annotated[float, Ge(0), Lt(1), Search(0.02, 0.8)] = 0.1
 
     def fit(self, data: DistillationView, run: Run) -> Trained:
         """Train the student without its teacher."""

@@ -44,9 +44,9 @@ class LogitStandardisation:
         temperature: T.
     """
 
-    ce_weight: Annotated[float, Ge(0)] = 0.1
+    ce_weight: Annotated[float, Ge(0), Search(choices=(0.1, 0.5, 1.0))] = 0.1
     kd_weight: Annotated[float, Ge(0), Search(0.9, 18.0, log=True)] = 9.0
-    temperature: Annotated[float, Gt(0), Search(1.0, 4.0)] = 2.0
+    temperature: Annotated[float, Gt(0), Search(1.0, 8.0, log=True)] = 2.0
 
     def fit(self, data: DistillationView, run: Run) -> Trained:
         """Train the student."""

@@ -12,12 +12,14 @@ from harness import TrialUnsupported
 if TYPE_CHECKING:
     from harness.training.networks import Output
 
-__all__ = ["same_size", "stage_pairs"]
+__all__ = ["MOST_STAGES", "same_size", "stage_pairs"]
+
+MOST_STAGES = 3  # those of a residual network behind its stem, which the reference implementation leaves out
 
 
 def stage_pairs(student: Output, teacher: Output, pictures: bool = False) -> list[tuple[Tensor, Tensor]]:
     """
-    Pair the maps of student and teacher from the last stage backwards, as far as both have stages; the first stage stands first.
+    Pair the maps of student and teacher from the last stage backwards, as far as both have stages and :data:`MOST_STAGES` goes; the first stands first.
 
     Args:
         student: Of a batch.
@@ -27,7 +29,7 @@ def stage_pairs(student: Output, teacher: Output, pictures: bool = False) -> lis
     Raises:
         TrialUnsupported: They must and have not.
     """
-    count = min(len(student.maps), len(teacher.maps))
+    count = min(len(student.maps), len(teacher.maps), MOST_STAGES)
     pairs = list(zip(student.maps[-count:], teacher.maps[-count:], strict=True))
     for which, maps in zip(("student", "teacher"), zip(*pairs, strict=True), strict=True):
         if pictures and any(each.ndim != 4 for each in maps):

@@ -9,6 +9,7 @@ from annotated_types import Ge
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
+from harness import Search
 from plugins.tasks.distillation.protocol import train_student
 
 if TYPE_CHECKING:
@@ -53,7 +54,7 @@ class PKT:
         weight: w.
     """
 
-    weight: Annotated[float, Ge(0)] = 30_000.0
+    weight: Annotated[float, Ge(0), Search(3.0, 100_000.0, log=True)] = 30_000.0
 
     def fit(self, data: DistillationView, run: Run) -> Trained:
         """Train the student."""

@@ -14,6 +14,7 @@ from torch.nn.functional import adaptive_avg_pool2d, cross_entropy, interpolate,
 from harness import Search, TrialUnsupported
 from harness.training.fitting import build_network
 from harness.training.seeding import build_seeded
+from plugins.tasks.distillation.baselines.maps import MOST_STAGES
 from plugins.tasks.distillation.protocol import stage_shapes, train_student
 
 if TYPE_CHECKING:
@@ -118,13 +119,13 @@ class ReviewKD:
         warmup_epochs: Until the loss has its full weight.
     """
 
-    weight: Annotated[float, Ge(0), Search(0.3, 8.0, log=True)] = 1.0
+    weight: Annotated[float, Ge(0), Search(0.03, 10.0, log=True)] = 1.0
     warmup_epochs: Annotated[int, Ge(0)] = 20
 
     def fit(self, data: DistillationView, run: Run) -> Trained:
         """Train student and fusions; these are dropped."""
         shapes = stage_shapes(data, run)
-        count = min(len(shapes.student), len(shapes.teacher))
+        count = min(len(shapes.student), len(shapes.teacher), MOST_STAGES)
         student, teacher = shapes.student[-count:], shapes.teacher[-count:]
         if any(len(shape) != 3 for shape in (*student, *teacher)):
             raise TrialUnsupported("this method compares maps of rows and columns: take a convolutional student and teacher ('model')")

@@ -10,6 +10,7 @@ from annotated_types import Ge
 from torch import Tensor
 from torch.nn.functional import cross_entropy, normalize, smooth_l1_loss
 
+from harness import Search
 from plugins.tasks.distillation.protocol import train_student
 
 if TYPE_CHECKING:
@@ -69,8 +70,8 @@ class RKD:
         angle_weight: a.
     """
 
-    distance_weight: Annotated[float, Ge(0)] = 25.0
-    angle_weight: Annotated[float, Ge(0)] = 50.0
+    distance_weight: Annotated[float, Ge(0), Search(0.1, 100.0, log=True)] = 25.0
+    angle_weight: Annotated[float, Ge(0), Search(0.1, 100.0, log=True)] = 50.0
 
     def fit(self, data: DistillationView, run: Run) -> Trained:
         """Train the student."""

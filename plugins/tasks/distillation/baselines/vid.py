@@ -11,9 +11,9 @@ from annotated_types import Ge
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, softplus
 
-from harness import TrialUnsupported
+from harness import Search, TrialUnsupported
 from harness.training.seeding import build_seeded
-from plugins.tasks.distillation.baselines.maps import same_size, stage_pairs
+from plugins.tasks.distillation.baselines.maps import MOST_STAGES, same_size, stage_pairs
 from plugins.tasks.distillation.protocol import stage_shapes, train_student
 
 if TYPE_CHECKING:
@@ -73,12 +73,12 @@ class VID:
         weight: w.
     """
 
-    weight: Annotated[float, Ge(0)] = 1.0
+    weight: Annotated[float, Ge(0), Search(0.003, 3.0, log=True)] = 1.0
 
     def fit(self, data: DistillationView, run: Run) -> Trained:
         """Train student and regressors; the regressors are dropped."""
         student, teacher = stage_shapes(data, run)
-        count = min(len(student), len(teacher))
+        count = min(len(student), len(teacher), MOST_STAGES)
         if any(len(shape) != 3 for shape in (*student[-count:], *teacher[-count:])):
             raise TrialUnsupported("this method compares maps of rows and columns: take a convolutional student and teacher ('model')")
         channels = [(s[0], t[0]) for s, t in zip(student[-count:], teacher[-count:], strict=True)]

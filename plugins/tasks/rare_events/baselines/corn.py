@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits, logsigmoid
 
 from harness import Search
+from harness.training.early_stopping import EarlyStopping
 from harness.training.networks import mlp
 from harness.training.seeding import build_seeded
 from plugins.tasks.rare_events.baselines.logistic import standardised
@@ -83,7 +84,7 @@ class Corn:
         )
         optimizer = torch.optim.Adam(network.parameters(), lr=self.learning_rate)
         order = run.torch_rng("batches")
-        best_loss, best_epoch, best_state = np.inf, 0, deepcopy(network.state_dict())
+        stopping, best_state = EarlyStopping(self.patience), deepcopy(network.state_dict())
         for epoch in range(1, self.epochs + 1):
             for rows in torch.randperm(len(seen), generator=order).split(self.batch_size):
                 batch = seen[rows.to(run.device)]
@@ -97,9 +98,9 @@ class Corn:
                 judged = corn_loss(network(x[rest]), y[rest]).item()
             network.train()
             run.log(epoch, held_out_loss=judged)
-            if judged < best_loss:
-                best_loss, best_epoch, best_state = judged, epoch, deepcopy(network.state_dict())
-            elif epoch - best_epoch >= self.patience:
+            if stopping.improves(-judged):
+                best_state = deepcopy(network.state_dict())
+            elif stopping.is_over:
                 break
         network.load_state_dict(best_state)
 

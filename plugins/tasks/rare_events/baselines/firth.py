@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from harness import Run
     from plugins.tasks.rare_events.protocol import OrdinalTraining
 
-__all__ = ["Firth", "firth_score", "fit_firth"]
+__all__ = ["Firth", "firth_score", "fit_firth", "leverages"]
 
 MOST_ITERATIONS = 200
 MOST_HALVINGS = 30
@@ -35,9 +35,22 @@ def firth_score(design: np.ndarray, t: np.ndarray, weights: np.ndarray) -> tuple
     p = expit(design @ weights)
     spread = p * (1 - p)
     information = design.T @ (spread[:, None] * design)
-    leverage = spread * np.einsum("ij,ij->i", design @ np.linalg.pinv(information, hermitian=True), design)
 
-    return design.T @ (t - p + leverage * (0.5 - p)), information
+    return design.T @ (t - p + leverages(design, spread, information) * (0.5 - p)), information
+
+
+def leverages(design: np.ndarray, spread: np.ndarray, information: np.ndarray) -> np.ndarray:
+    """
+    Return the diagonal of the hat matrix of a logistic regression, ``(n,)``, whose sum is the rank of the design.
+
+    Args:
+        design: ``(n, d)``, the intercept's column included.
+        spread: ``(n,)``, the variances ``p_i (1 - p_i)``.
+        information: ``(d, d)``, ``design.T @ diag(spread) @ design``.
+    """
+    leverage: np.ndarray = spread * np.einsum("ij,ij->i", design @ np.linalg.pinv(information, hermitian=True), design)
+
+    return leverage
 
 
 def fit_firth(x: np.ndarray, t: np.ndarray) -> LogisticModel:

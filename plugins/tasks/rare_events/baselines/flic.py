@@ -9,22 +9,14 @@ import numpy as np
 from scipy.optimize import brentq
 from scipy.special import expit, logit
 
-from plugins.tasks.rare_events.baselines.firth import fit_firth
+from plugins.tasks.rare_events.baselines.firth import fit_firth, leverages
 from plugins.tasks.rare_events.baselines.logistic import LogisticModel, standardised
 
 if TYPE_CHECKING:
     from harness import Run
     from plugins.tasks.rare_events.protocol import OrdinalTraining
 
-__all__ = ["Flac", "Flic", "fit_flac", "fit_flic", "leverages"]
-
-
-def leverages(x: np.ndarray, model: LogisticModel) -> np.ndarray:
-    """Return the diagonal of the hat matrix of a logistic model with intercept at points ``(n, p)``: ``(n,)``, whose sum is the rank of the design."""
-    p = model.probabilities(x)
-    rows = np.sqrt(p * (1 - p))[:, None] * np.column_stack((np.ones(len(x)), standardised(x)[0]))
-
-    return np.einsum("ij,ij->i", rows @ np.linalg.pinv(rows.T @ rows, hermitian=True), rows)
+__all__ = ["Flac", "Flic", "fit_flac", "fit_flic"]
 
 
 def fit_flic(x: np.ndarray, t: np.ndarray) -> LogisticModel:
@@ -51,7 +43,9 @@ def fit_flac(x: np.ndarray, t: np.ndarray) -> LogisticModel:
     from sklearn.linear_model import LogisticRegression
 
     n, (scaled, mean, scale) = len(x), standardised(x)
-    half = leverages(x, fit_firth(x, t)) / 2
+    p = fit_firth(x, t).probabilities(x)
+    points, spread = np.column_stack((np.ones(n), scaled)), p * (1 - p)
+    half = leverages(points, spread, points.T @ (spread[:, None] * points)) / 2
     design = np.column_stack((np.tile(scaled, (3, 1)), np.repeat([0.0, 1.0, 1.0], n)))
     solver = LogisticRegression(C=np.inf, solver="lbfgs", tol=1e-10, max_iter=5000)
     solver.fit(design, np.concatenate((t, t, 1 - t)), sample_weight=np.concatenate((np.ones(n), half, half)))

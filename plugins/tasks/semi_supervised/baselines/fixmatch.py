@@ -35,7 +35,7 @@ class FixMatch:
         unlabelled_weight: λ, of the unlabelled loss.
     """
 
-    threshold: Annotated[float, Gt(0), Le(1), Search(0.7, 0.98)] = 0.95
+    threshold: Annotated[float, Gt(0), Le(1), Search(0.3, 0.98)] = 0.95
     unlabelled_weight: Annotated[float, Ge(0), Search(0.1, 10.0, log=True)] = 1.0
 
     def fit(self, data: SemiSupervised, run: Run) -> SemiSupervisedFit:
@@ -55,7 +55,7 @@ class FixMatchDA:
         targets: ``soft`` are the aligned probabilities themselves, ``hard`` the best class.
     """
 
-    threshold: Annotated[float, Gt(0), Le(1), Search(0.7, 0.98)] = 0.95
+    threshold: Annotated[float, Gt(0), Le(1), Search(0.3, 0.98)] = 0.95
     unlabelled_weight: Annotated[float, Ge(0), Search(0.1, 10.0, log=True)] = 1.0
     alignment: Literal["queue", "running_mean"] = "queue"
     targets: Literal["soft", "hard"] = "soft"

@@ -92,7 +92,7 @@ class FlexMatch:
         warm_up: As in :func:`learning_status`.
     """
 
-    threshold: Annotated[float, Gt(0), Le(1), Search(0.7, 0.98)] = 0.95
+    threshold: Annotated[float, Gt(0), Le(1), Search(0.3, 0.98)] = 0.95
     unlabelled_weight: Annotated[float, Ge(0), Search(0.1, 10.0, log=True)] = 1.0
     warm_up: bool = True
 

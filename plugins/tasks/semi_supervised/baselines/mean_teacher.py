@@ -42,7 +42,7 @@ class MeanTeacher:
         ramp_share: Share of the steps in which the weight grows from 0.
     """
 
-    unlabelled_weight: Annotated[float, Ge(0), Search(1.0, 100.0, log=True)] = 50.0
+    unlabelled_weight: Annotated[float, Ge(0), Search(0.1, 100.0, log=True)] = 50.0
     ramp_share: Annotated[float, Gt(0), Le(1)] = 0.4
 
     def fit(self, data: SemiSupervised, run: Run) -> SemiSupervisedFit:

@@ -45,7 +45,7 @@ class PseudoLabel:
         ramp_share: Share of the steps in which the weight grows from 0.
     """
 
-    threshold: Annotated[float, Gt(0), Le(1), Search(0.7, 0.98)] = 0.95
+    threshold: Annotated[float, Gt(0), Le(1), Search(0.3, 0.98)] = 0.95
     unlabelled_weight: Annotated[float, Ge(0), Search(0.1, 10.0, log=True)] = 1.0
     ramp_share: Annotated[float, Gt(0), Le(1)] = 0.4
 

@@ -91,7 +91,7 @@ class SimMatch:
         delay_share: Share of the steps before the bank of embeddings is used; it begins at random.
     """
 
-    threshold: Annotated[float, Gt(0), Le(1), Search(0.7, 0.98)] = 0.95
+    threshold: Annotated[float, Gt(0), Le(1), Search(0.3, 0.98)] = 0.95
     unlabelled_weight: Annotated[float, Ge(0), Search(0.1, 10.0, log=True)] = 1.0
     instance_weight: Annotated[float, Ge(0), Search(choices=(0.0, 0.3, 1.0, 5.0))] = 1.0
     temperature: Annotated[float, Gt(0), Search(0.05, 0.3, log=True)] = 0.1

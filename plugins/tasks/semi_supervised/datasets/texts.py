@@ -10,7 +10,7 @@ from harness.training.parts import check_sizes, random_split, tfidf_parts
 from plugins.data.text.wiki_topics import WIKI_TOPICS
 from plugins.tasks.semi_supervised.datasets.labels import LabelSettings, Size, semi_supervised_dataset
 from plugins.tasks.semi_supervised.protocol import SemiSupervisedDataset
-from plugins.tasks.semi_supervised.views import WordViews
+from plugins.tasks.semi_supervised.views import FeatureViews
 
 __all__ = ["WikiTopics"]
 
@@ -44,4 +44,4 @@ class WikiTopics(LabelSettings):
         arrays = load(WIKI_TOPICS)
         split = random_split(run, len(arrays["y"]), self.n_train, self.n_valid, self.n_test)
 
-        return semi_supervised_dataset(self, tfidf_parts(arrays, split, self.n_features), 11, WordViews(), run)
+        return semi_supervised_dataset(self, tfidf_parts(arrays, split, self.n_features), 11, FeatureViews(), run)

@@ -10,9 +10,9 @@ import torch
 from annotated_types import Ge, Gt
 from torch import Tensor
 
-from harness import Search
 from harness.training.fitting import build_network, fit_network, labels_loss
 from harness.training.parameter_groups import parameter_groups
+from plugins.tasks.supervised.search_spaces import ADAM_RATE, COUPLED_DECAY, DECOUPLED_DECAY
 
 if TYPE_CHECKING:
     from harness import Run
@@ -33,8 +33,8 @@ class Adam:
         weight_decay: L2; not on biases and normalisation.
     """
 
-    learning_rate: Annotated[float, Gt(0), Search(3e-4, 1e-2, log=True)] = 1e-3
-    weight_decay: Annotated[float, Ge(0), Search(choices=(0.0, 1e-5, 1e-4, 1e-3))] = 0.0
+    learning_rate: Annotated[float, Gt(0), ADAM_RATE] = 1e-3
+    weight_decay: Annotated[float, Ge(0), COUPLED_DECAY] = 0.0
 
     def fit(self, data: ImageView, run: Run) -> Trained:
         """Train the recipe's network."""
@@ -61,7 +61,7 @@ class AdamW(Adam):
         weight_decay: Decoupled; not on biases and normalisation.
     """
 
-    weight_decay: Annotated[float, Ge(0), Search(choices=(0.0, 1e-4, 1e-3, 1e-2, 5e-2))] = 1e-2
+    weight_decay: Annotated[float, Ge(0), DECOUPLED_DECAY] = 1e-2
 
     def optimizer(self, groups: Iterable[dict[str, Any]]) -> torch.optim.Optimizer:  # Any: as torch types groups
         """Build the optimiser over parameter groups; fused, since that is the fastest form on a CPU too."""

@@ -13,6 +13,7 @@ from torch import Tensor
 from harness import Search
 from harness.training.fitting import build_network, fit_network, labels_loss
 from harness.training.parameter_groups import parameter_groups
+from plugins.tasks.supervised.search_spaces import DECOUPLED_DECAY
 
 if TYPE_CHECKING:
     from harness import Run
@@ -68,8 +69,8 @@ class Lion:
         weight_decay: Decoupled; not on biases and normalisation.
     """
 
-    learning_rate: Annotated[float, Gt(0), Search(1e-4, 1e-2, log=True)] = 1e-4
-    weight_decay: Annotated[float, Ge(0), Search(choices=(0.0, 0.01, 0.1, 1.0))] = 0.0
+    learning_rate: Annotated[float, Gt(0), Search(1e-5, 1e-2, log=True)] = 1e-4
+    weight_decay: Annotated[float, Ge(0), DECOUPLED_DECAY] = 0.0
 
     def fit(self, data: ImageView, run: Run) -> Trained:
         """Train the recipe's network."""

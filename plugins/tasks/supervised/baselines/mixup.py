@@ -61,7 +61,7 @@ class Mixup(SGD):
         alpha: The share is drawn from ``Beta(alpha, alpha)``. Towards 0 the samples stay as they are; the larger, the closer to the half.
     """
 
-    alpha: Annotated[float, Gt(0), Search(choices=(0.1, 0.2, 0.4, 1.0))] = 1.0
+    alpha: Annotated[float, Gt(0), Search(0.1, 4.0, log=True)] = 1.0
 
     def fit(self, data: ImageView, run: Run) -> Trained:
         """Train the recipe's network; the curves show the loss on mixed samples."""

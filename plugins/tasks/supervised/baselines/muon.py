@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from harness import Search
 from harness.training.fitting import build_network, fit_network
 from harness.training.parameter_groups import parameter_groups
+from plugins.tasks.supervised.search_spaces import ADAM_RATE, DECOUPLED_DECAY
 
 if TYPE_CHECKING:
     from harness import Run
@@ -144,8 +145,8 @@ class Muon:
 
     learning_rate: Annotated[float, Gt(0), Search(0.005, 0.2, log=True)] = 0.02
     momentum: Annotated[float, Ge(0), Lt(1), Search(choices=(0.9, 0.95))] = 0.95
-    weight_decay: Annotated[float, Ge(0), Search(choices=(0.0, 0.01, 0.1))] = 0.0
-    adam_rate: Annotated[float, Gt(0), Search(3e-4, 1e-2, log=True)] = 3e-4
+    weight_decay: Annotated[float, Ge(0), DECOUPLED_DECAY] = 0.0
+    adam_rate: Annotated[float, Gt(0), ADAM_RATE] = 3e-4
 
     def fit(self, data: ImageView, run: Run) -> Trained:
         """Train the recipe's network."""

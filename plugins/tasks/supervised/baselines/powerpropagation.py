@@ -76,7 +76,7 @@ class Powerpropagation(SGD):
         alpha: The power; 1 is SGD.
     """
 
-    alpha: Annotated[float, Ge(1), Search(choices=(1.5, 2.0, 3.0, 4.0))] = 2.0
+    alpha: Annotated[float, Ge(1), Search(1.0, 4.0)] = 2.0
 
     def fit(self, data: ImageView, run: Run) -> Trained:
         """Train the recipe's network with its weights written anew."""

@@ -68,7 +68,7 @@ class SAM(SGD):
         rho: Radius of the ball; 0 is SGD.
     """
 
-    rho: Annotated[float, Ge(0), Search(choices=(0.02, 0.05, 0.1, 0.2))] = 0.05
+    rho: Annotated[float, Ge(0), Search(0.01, 0.5, log=True)] = 0.05
 
     def fit(self, data: ImageView, run: Run) -> Trained:
         """Train the recipe's network; the curves show the loss at the weights, and batch normalisation remembers the pass there alone."""

@@ -15,6 +15,7 @@ from harness import Search
 from harness.training.fitting import WatchedTraining, build_network, labels_loss
 from harness.training.parameter_groups import parameter_groups
 from harness.training.supervised import steps_of_an_epoch
+from plugins.tasks.supervised.search_spaces import DECOUPLED_DECAY
 
 if TYPE_CHECKING:
     from harness import Run
@@ -151,7 +152,7 @@ class ScheduleFreeAdamW:
     """
 
     learning_rate: Annotated[float, Gt(0), Search(1e-3, 3e-2, log=True)] = 0.0025
-    weight_decay: Annotated[float, Ge(0), Search(choices=(0.0, 0.01, 0.1))] = 0.0
+    weight_decay: Annotated[float, Ge(0), DECOUPLED_DECAY] = 0.0
     beta1: Annotated[float, Ge(0), Le(1), Search(choices=(0.9, 0.95))] = 0.9
     warmup: Annotated[float, Ge(0), Lt(1), Search(choices=(0.0, 0.05, 0.1))] = 0.05
 

@@ -10,9 +10,9 @@ import torch
 from annotated_types import Ge, Gt, Lt
 from torch import Tensor
 
-from harness import Search
 from harness.training.fitting import build_network, fit_network, labels_loss
 from harness.training.parameter_groups import parameter_groups
+from plugins.tasks.supervised.search_spaces import COUPLED_DECAY, SGD_RATE
 
 if TYPE_CHECKING:
     from harness import Run
@@ -35,10 +35,10 @@ class SGD:
         weight_decay: L2, added to the gradient; not on biases and normalisation.
     """
 
-    learning_rate: Annotated[float, Gt(0), Search(0.01, 0.3, log=True)] = 0.1
+    learning_rate: Annotated[float, Gt(0), SGD_RATE] = 0.1
     momentum: Annotated[float, Ge(0), Lt(1)] = 0.9
     nesterov: bool = True
-    weight_decay: Annotated[float, Ge(0), Search(choices=(0.0, 1e-5, 1e-4, 1e-3))] = 1e-4
+    weight_decay: Annotated[float, Ge(0), COUPLED_DECAY] = 1e-4
 
     def __post_init__(self) -> None:
         if self.nesterov and self.momentum == 0:

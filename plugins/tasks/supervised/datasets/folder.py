@@ -5,20 +5,22 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, cast
 
 import numpy as np
 import torch
 from annotated_types import Ge
 from PIL import Image
+from torch import Tensor
 
 from harness import DataError, Run
 from harness.data import cache_home
 from harness.training.classifier import LabelledSet
 from harness.training.image_data import ImageData
 from plugins.tasks.supervised.datasets.pictures import LabelNoise, with_label_noise
+from plugins.tasks.supervised.datasets.stored_pictures import StoredPictures, decoded, standardisation
 
-__all__ = ["ImageFolder", "Listing", "read_picture", "standardised"]
+__all__ = ["ImageFolder", "Listing", "read_picture"]
 
 SUFFIXES = {".jpeg", ".jpg", ".png"}
 WHERE = "https://image-net.org/download-images.php (ILSVRC2012, the validation pictures moved into one folder a class)"
@@ -41,9 +43,10 @@ class Listing:
 @dataclass
 class ImageFolder:
     """
-    Pictures ``files/<folder>/train/<class>/*`` and ``files/<folder>/val/<class>/*`` of the cache, scaled to squares and held in memory, channels standardised.
+    Pictures ``files/<folder>/train/<class>/*`` and ``files/<folder>/val/<class>/*`` of the cache, scaled to squares, channels standardised.
 
-    Training and validation set are drawn from ``train``, the test set from ``val``. All of ImageNet at 64 pixels takes 63 GB; draw fewer, or make them smaller.
+    Training and validation set are drawn from ``train``, the test set from ``val``. Each is decoded once, into a file of the cache (16 GB for all of ImageNet at
+    64 pixels), from which batches are read: see :mod:`plugins.tasks.supervised.datasets.stored_pictures`.
 
     Args:
         folder: Name of the folder.
@@ -85,12 +88,17 @@ class ImageFolder:
         train, valid = np.split(rng.permutation(len(fitted.paths))[: self.n_train + self.n_valid], [self.n_train])
         test = rng.permutation(len(tested.paths))[: self.n_test]
         run.witness("split", np.concatenate([train, valid, test]))
+        fitted_x, tested_x = (
+            decoded(listing.paths, rows, self.size, read_picture)
+            for listing, rows in ((fitted, np.concatenate([train, valid])), (tested, test))
+        )
+        scale = standardisation(fitted_x, train)
         parts = [
-            LabelledSet(_read([listing.paths[row] for row in rows], self.size), torch.from_numpy(listing.y[rows]))
-            for listing, rows in ((fitted, train), (fitted, valid), (tested, test))
+            LabelledSet(cast("Tensor", StoredPictures(stored, rows, *scale)), torch.from_numpy(y[rows]))
+            for stored, y, rows in ((fitted_x, fitted.y, train), (fitted_x, fitted.y, valid), (tested_x, tested.y, test))
         ]
 
-        return with_label_noise(ImageData(*standardised(parts), n_classes=len(classes)), self.label_noise, run)
+        return with_label_noise(ImageData(*parts, n_classes=len(classes)), self.label_noise, run)
 
 
 def read_picture(path: Path, size: int) -> np.ndarray:
@@ -110,21 +118,6 @@ def read_picture(path: Path, size: int) -> np.ndarray:
     square = picture.crop((left, top, left + shorter, top + shorter)).resize((size, size), Image.Resampling.BICUBIC)
 
     return np.asarray(square).transpose(2, 0, 1)
-
-
-def standardised(parts: list[LabelledSet]) -> list[LabelledSet]:
-    """Bring each channel to mean 0 and standard deviation 1 over the first part; a constant channel to 0."""
-    deviation, mean = torch.std_mean(parts[0].x, dim=(0, 2, 3), keepdim=True, correction=0)
-
-    return [LabelledSet((part.x - mean) / deviation.clamp(min=1e-6), part.y) for part in parts]
-
-
-def _read(paths: list[Path], size: int) -> torch.Tensor:
-    x = torch.empty((len(paths), 3, size, size))
-    for row, path in enumerate(paths):
-        x[row] = torch.from_numpy(read_picture(path, size) / np.float32(255))
-
-    return x
 
 
 def _classes(folder: Path) -> list[str]:
