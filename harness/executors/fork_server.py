@@ -545,9 +545,17 @@ def frameworks_of(entries: Collection[str], folders: tuple[str, ...] = ()) -> li
 
 @functools.cache
 def _named_in(module: str, folders: tuple[str, ...]) -> frozenset[str]:
-    source = _source_of(module, folders)
+    """Return the packages that a module names, and those that its import imports by way of other modules of its own package or of the harness."""
+    own = rf"^(?:import|from) ((?:harness|{re.escape(module.partition('.')[0])})\.[\w.]+)"
+    named: set[str] = set()
+    reached = [module]
+    for place in reached:
+        source = _source_of(place, folders)
+        indent = r"\s*" if place == module else ""
+        named.update(re.findall(rf"^{indent}(?:import|from) (\w+)", source, re.MULTILINE))
+        reached.extend(sorted(set(re.findall(own, source, re.MULTILINE)).difference(reached)))
 
-    return frozenset(re.findall(r"^\s*(?:import|from) (\w+)", source, re.MULTILINE))
+    return frozenset(named)
 
 
 def _source_of(module: str, folders: tuple[str, ...]) -> str:

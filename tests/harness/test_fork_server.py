@@ -60,3 +60,16 @@ def test_frameworks_are_imported_once_for_all_servers_and_one_that_is_broken_end
             server.close()
 
     assert imported == "once"
+
+
+def test_frameworks_are_found_by_way_of_a_plugins_own_modules_if_their_import_needs_them(tmp_path):
+    sources = {
+        "method": "from shelf.deeper import fit\nfrom shelf.idle import rest\n",
+        "deeper": "import torch\n",
+        "idle": "def rest():\n    import sklearn\n",
+    }
+    (tmp_path / "shelf").mkdir()
+    for name, text in {"__init__": "", **sources}.items():
+        (tmp_path / "shelf" / f"{name}.py").write_text(text)
+
+    assert fork_server.frameworks_of(["shelf.method:Method"], (str(tmp_path),)) == ["torch", "torch._dynamo"]
