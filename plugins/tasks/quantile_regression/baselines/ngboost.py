@@ -83,9 +83,8 @@ def scaling(score: ScoreFunction, parameters: np.ndarray, step: np.ndarray, y: n
     """
 
     def mean_score(factor: float) -> float:
-        with np.errstate(
-            over="ignore", divide="ignore", invalid="ignore"
-        ):  # of a step that is far too long; what is not finite counts as worse
+        # of a step that is far too long; what is not finite counts as worse
+        with np.errstate(over="ignore", divide="ignore", invalid="ignore"):
             return float(score(parameters - factor * step, y).value.mean())
 
     start, factor = mean_score(0.0), 1.0
