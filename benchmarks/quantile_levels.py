@@ -24,7 +24,7 @@ from tabulate import tabulate
 
 from harness import Budget, Run
 from harness.environment import machine_facts
-from plugins.tasks.quantile_regression.base_models import BaseModelSettings, fit_base_model
+from plugins.tasks.quantile_regression.base_models import BaseModelSettings, search_base_model
 from plugins.tasks.quantile_regression.datasets.tables import Computers, Concrete
 from plugins.tasks.quantile_regression.quantiles import pinball_array
 
@@ -40,7 +40,7 @@ def measure(table: str, levels: int, seed: int) -> dict[str, dict[str, float]]:
     found, quantiles = {}, {}
     for name in MODELS:
         start = time.perf_counter()
-        raw = fit_base_model(name, data.train, data.valid, data.levels, BaseModelSettings(), run)(data.test.x)
+        raw = search_base_model(name, data.train, data.valid, data.levels, BaseModelSettings(), run).predict(data.test.x)
         seconds = time.perf_counter() - start
         quantiles[name] = np.sort(raw, axis=1)
         found[name] = {

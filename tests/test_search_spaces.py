@@ -31,9 +31,8 @@ WITHOUT_SPACE = {
         **dict.fromkeys(("hidden", "meta_weight_decay", "dropout", "ramp_fraction", "strength_ramp"), PUBLISHED),
     },
     "quantile_regression": {
-        "weight_decay": PUBLISHED,
         "batch_size": "by default the whole training set",
-        **dict.fromkeys(("check_every", "patience"), COSTS),
+        **dict.fromkeys(("check_every", "patience", "members"), COSTS),
     },
     "rare_events": {
         **dict.fromkeys(

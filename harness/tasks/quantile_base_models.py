@@ -4,7 +4,6 @@ import warnings
 
 from plugins.tasks.quantile_regression.base_models import (
     FOREST_GRID,
-    GAUSSIAN_GRID,
     GRIDS,
     LIGHTGBM_GRID,
     LOWEST_LEVEL,
@@ -16,7 +15,6 @@ from plugins.tasks.quantile_regression.base_models import (
     Predict,
     Rows,
     Values,
-    chosen_values,
     fit_base_model,
     gaussian_nll,
     gaussian_quantiles,
@@ -25,7 +23,6 @@ from plugins.tasks.quantile_regression.base_models import (
 
 __all__ = [
     "FOREST_GRID",
-    "GAUSSIAN_GRID",
     "GRIDS",
     "LIGHTGBM_GRID",
     "LOWEST_LEVEL",
@@ -37,7 +34,6 @@ __all__ = [
     "Predict",
     "Rows",
     "Values",
-    "chosen_values",
     "fit_base_model",
     "gaussian_nll",
     "gaussian_quantiles",

@@ -164,13 +164,13 @@ class QuantileAggregation:
 
     scope: Literal["global", "local"] = "local"
     weights: Weights = "fine"
-    crossing_weight: Annotated[float, Ge(0), Search(choices=(0.5, 1.0, 2.0, 5.0, 10.0))] = 1.0
+    crossing_weight: Annotated[float, Ge(0), Search(choices=(0.0, 0.5, 1.0, 2.0, 5.0, 10.0))] = 1.0
     margin: Literal["single", "adaptive", "levels"] = "single"
     margin_size: Annotated[float, Ge(0), Search(choices=(1e-4, 1e-3, 5e-3, 7.5e-3, 9.9e-3))] = 1e-3
     isotonic: Literal["none", "sort", "pava", "sweep"] = "sort"
     in_training: bool = False
-    learning_rate: Annotated[float, Gt(0), Search(choices=(5e-4, 1e-3, 1e-2))] = 1e-3
-    weight_decay: Annotated[float, Ge(0)] = 1e-7
+    learning_rate: Annotated[float, Gt(0), Search(choices=(5e-4, 1e-3, 3e-3, 1e-2, 3e-2))] = 1e-3
+    weight_decay: Annotated[float, Ge(0), Search(choices=(1e-7, 1e-5, 1e-3))] = 1e-7
     hidden: Annotated[int, Ge(1), Search(choices=(64, 128))] = 64
     layers: Annotated[int, Ge(1), Search(choices=(2, 3))] = 2
     dropout: Annotated[float, Ge(0), Lt(1), Search(choices=(0.0, 0.05, 0.1))] = 0.0

@@ -11,9 +11,9 @@ TASK = "quantile_regression"
 BASE = ("base_predictions",)
 
 # Read by `bench plugin check`: what these methods are meant to do otherwise.
-AS_A_BASE_MODEL = "it trains as the base model of the same name does, for the steps that the protocol gives all base models"
+AS_A_BASE_MODEL = "it trains its networks as base models are trained, until the protocol's patience or steps end"
 expected_failures = {
-    name: {"budget_is_honoured": AS_A_BASE_MODEL} for name in ("gaussian_network", "simultaneous_network", "joint_network")
+    name: {"budget_is_honoured": AS_A_BASE_MODEL} for name in ("gaussian_network", "simultaneous_network", "joint_network", "deep_ensemble")
 }
 
 FORESTS = Paper("Quantile Regression Forests", year=2006, url="https://www.jmlr.org/papers/v7/meinshausen06a.html")
@@ -49,7 +49,7 @@ def bench_tasks():
         ),
         example="heteroscedastic",
         artifact="out-of-fold predictions of the base models",
-        artifact_parameters=("base_models", "folds", "search_draws", "network_steps", "network_batch_size", "trees"),
+        artifact_parameters=("base_models", "folds", "search_draws", "network_steps", "network_patience", "network_batch_size", "trees"),
         template=f"{__name__}:method.py.jinja",
         blind=True,
     )
@@ -104,6 +104,20 @@ def bench_methods():
         Paper("Single-Model Uncertainties for Deep Learning", year=2019, arxiv="1811.00908"),
     )
     yield _single("joint_network", "JointNetwork", "A network with one output a level, made monotone afterwards; common practice")
+    yield Method(
+        "deep_ensemble",
+        TASK,
+        f"{__name__}.baselines.deep_ensemble:DeepEnsemble",
+        "Five Gaussian networks as a mixture, predicted by the normal distribution of its moments",
+        Paper("Simple and Scalable Predictive Uncertainty Estimation using Deep Ensembles", year=2017, arxiv="1612.01474"),
+    )
+    yield Method(
+        "ngboost",
+        TASK,
+        f"{__name__}.baselines.ngboost:NGBoost",
+        "Mean and scale of a normal distribution, boosted along the natural gradient",
+        Paper("NGBoost: Natural Gradient Boosting for Probabilistic Prediction", year=2020, arxiv="1910.03225"),
+    )
     yield _single("quantile_forest", "QuantileForest", "A random forest's leaves as a weighted sample of the response", FORESTS, "tables")
     yield _single("extra_trees", "ExtraTrees", "The same with trees that split at random", FORESTS, "tables")
     yield _single(

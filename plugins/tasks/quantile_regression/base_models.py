@@ -1,13 +1,14 @@
 """
 The base models of the task ``quantile_regression``: what an aggregator combines, and what competes with it alone.
 
-Each is fitted by :func:`fit_base_model` from rows, levels and the protocol's settings, and predicts a matrix of quantiles; nothing else decides it but the
+Each is fitted by :func:`search_base_model` from rows, levels and the protocol's settings, and predicts a matrix of quantiles; nothing else decides it but the
 random streams that it is given. Three are networks, two are forests, one is boosted.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from copy import deepcopy
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple, get_args
@@ -24,9 +25,24 @@ from plugins.tasks.quantile_regression.quantiles import isotonic, pinball, pinba
 if TYPE_CHECKING:
     from harness.context import Run
 
-__all__ = ["BaseModelName", "BaseModelSettings", "Network", "Rows", "fit_base_model", "gaussian_nll", "gaussian_quantiles", "train_steps"]
+__all__ = [
+    "BaseModelName",
+    "BaseModelSettings",
+    "Fitted",
+    "Network",
+    "Rows",
+    "evaluate",
+    "fit_base_model",
+    "gaussian_nll",
+    "gaussian_quantiles",
+    "mean_and_variance",
+    "search_base_model",
+    "train_network",
+    "train_steps",
+]
 
-BaseModelName = Literal["gaussian_network", "simultaneous_network", "joint_network", "quantile_forest", "extra_trees", "lightgbm"]
+NetworkName = Literal["gaussian_network", "simultaneous_network", "joint_network"]
+BaseModelName = Literal[NetworkName, "quantile_forest", "extra_trees", "lightgbm"]
 Predict = Callable[[np.ndarray], np.ndarray]
 Values = Mapping[str, float]
 
@@ -35,10 +51,9 @@ NETWORK_GRID: Mapping[str, tuple[float, ...]] = {
     "hidden": (64, 128),
     "layers": (2, 3),
     "dropout": (0.0, 0.05, 0.1),
-    "learning_rate": (1e-3, 3e-4),
+    "learning_rate": (3e-3, 1e-3, 3e-4),
     "weight_decay": (1e-5, 1e-7),
 }
-GAUSSIAN_GRID = {name: NETWORK_GRID[name] for name in ("hidden", "layers", "dropout")} | {"learning_rate": (1e-3,), "weight_decay": (1e-5,)}
 FOREST_GRID: Mapping[str, tuple[float, ...]] = {"min_samples_split": (8, 16, 64), "min_samples_leaf": (8, 16, 64)}
 LIGHTGBM_GRID: Mapping[str, tuple[float, ...]] = {
     "num_leaves": (10, 50, 100),
@@ -50,7 +65,7 @@ LIGHTGBM_GRID: Mapping[str, tuple[float, ...]] = {
     "reg_lambda": (0.1, 1, 5),
 }
 GRIDS: Mapping[str, Mapping[str, tuple[float, ...]]] = {
-    "gaussian_network": GAUSSIAN_GRID,
+    "gaussian_network": NETWORK_GRID,
     "simultaneous_network": NETWORK_GRID,
     "joint_network": NETWORK_GRID,
     "quantile_forest": FOREST_GRID,
@@ -58,6 +73,7 @@ GRIDS: Mapping[str, Mapping[str, tuple[float, ...]]] = {
     "lightgbm": LIGHTGBM_GRID,
 }
 VARIANCE_FLOOR = 1e-6
+CHECK_EVERY = 100  # steps between two looks at the validation part, as in the authors' code
 LOWEST_LEVEL = 1e-3  # of the levels that the simultaneous network draws: the loss says little further out
 
 
@@ -84,7 +100,8 @@ class BaseModelSettings:
         folds: K of the out-of-fold predictions, without shuffling: the rows are in random order already.
         search_draws: Configurations that each base model draws at random and scores, and the fixed one beside them, by pinball loss on the validation part;
             0 takes the fixed one.
-        network_steps: Steps of Adam for each network.
+        network_steps: Steps of Adam for each network, at most.
+        network_patience: Steps without a smaller pinball loss on the validation part after which a network stops; the state of the smallest is kept.
         network_batch_size: Samples a step.
         trees: Of each forest, and boosting rounds a level.
     """
@@ -92,13 +109,27 @@ class BaseModelSettings:
     base_models: Annotated[tuple[BaseModelName, ...], MinLen(1)] = get_args(BaseModelName)
     folds: Annotated[int, Ge(2)] = 5
     search_draws: Annotated[int, Ge(0)] = 0
-    network_steps: Annotated[int, Ge(1)] = 500
-    network_batch_size: Annotated[int, Ge(1)] = 64
+    network_steps: Annotated[int, Ge(1)] = 5000
+    network_patience: Annotated[int, Ge(1)] = 300
+    network_batch_size: Annotated[int, Ge(1)] = 256
     trees: Annotated[int, Ge(1)] = 50
 
     def __post_init__(self) -> None:
         if len(set(self.base_models)) < len(self.base_models):
             raise ValueError(f"'base_models' names a model twice: {', '.join(self.base_models)}")
+
+
+class Fitted(NamedTuple):
+    """
+    A base model and what it was fitted with.
+
+    Args:
+        values: Its hyperparameters.
+        predict: From ``(k, d)`` to ``(k, m)`` float64.
+    """
+
+    values: Values
+    predict: Predict
 
 
 def fit_base_model(
@@ -108,7 +139,7 @@ def fit_base_model(
     levels: np.ndarray,
     settings: BaseModelSettings,
     run: Run,
-    values: Values | None = None,
+    values: Values,
     part: str = "all",
 ) -> Predict:
     """
@@ -117,11 +148,11 @@ def fit_base_model(
     Args:
         name: Which.
         train: What it is fitted on.
-        valid: What configurations are scored on, where the settings ask for a search; nothing else is done with it.
+        valid: What networks stop by; nothing else is done with it.
         levels: ``(m,)``.
         settings: Of the protocol.
         run: For its streams and meters.
-        values: Hyperparameters; by default those of :func:`chosen_values`.
+        values: Hyperparameters.
         part: Names the random streams, so that the fit on a fold has its own.
 
     Returns:
@@ -130,32 +161,40 @@ def fit_base_model(
     Raises:
         PluginError: Its library is not installed.
     """
-    values = chosen_values(name, train, valid, levels, settings, run) if values is None else values
     stream = f"base/{name}/{part}"
-    if name in ("quantile_forest", "extra_trees"):
+    if name == "quantile_forest" or name == "extra_trees":  # not `in`, which mypy does not narrow by
         return _fit_forest(name, train, levels, settings, values, run.derive_seed(stream) % 2**31)
     if name == "lightgbm":
         return _fit_lightgbm(train, levels, settings, values, run.derive_seed(stream) % 2**31)
+    network = train_network(name, train, valid, levels, settings, run, values, part)
 
-    return _fit_network(name, train, levels, settings, values, run, stream)
+    return lambda new: _network_quantiles(name, network, new, levels)
 
 
-def chosen_values(name: BaseModelName, train: Rows, valid: Rows, levels: np.ndarray, settings: BaseModelSettings, run: Run) -> Values:
-    """Return the hyperparameters of a base model: the fixed ones, or the best on the validation part of these and those that the search draws."""
-    grid = GRIDS[name]
+def search_base_model(name: BaseModelName, train: Rows, valid: Rows, levels: np.ndarray, settings: BaseModelSettings, run: Run) -> Fitted:
+    """
+    Fit one base model with its fixed hyperparameters and with those that the settings have drawn, and return the fit of the smallest validation loss.
+
+    Args:
+        name: Which.
+        train: What it is fitted on.
+        valid: What it is scored on, and networks stop by.
+        levels: ``(m,)``.
+        settings: Of the protocol.
+        run: For its streams and meters.
+
+    Raises:
+        PluginError: Its library is not installed.
+    """
+    grid, rng = GRIDS[name], run.rng(f"base/{name}/search")
     fixed = {key: choices[0] for key, choices in grid.items()}
-    if settings.search_draws == 0:
-        return fixed
-
-    rng = run.rng(f"base/{name}/search")
     drawn = [{key: choices[rng.integers(len(choices))] for key, choices in grid.items()} for _ in range(settings.search_draws)]
-    candidates = [fixed, *drawn]
-    scores = []
-    for candidate in candidates:
-        predict = fit_base_model(name, train, valid, levels, settings, run, candidate)
-        scores.append(pinball_array(predict(valid.x), valid.y, levels).mean())
+    fits = [Fitted(values, fit_base_model(name, train, valid, levels, settings, run, values)) for values in (fixed, *drawn)]
+    if len(fits) == 1:
+        return fits[0]
+    losses = [pinball_array(fit.predict(valid.x), valid.y, levels).mean() for fit in fits]
 
-    return candidates[int(np.argmin(scores))]
+    return fits[int(np.argmin(losses))]
 
 
 def gaussian_quantiles(raw: Tensor, levels: Tensor) -> Tensor:
@@ -169,7 +208,7 @@ def gaussian_quantiles(raw: Tensor, levels: Tensor) -> Tensor:
     Returns:
         ``(n, m)``.
     """
-    mean, variance = _mean_and_variance(raw)
+    mean, variance = mean_and_variance(raw)
 
     standard: Tensor = torch.special.ndtri(levels)
 
@@ -178,14 +217,15 @@ def gaussian_quantiles(raw: Tensor, levels: Tensor) -> Tensor:
 
 def gaussian_nll(raw: Tensor, y: Tensor) -> Tensor:
     """Return the mean negative log-likelihood of ``y``, ``(n,)``, under the same distributions, less the constant ``log(2 pi) / 2``."""
-    mean, variance = _mean_and_variance(raw)
+    mean, variance = mean_and_variance(raw)
 
     losses: Tensor = variance.log() + (y - mean) ** 2 / variance
 
     return 0.5 * losses.mean()
 
 
-def _mean_and_variance(raw: Tensor) -> tuple[Tensor, Tensor]:
+def mean_and_variance(raw: Tensor) -> tuple[Tensor, Tensor]:
+    """Return mean and variance, ``(n,)`` each, that outputs ``(n, 2)`` of a Gaussian network stand for."""
     variance: Tensor = softplus(raw[:, 1]) + VARIANCE_FLOOR
 
     return raw[:, 0], variance
@@ -240,10 +280,32 @@ def train_steps(n: int, batch_size: int, steps: int, generator: torch.Generator)
     return torch.cat([torch.randperm(n, generator=generator) for _ in range(epochs)])[: steps * size].view(steps, size)
 
 
-def _fit_network(name: str, train: Rows, levels: np.ndarray, settings: BaseModelSettings, values: Values, run: Run, stream: str) -> Predict:
-    d, m = train.x.shape[1], len(levels)
+def train_network(
+    name: NetworkName,
+    train: Rows,
+    valid: Rows,
+    levels: np.ndarray,
+    settings: BaseModelSettings,
+    run: Run,
+    values: Values,
+    part: str = "all",
+) -> Network:
+    """
+    Train one of the networks until the pinball loss of its quantiles on the validation part stops falling, and return it in its best state.
+
+    Args:
+        name: Which.
+        train: What it is trained on.
+        valid: What it stops by.
+        levels: ``(m,)``.
+        settings: Of the protocol.
+        run: For its streams and meters; samples of the looks at the validation part are not counted.
+        values: Hyperparameters.
+        part: Names the random streams.
+    """
+    d, stream = train.x.shape[1], f"base/{name}/{part}"
     tau = torch.tensor(levels, dtype=torch.float32, device=run.device)
-    inputs, outputs = {"gaussian_network": (d, 2), "simultaneous_network": (d + 1, 1), "joint_network": (d, m)}[name]
+    inputs, outputs = {"gaussian_network": (d, 2), "simultaneous_network": (d + 1, 1), "joint_network": (d, len(levels))}[name]
     network = Network(inputs, int(values["hidden"]), int(values["layers"]), outputs, values["dropout"], run.torch_rng(f"{stream}/init"))
     network = network.to(run.device)
     x, y = (torch.tensor(array, dtype=torch.float32, device=run.device) for array in train)
@@ -257,30 +319,49 @@ def _fit_network(name: str, train: Rows, levels: np.ndarray, settings: BaseModel
         level = torch.rand(len(index), 1, generator=drawn).clamp(LOWEST_LEVEL, 1 - LOWEST_LEVEL).to(run.device)
         return pinball(network(torch.cat((x[index], level - 0.5), dim=1)), y[index], level).mean()
 
-    optimizer = torch.optim.Adam(network.parameters(), lr=values["learning_rate"], weight_decay=values["weight_decay"])
-    for index in train_steps(len(y), settings.network_batch_size, settings.network_steps, run.torch_rng(f"{stream}/batches")):
+    # fused: a step of such a small network takes three quarters of the time
+    optimizer = torch.optim.Adam(network.parameters(), lr=values["learning_rate"], weight_decay=values["weight_decay"], fused=True)
+    steps, best_loss, best_step, best_state = settings.network_steps, np.inf, 0, deepcopy(network.state_dict())
+    for step, index in enumerate(train_steps(len(y), settings.network_batch_size, steps, run.torch_rng(f"{stream}/batches")), 1):
         value = loss(index.to(run.device))
         optimizer.zero_grad()
         value.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
         optimizer.step()
         run.count(forward=len(index), backward=len(index))
+        if step % CHECK_EVERY and step < steps:
+            continue
+
+        judged = pinball_array(_network_quantiles(name, network, valid.x, levels), valid.y, levels).mean()
+        if judged < best_loss:
+            best_loss, best_step, best_state = judged, step, deepcopy(network.state_dict())
+        elif step - best_step >= settings.network_patience:
+            break
+    network.load_state_dict(best_state)
+
+    return network
+
+
+@torch.no_grad()
+def evaluate(network: Network, x: np.ndarray) -> Tensor:
+    """Return the outputs for rows ``(n, inputs)`` without gradients and dropout; the network is left in training mode."""
+    like = next(network.parameters())
     network.eval()
+    outputs: Tensor = network(torch.tensor(x, dtype=like.dtype, device=like.device))
+    network.train()
 
-    @torch.no_grad()
-    def predict(new: np.ndarray) -> np.ndarray:
-        given = torch.tensor(new, dtype=torch.float32, device=run.device)
-        if name == "gaussian_network":
-            quantiles = gaussian_quantiles(network(given), tau)
-        elif name == "joint_network":
-            quantiles = isotonic(network(given))
-        else:
-            rows = torch.cat((given.repeat_interleave(m, dim=0), (tau - 0.5).repeat(len(given))[:, None]), dim=1)
-            quantiles = network(rows).view(len(given), m)
-        array: np.ndarray = quantiles.cpu().numpy().astype(np.float64)
+    return outputs
 
-        return array
 
-    return predict
+def _network_quantiles(name: str, network: Network, x: np.ndarray, levels: np.ndarray) -> np.ndarray:
+    if name == "simultaneous_network":
+        rows = np.column_stack((np.repeat(x, len(levels), axis=0), np.tile(levels - 0.5, len(x))))
+        quantiles = evaluate(network, rows).view(len(x), len(levels))
+    else:
+        outputs = evaluate(network, x)
+        quantiles = isotonic(outputs) if name == "joint_network" else gaussian_quantiles(outputs, outputs.new_tensor(levels))
+    array: np.ndarray = quantiles.cpu().numpy().astype(np.float64)
+
+    return array
 
 
 def _fit_forest(name: str, train: Rows, levels: np.ndarray, settings: BaseModelSettings, values: Values, seed: int) -> Predict:

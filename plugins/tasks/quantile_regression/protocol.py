@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, ClassVar, NamedTuple, Protocol
 
 import numpy as np
 
-from plugins.tasks.quantile_regression.base_models import BaseModelSettings, Rows, chosen_values, fit_base_model
+from plugins.tasks.quantile_regression.base_models import BaseModelSettings, Rows, fit_base_model, search_base_model
 from plugins.tasks.quantile_regression.quantiles import check_levels
 
 if TYPE_CHECKING:
@@ -186,7 +186,7 @@ class QuantileRegressionProtocol(BaseModelSettings):
 
     def base_predictions(self, data: QuantileData, run: Run) -> list[np.ndarray]:
         """
-        Fit every base model ``folds + 1`` times and predict all rows.
+        Fit every base model on the whole training part, as often as its search asks, and without each fold, and predict all rows.
 
         Returns:
             ``(n, p, m)`` float32 for the training part, out of fold, then for the validation and the test part.
@@ -199,15 +199,14 @@ class QuantileRegressionProtocol(BaseModelSettings):
             raise ValueError(f"{len(train.y)} training rows cannot be divided into {self.folds} folds ('folds' of the protocol)")
         predictions = [np.empty((len(getattr(data, part).y), len(self.base_models), len(data.levels)), dtype=np.float32) for part in PARTS]
         for j, name in enumerate(self.base_models):
-            values = chosen_values(name, train, valid, data.levels, self, run)
+            whole = search_base_model(name, train, valid, data.levels, self, run)
             for k, held_out in enumerate(np.array_split(np.arange(len(train.y)), self.folds)):
                 seen = np.delete(np.arange(len(train.y)), held_out)
                 predict = fit_base_model(
-                    name, Rows(train.x[seen], train.y[seen]), valid, data.levels, self, run, values, part=f"without fold {k}"
+                    name, Rows(train.x[seen], train.y[seen]), valid, data.levels, self, run, whole.values, part=f"without fold {k}"
                 )
                 predictions[0][held_out, j] = predict(train.x[held_out])
-            predict = fit_base_model(name, train, valid, data.levels, self, run, values)
-            predictions[1][:, j], predictions[2][:, j] = predict(valid.x), predict(data.test.x)
+            predictions[1][:, j], predictions[2][:, j] = whole.predict(valid.x), whole.predict(data.test.x)
 
         return predictions
 

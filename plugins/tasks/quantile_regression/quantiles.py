@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import torch
+from scipy.special import ndtri
 from torch import Tensor
 
-__all__ = ["check_levels", "isotonic", "pinball", "pinball_array"]
+__all__ = ["check_levels", "isotonic", "normal_quantiles", "pinball", "pinball_array"]
 
 
 def check_levels(levels: np.ndarray) -> None:
@@ -61,6 +62,13 @@ def pinball_array(predicted: np.ndarray, y: np.ndarray, levels: np.ndarray) -> n
     losses: np.ndarray = np.maximum(levels * error, (levels - 1) * error)
 
     return losses
+
+
+def normal_quantiles(mean: np.ndarray, scale: np.ndarray, levels: np.ndarray) -> np.ndarray:
+    """Return the quantiles of normal distributions of means and standard deviations ``(n,)`` at levels ``(m,)``: ``(n, m)``."""
+    quantiles: np.ndarray = mean[:, None] + scale[:, None] * ndtri(levels)
+
+    return quantiles
 
 
 def isotonic(predicted: Tensor) -> Tensor:

@@ -3,24 +3,29 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from sklearn.linear_model import QuantileRegressor
+from sklearn.tree import DecisionTreeRegressor
 
 from harness import Budget, Run
-from plugins.tasks.quantile_regression.base_models import BaseModelSettings, Rows
+from plugins.tasks.quantile_regression.base_models import BaseModelSettings, Rows, gaussian_nll, mean_and_variance
 from plugins.tasks.quantile_regression.baselines.average import Average
 from plugins.tasks.quantile_regression.baselines.best_single import BestSingle, validation_losses
+from plugins.tasks.quantile_regression.baselines.deep_ensemble import DeepEnsemble, moments_of_the_mixture
 from plugins.tasks.quantile_regression.baselines.fqra import FactorQuantileRegressionAveraging, principal_factors
 from plugins.tasks.quantile_regression.baselines.inverse_score import InverseScore
 from plugins.tasks.quantile_regression.baselines.linear import LinearQuantileRegression, linear_quantile_regression
 from plugins.tasks.quantile_regression.baselines.marginal import MarginalQuantiles
 from plugins.tasks.quantile_regression.baselines.median import Median
+from plugins.tasks.quantile_regression.baselines.ngboost import NGBoost, boosting_step, crps, log_score, marginal_parameters, scaling
 from plugins.tasks.quantile_regression.baselines.qra import LevelWise, QuantileRegressionAveraging, level_coefficients, simplex_weights
 from plugins.tasks.quantile_regression.protocol import BasePredictions, QuantileView
-from plugins.tasks.quantile_regression.quantiles import pinball_array
+from plugins.tasks.quantile_regression.quantiles import normal_quantiles, pinball_array
 
 VECTORS = json.loads(Path(__file__).with_name("baselines_quantile.json").read_text(encoding="utf-8"))
 CASES = {case["name"]: case for case in VECTORS["cases"]}
@@ -258,3 +263,127 @@ def test_crossing_base_models_are_sorted_and_the_raw_quantiles_kept(method):
 
     np.testing.assert_array_equal(prediction.quantiles, np.sort(prediction.raw, axis=1))
     assert (np.diff(prediction.raw, axis=1) < 0).any()
+
+
+# Distributions: deep ensembles and NGBoost
+
+
+@pytest.fixture(scope="module")
+def distributions():
+    cases = json.loads(Path(__file__).with_name("baselines_distributions.json").read_text(encoding="utf-8"))["cases"]
+
+    return {case["name"]: case for case in cases}
+
+
+def given(case):
+    return {key: np.array(value) if isinstance(value, list) else value for key, value in case["inputs"].items()}
+
+
+def test_the_loss_of_a_member_and_its_gradient_equal_the_references(distributions):
+    case = distributions["deep_ensemble_nll"]
+    known = given(case)
+    raw = torch.tensor(np.column_stack((known["mu"], known["raw_variance"])), requires_grad=True)
+
+    loss = gaussian_nll(raw, torch.tensor(known["y"]))
+    loss.backward()
+
+    np.testing.assert_allclose(mean_and_variance(raw)[1].detach(), case["outputs"]["variance"], rtol=case["rtol"])
+    np.testing.assert_allclose(loss.item(), case["outputs"]["loss"], rtol=case["rtol"])
+    np.testing.assert_allclose(raw.grad[:, 0], case["outputs"]["grad_mu"], rtol=case["rtol"])
+    np.testing.assert_allclose(raw.grad[:, 1], case["outputs"]["grad_raw"], rtol=case["rtol"])
+
+
+def test_the_moments_of_an_ensemble_and_their_normal_quantiles_equal_the_references(distributions):
+    case = distributions["deep_ensemble_mixture"]
+    known = given(case)
+
+    mean, variance = (array.numpy() for array in moments_of_the_mixture(torch.tensor(known["mu"]), torch.tensor(known["variance"])))
+
+    np.testing.assert_allclose(mean, case["outputs"]["mean"], rtol=case["rtol"])
+    np.testing.assert_allclose(variance, case["outputs"]["variance"], rtol=case["rtol"])
+    quantiles = normal_quantiles(mean, np.sqrt(variance), known["levels"])
+    np.testing.assert_allclose(quantiles, case["outputs"]["quantiles_of_matched_gaussian"], rtol=case["rtol"])
+
+
+def test_members_of_an_ensemble_differ_and_their_mixture_is_wider_than_the_mean_of_them():
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(80, 2))
+    view = replace(view_of(np.zeros((80, 1, 5)), x[:, 0] + rng.normal(size=80), x), recipe=BaseModelSettings(network_steps=30))
+    far = np.array([[4.0, 4.0], [-5.0, 2.0]])
+    members = [fit(DeepEnsemble(members=count), view).predict(far, None).quantiles for count in (1, 3)]
+
+    width_of_one, width_of_three = (quantiles[:, -1] - quantiles[:, 0] for quantiles in members)
+
+    assert (np.diff(members[1], axis=1) > 0).all()
+    assert not np.allclose(width_of_one, width_of_three)
+
+
+@pytest.mark.parametrize(("name", "score"), [("log", log_score), ("crps", crps)])
+def test_the_scores_and_natural_gradients_of_ngboost_equal_its_own_code(distributions, name, score):
+    case = distributions["ngboost_normal_scores"]
+    known = given(case)
+
+    found = score(np.column_stack((known["loc"], known["log_scale"])), known["y"])
+
+    np.testing.assert_allclose(found.value, case["outputs"][f"{name}_score"], rtol=case["rtol"])
+    np.testing.assert_allclose(found.natural_gradient, case["outputs"][f"{name}_natural_grad"], rtol=case["rtol"])
+
+
+@pytest.mark.parametrize(("name", "score"), [("log", log_score), ("crps", crps)])
+def test_each_round_of_ngboost_equals_its_own_code(distributions, name, score):
+    case = distributions[f"ngboost_fit_{name}"]
+    known, wanted = given(case), case["outputs"]
+    new = known["X_test"][1:]  # two splits of the first tree are equally good, and the first of these rows lies on different sides of them
+    tree = DecisionTreeRegressor(max_depth=known["max_depth"], random_state=0)
+    start = marginal_parameters(known["y"])
+    train, test = np.tile(start, (len(known["y"]), 1)), np.tile(start, (len(new), 1))
+    factors, path = [], [test]
+
+    for _ in range(known["n_estimators"]):
+        step = boosting_step(known["X"], known["y"], train, score, tree)
+        factors.append(step.factor)
+        train, test = train - known["learning_rate"] * step.of(known["X"]), test - known["learning_rate"] * step.of(new)
+        path.append(test)
+
+    np.testing.assert_allclose(start, wanted["initial"], rtol=case["rtol"])
+    np.testing.assert_allclose(factors, wanted["scalings"])
+    np.testing.assert_allclose(path, np.array(wanted["parameters_after_each_round"])[:, 1:], rtol=case["rtol"])
+    np.testing.assert_allclose(
+        normal_quantiles(test[:, 0], np.exp(test[:, 1]), known["levels"]), wanted["quantiles"][1:], rtol=case["rtol"]
+    )
+
+
+def test_a_step_that_is_too_long_is_halved_until_the_score_falls():
+    y = np.array([0.0, 1.0, 2.0])
+    parameters = np.zeros((3, 2))
+
+    factor = scaling(log_score, parameters, np.tile([-64.0, 0.0], (3, 1)), y)
+
+    assert factor == 1 / 64  # by 2 the mean is as far from the middle as before, which is no fall
+
+
+def test_ngboost_keeps_the_rounds_of_the_smallest_validation_loss():
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(60, 2))
+    view = view_of(np.zeros((60, 1, 5)), rng.normal(size=60), x, valid=rng.normal(size=60))
+    method = NGBoost(learning_rate=0.1, patience=20)
+
+    stopped, longer = (method.fit(view, Run(0, Budget(steps=steps))).predict(x, None).quantiles for steps in (100, 200))
+
+    np.testing.assert_array_equal(stopped, longer)
+
+
+def test_ngboost_knows_where_the_spread_grows():
+    rng = np.random.default_rng(0)
+    x = rng.uniform(-1, 1, size=(400, 1))
+    y = np.where(x[:, 0] > 0, 2.0, 0.2) * rng.normal(size=400)
+
+    quantiles = (
+        NGBoost(learning_rate=0.1)
+        .fit(view_of(np.zeros((400, 1, 5)), y, x), Run(0, Budget(steps=60)))
+        .predict(np.array([[0.5], [-0.5]]), None)
+        .quantiles
+    )
+
+    wide, narrow = quantiles[:, -1] - quantiles[:, 0]
+    assert wide > 4 * narrow

@@ -14,7 +14,16 @@ from bundled import REGISTRY
 from harness import Budget, Run
 from harness.parameters import build
 from plugins.tasks.quantile_regression import protocol as quantile_regression
-from plugins.tasks.quantile_regression.base_models import BaseModelSettings, Rows, chosen_values, fit_base_model, train_steps
+from plugins.tasks.quantile_regression.base_models import (
+    GRIDS,
+    BaseModelSettings,
+    Fitted,
+    Rows,
+    fit_base_model,
+    search_base_model,
+    train_network,
+    train_steps,
+)
 from plugins.tasks.quantile_regression.protocol import Prediction, QuantileData, QuantileRegressionProtocol, sorted_prediction
 from plugins.tasks.quantile_regression.quantiles import check_levels, isotonic, pinball, pinball_array
 
@@ -177,11 +186,13 @@ def test_no_training_row_is_predicted_by_a_model_that_saw_it(protocol, monkeypat
     data = make_data()
     seen = []
 
-    def fit(name, train, valid, levels, settings, run, values, part="all"):
+    def fit(name, train, valid, levels, settings, run, values=None, part="all"):
         seen.append((name, part, {row.tobytes() for row in train.x}))
-        return lambda new: np.tile([len(seen) - 1.0], (len(new), len(levels)))
+        number = len(seen) - 1.0
+        return lambda new: np.full((len(new), len(levels)), number)
 
     monkeypatch.setattr(quantile_regression, "fit_base_model", fit)
+    monkeypatch.setattr(quantile_regression, "search_base_model", lambda *given: Fitted({}, fit(*given)))
 
     train, valid, test = protocol.base_predictions(data, Run(0, Budget()))
 
@@ -196,15 +207,17 @@ def test_no_training_row_is_predicted_by_a_model_that_saw_it(protocol, monkeypat
 def test_folds_are_blocks_of_rows_in_their_order(protocol, monkeypatch):
     parts = []
 
-    def fit(name, train, valid, levels, settings, run, values, part="all"):
+    def fit(name, train, valid, levels, settings, run, values=None, part="all"):
         parts.append(part)
-        return lambda new: np.full((len(new), len(levels)), float(len(parts)))
+        number = float(part.removeprefix("without fold ")) if part != "all" else np.nan
+        return lambda new: np.full((len(new), len(levels)), number)
 
     monkeypatch.setattr(quantile_regression, "fit_base_model", fit)
+    monkeypatch.setattr(quantile_regression, "search_base_model", lambda *given: Fitted({}, fit(*given)))
 
     train, _, _ = protocol.base_predictions(make_data(), Run(0, Budget()))
 
-    np.testing.assert_array_equal(train[:, 0, 0], np.repeat([1, 2, 3], 30))
+    np.testing.assert_array_equal(train[:, 0, 0], np.repeat([0, 1, 2], 30))
 
 
 def test_the_same_seed_builds_the_same_bytes(protocol, tmp_path):
@@ -237,7 +250,7 @@ def test_a_base_model_learns_the_median_and_the_spread(name):
     rng = np.random.default_rng(0)
     x = rng.uniform(-2, 2, size=(600, 2))
     y = 2 * x[:, 0] + np.where(x[:, 1] > 0, 1.5, 0.3) * rng.normal(size=600)
-    predict = fit_base_model(name, Rows(x, y), Rows(x, y), LEVELS, BaseModelSettings(), Run(0, Budget()))
+    predict = search_base_model(name, Rows(x, y), Rows(x, y), LEVELS, BaseModelSettings(network_steps=500), Run(0, Budget())).predict
 
     low, median, high = predict(np.array([[1.0, 1.5], [1.0, -1.5], [-1.0, -1.5]])).T
 
@@ -249,7 +262,7 @@ def test_a_search_takes_the_configuration_of_the_smallest_validation_loss():
     data, run = make_data(), Run(0, Budget())
     settings = BaseModelSettings(search_draws=6, trees=5)
 
-    values = chosen_values("extra_trees", data.train, data.valid, LEVELS, settings, run)
+    values, found = search_base_model("extra_trees", data.train, data.valid, LEVELS, settings, run)
 
     def loss(leaf, split):
         candidate = {"min_samples_leaf": leaf, "min_samples_split": split}
@@ -260,6 +273,26 @@ def test_a_search_takes_the_configuration_of_the_smallest_validation_loss():
     grid = (8, 16, 64)
     drawn = [(8, 8), *((grid[rng.integers(3)], grid[rng.integers(3)]) for _ in range(6))]  # the fixed one first
     assert loss(values["min_samples_leaf"], values["min_samples_split"]) == min(loss(leaf, split) for split, leaf in drawn)
+    assert pinball_array(found(data.valid.x), data.valid.y, LEVELS).mean() == loss(values["min_samples_leaf"], values["min_samples_split"])
+
+
+@pytest.mark.parametrize("name", ["gaussian_network", "simultaneous_network", "joint_network"])
+def test_a_network_stops_when_the_validation_part_says_so_and_is_kept_at_its_best(name):
+    data, values = make_data(), {key: choices[0] for key, choices in GRIDS[name].items()}
+    hopeless = data.valid._replace(y=-3 * data.valid.x[:, 0])  # the more is learnt of the training part, the worse
+
+    def trained(valid, **settings):
+        run = Run(0, Budget())
+        settings = BaseModelSettings(network_batch_size=32, **settings)
+        return train_network(name, data.train, valid, LEVELS, settings, run, values), run.samples_forward
+
+    first, looked = trained(hopeless, network_steps=1000, network_patience=200)
+    short, _ = trained(hopeless, network_steps=looked // 32 - 200)
+    _, longer = trained(data.train, network_steps=1000, network_patience=200)
+
+    assert looked < longer
+    for kept, wanted in zip(first.parameters(), short.parameters(), strict=True):
+        torch.testing.assert_close(kept, wanted, rtol=0, atol=0)
 
 
 def test_a_missing_library_is_named_with_what_installs_it(monkeypatch):
@@ -267,7 +300,7 @@ def test_a_missing_library_is_named_with_what_installs_it(monkeypatch):
     data = make_data()
 
     with pytest.raises(Exception, match=r"pip install 'weighbridge\[tables\]'"):
-        fit_base_model("lightgbm", data.train, data.valid, LEVELS, BaseModelSettings(), Run(0, Budget()))
+        search_base_model("lightgbm", data.train, data.valid, LEVELS, BaseModelSettings(), Run(0, Budget()))
 
 
 def test_a_base_model_that_is_named_twice_is_refused():

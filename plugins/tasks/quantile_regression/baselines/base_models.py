@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
-from plugins.tasks.quantile_regression.base_models import BaseModelName, fit_base_model
+from plugins.tasks.quantile_regression.base_models import BaseModelName, search_base_model
 from plugins.tasks.quantile_regression.protocol import Prediction, sorted_prediction
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ class GaussianNetwork:
 
     def fit(self, data: QuantileView, run: Run) -> _Sorted:
         """Fit the base model, with the streams that it has as one."""
-        return _Sorted(fit_base_model(self.model, data.train, data.valid, data.levels, data.recipe, run))
+        return _Sorted(search_base_model(self.model, data.train, data.valid, data.levels, data.recipe, run).predict)
 
 
 @dataclass
