@@ -103,7 +103,8 @@ def test_shares_that_sum_to_a_little_less_than_one_are_enough():
     assert domain.tolist() == [9, 9]
 
 
-@pytest.mark.parametrize("name", [name for name in SPECS if name != "doremi"])
+# Those left out train another network first, whose batches are witnessed too.
+@pytest.mark.parametrize("name", [name for name in SPECS if name not in ("doremi", "doge", "rho1")])
 def test_no_method_decides_what_a_batch_holds(name):
     _, plain = confront(Plain())
     _, run = confront(load_entry(SPECS[name].entry)())
