@@ -82,8 +82,7 @@ class _Observed:
         """Return what is to be called when the code of the trial is imported."""
 
         def begin() -> None:
-            self._looks.begin(trial)
-            self._traces.begin(trial)
+            self._traces.begin(trial, watched=self._looks.begin(trial))
             self._line.say("began")
 
         return begin

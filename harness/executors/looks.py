@@ -61,8 +61,14 @@ class Looks:
         for names in map(vars, (streams, context)):
             names["derive_seed"] = self._watched_streams(names["derive_seed"])
 
-    def begin(self, trial: Trial) -> None:
-        """Listen from now on, when the code of a trial is imported and nothing of it has run."""
+    def begin(self, trial: Trial) -> str:
+        """
+        Listen from now on, when the code of a trial is imported and nothing of it has run.
+
+        Returns:
+            The module of the class of data sets that is watched from now on; empty where it was before.
+        """
+        watched = ""
         entries = (trial.task.entry, trial.dataset.entry, trial.method.entry)
         if entries not in self._guards:
             self._guards[entries] = _Guard(trial, self._places)
@@ -70,10 +76,13 @@ class Looks:
             if owner is not None and owner not in self._watched:
                 self._watched.add(owner)
                 owner.load = self._watched_load(owner.load)
+                watched = owner.__module__
         self._guard = self._guards[entries]
         self._guard.found.clear()
         self._guard.drawn.clear()
         self._guard.is_loading = False
+
+        return watched
 
     def end(self) -> None:
         """Listen no more."""

@@ -33,12 +33,22 @@ class Traces:
         self._seen: tuple[object, ...] = ()
         self._before: dict[str, Any] = {}
 
-    def begin(self, trial: Trial) -> None:
-        """Look at the process when the code of a trial is imported and nothing of it has run."""
+    def begin(self, trial: Trial, watched: str = "") -> None:
+        """
+        Look at the process when the code of a trial is imported and nothing of it has run.
+
+        Args:
+            trial: The trial.
+            watched: The module of which the guard has just wrapped a function (:meth:`harness.executors.looks.Looks.begin`).
+        """
         seen = (trial.task.entry, trial.dataset.entry, len(sys.modules))
         if seen != self._seen:
-            # What differs was put there since by an import, or by the guard of this trial's data set: it is collected anew.
-            known = {module: places for module, places in self._functions.items() if not any(each.differ() for each in places.values())}
+            # The first time, imports may have changed what was collected before the fork; later only the guard may have.
+            known = {
+                module: places
+                for module, places in self._functions.items()
+                if module != watched and (self._seen or not any(each.differ() for each in places.values()))
+            }
             self._functions, self._seen = _functions((trial.task.entry, trial.dataset.entry), known), seen
         self._before = _state()
 

@@ -36,7 +36,7 @@ def test_what_the_guard_wraps_for_a_second_data_set_of_a_module_is_not_the_metho
     assert traces.end() == ()
 
     shelf.Second.load = wrapped(shelf.Second.load)
-    traces.begin(trial_on("Second"))
+    traces.begin(trial_on("Second"), watched=shelf.__name__)
 
     assert traces.end() == ()
 
@@ -48,7 +48,19 @@ def test_a_patch_of_either_data_set_is_told_after_that(shelf, name):
     assert traces.end() == ()
     shelf.Second.load = wrapped(shelf.Second.load)
 
-    traces.begin(trial_on("Second"))
+    traces.begin(trial_on("Second"), watched=shelf.__name__)
     getattr(shelf, name).load = wrapped(getattr(shelf, name).load)
 
     assert traces.end() == (f"patched shelf_of_two.{name}.load",)
+
+
+def test_a_patch_between_two_trials_is_told_by_the_second(shelf, monkeypatch):
+    traces = Traces()
+    traces.begin(trial_on("First"))
+    assert traces.end() == ()
+
+    monkeypatch.setattr("harness.trial.judge", lambda: None)
+    shelf.Second.load = wrapped(shelf.Second.load)
+    traces.begin(trial_on("Second"), watched=shelf.__name__)
+
+    assert traces.end() == ("patched harness.trial.judge",)
