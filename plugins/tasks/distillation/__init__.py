@@ -24,6 +24,7 @@ def bench_tasks():
         metrics=("accuracy", "top5", "nll", "ece", "agreement", "kl_to_teacher", "teacher_accuracy"),
         budget=("epochs",),
         example="digits",
+        example_settings=(("teacher_epochs", 2),),
         artifact="the teacher, trained on the labels",
         artifact_parameters=(
             "teacher_model",
