@@ -16,6 +16,7 @@ from harness.report.curves import count_curves, curve_groups
 from harness.report.heat_maps import heat_map_groups
 from harness.report.rendering import Drawing, code_hash, drawing, inputs_of, render
 from harness.report.styles import style_of
+from harness.report.sweeps import sweep_drawings
 from harness.report.trials import embedded, trials_of
 from harness.store import replace_file
 
@@ -105,7 +106,8 @@ def to_page(evidence: Evidence, home: str = "../index.html") -> str:
         standings=_standings(board),
         curves=curves,
         curves_left_out=count_curves(evidence) - sum(len(group.drawings) for group in curves),
-        heat_maps=list(heat_map_groups(evidence)),
+        sweeps=sweep_drawings(evidence, styles),
+        heat_maps=heat_map_groups(evidence),
         claims=_claims(evidence.claims),
         provenance=_provenance(evidence),
         trials=embedded(trials_of(evidence)),

@@ -31,11 +31,13 @@ if TYPE_CHECKING:
 __all__ = [
     "Curve",
     "Point",
+    "Series",
     "close_groups",
     "cost_scatter",
     "learning_curves",
     "pareto_front",
     "rank_diagram",
+    "sweep_figure",
 ]
 
 LONGEST_LABEL = 28
@@ -76,6 +78,17 @@ class Curve:
     mean: NDArray[np.float64]
     low: NDArray[np.float64]
     high: NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Series:
+    """A method's figures at values of a parameter: ``(V,)`` each, with the ends of their 95 % intervals, and whether no seed changes them."""
+
+    style: Style
+    values: Sequence[float]
+    means: Sequence[float]
+    intervals: Sequence[tuple[float, float] | None]
+    is_exact: bool
 
 
 def pareto_front(points: Sequence[Point], *, lower_is_better: bool) -> list[Point]:
@@ -182,6 +195,42 @@ def learning_curves(curves: Sequence[Curve], step: str, *, percent: bool, name: 
         axes.margins(x=0.01)
         axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
         axes.set_xlabel(step, labelpad=1)
+
+        return _inline(figure, name, title)
+
+
+def sweep_figure(series: Sequence[Series], parameter: str, *, percent: bool, name: str, title: str) -> str:
+    """
+    Draw the figures of all methods against a parameter: points with their intervals, and a line for a method without any spread.
+
+    Args:
+        series: At least one.
+        parameter: What the horizontal axis shows; logarithmic where values span a factor of 30 or more.
+        percent: Whether the figures are shares.
+        name: Of the figure; identifiers in it begin with this.
+        title: For those who do not see it.
+    """
+    with _drawing():
+        figure, axes = _figure(3.5, 2.1, (0.12, 0.17, 0.86, 0.8))
+        for each in series:
+            colour, group = each.style.colour, f"series-{each.style.index}"
+            if each.is_exact:
+                dashes: Any = (0, each.style.dashes) if each.style.dashes else "solid"  # Any: matplotlib's two spellings
+                axes.plot(each.values, each.means, color=colour, linestyle=dashes, linewidth=1.4, gid=f"{group}-line")
+                continue
+            for value, interval in zip(each.values, each.intervals, strict=True):
+                if interval is not None:
+                    axes.plot([value, value], interval, color=colour, linewidth=1, gid=f"{group}-interval")
+            axes.plot(each.values, each.means, color=colour, linewidth=0.5, alpha=0.4, gid=f"{group}-line")
+            axes.plot(each.values, each.means, each.style.marker, color=colour, markersize=4, linestyle="none", gid=f"{group}-points")
+        values = [value for each in series for value in each.values]
+        if min(values) > 0 and max(values) / min(values) >= 30:
+            axes.set_xscale("log")
+        axes.yaxis.set_major_locator(MaxNLocator(5))
+        factor = 100 if percent else 1
+        axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{factor * value:g}"))
+        axes.margins(0.04, 0.08)
+        axes.set_xlabel(printable(parameter), labelpad=1)
 
         return _inline(figure, name, title)
 
