@@ -91,7 +91,9 @@ class WeightAligning:
         for batch in training.batches():
             output = training.outputs(batch.x)
             if self.clipping and bool((output.features < 0).any()):
-                raise TrialUnsupported("weights of the head are clipped at 0, which needs features that are not negative: end the network in a ReLU")
+                raise TrialUnsupported(
+                    "weights of the head are clipped at 0, which needs features that are not negative: end the network in a ReLU"
+                )
             if old is None or not self.distillation:
                 loss = labels_loss(output, batch)
             else:

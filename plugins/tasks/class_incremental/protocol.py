@@ -10,24 +10,31 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
+from itertools import pairwise
 from typing import TYPE_CHECKING, Annotated, ClassVar, Protocol
 
 import numpy as np
 import torch
-from annotated_types import Ge
+from annotated_types import Ge, Gt
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from harness.context import Budget, Run
 from harness.errors import TrialDiverged
+from harness.streams import derive_seed
 from harness.training.classifier import LabelledSet
 from harness.training.image_data import ImageData
 from plugins.tasks.class_incremental.keeping import SampleHashes, n_numbers, tensors_within
 from plugins.tasks.class_incremental.recipe import ContinualRecipe
-from plugins.tasks.class_incremental.stream import Experience, Memory, of_classes
+from plugins.tasks.class_incremental.specialised import train_base
+from plugins.tasks.class_incremental.stream import Experience, GroupedImageData, Memory, of_classes
 
 if TYPE_CHECKING:
-    from harness.context import Run
+    from pathlib import Path
 
 __all__ = ["ClassIncrementalProtocol", "ContinualMethod", "Outcome", "Stream"]
+
+BASE_FILE = "base.safetensors"
 
 
 class ContinualMethod(Protocol):
@@ -97,14 +104,31 @@ class ClassIncrementalProtocol(ContinualRecipe):
     A suite sets the fields under ``protocol:``, for all data sets or for one.
 
     Args:
-        experiences: T, over which the classes are divided evenly; where that leaves a rest, the first ones have one more.
+        experiences: T, over which the classes are divided evenly; where that leaves a rest, the first ones have one more. A data set that says itself which
+            classes come together has as many as it says.
         memory: Samples that a method with the privilege ``memory`` may keep in all; 0, or at least one a class.
+        base_epochs: That a network is trained for on the first experience, once for all methods with parts for each experience, which then start from it; 0
+            leaves its training to each of them.
+        base_learning_rate: In the place of ``learning_rate``.
     """
 
     outcome_type: ClassVar[type] = Outcome
 
     experiences: Annotated[int, Ge(1)] = 5
     memory: Annotated[int, Ge(0)] = 50
+    base_epochs: Annotated[int, Ge(0)] = 0
+    base_learning_rate: Annotated[float, Gt(0)] = 0.05
+
+    def build_artifact(self, data: ImageData, run: Run, folder: Path) -> None:
+        """Train the base on the first experience and write its state, ``base.safetensors``; where there is to be none, an empty one."""
+        state: dict[str, Tensor] = {}
+        if self.base_epochs > 0:
+            own_run = Run(derive_seed(run.seed, "base"), Budget(epochs=self.base_epochs), run.device, run.report)
+            first = self._experience(self.stream(data, run), 0, Memory(0), with_past=False, base=None)
+            recipe = replace(first.recipe, learning_rate=self.base_learning_rate)
+            state = train_base(replace(first, recipe=recipe), own_run).state_dict()
+
+        save_file({name: value.detach().cpu().contiguous() for name, value in state.items()}, folder / BASE_FILE)
 
     def confront(self, method: ContinualMethod, data: ImageData, run: Run, privileges: tuple[str, ...]) -> Outcome:
         """
@@ -119,10 +143,11 @@ class ClassIncrementalProtocol(ContinualRecipe):
         memory = Memory(self.memory if "memory" in privileges else 0)
         if 0 < memory.capacity < data.n_classes:
             raise ValueError(f"a memory of {memory.capacity} samples has no room for one of each of {data.n_classes} classes")
+        base = self._base(run)
         hidden, steps = SampleHashes(), []
         hidden.add(data.test.x)
         for index, part in enumerate(stream.parts):
-            method.learn(self._experience(stream, index, memory, "past" in privileges), run)
+            method.learn(self._experience(stream, index, memory, "past" in privileges, base), run)
             hidden.add(part.x)
             steps.append(self._step(method, data, stream, index, memory, hidden, run))
 
@@ -136,23 +161,29 @@ class ClassIncrementalProtocol(ContinualRecipe):
 
     def stream(self, data: ImageData, run: Run) -> Stream:
         """
-        Divide the training data by classes, whose order is drawn from the stream ``order``.
+        Divide the training data by classes, whose order is drawn from the stream ``order``, or as the data set says.
 
         Raises:
             ValueError: There are fewer classes than experiences, a value is not finite, or a class has no sample.
         """
-        if data.n_classes < self.experiences:
+        if data.n_classes < self.experiences and not isinstance(data, GroupedImageData):
             raise ValueError(f"{data.n_classes} classes cannot be divided over {self.experiences} experiences")
         if not bool(torch.isfinite(data.train.x).all()):
             raise ValueError("x of the training set holds a value that is not finite")
         counts = torch.bincount(data.train.y, minlength=data.n_classes)
         if bool((counts == 0).any()):
-            raise ValueError(f"class {int(counts.argmin())} of {data.n_classes} has no training sample, so that its experience would lack it")
-        order = run.rng("order").permutation(data.n_classes)
+            raise ValueError(
+                f"class {int(counts.argmin())} of {data.n_classes} has no training sample, so that its experience would lack it"
+            )
+        if isinstance(data, GroupedImageData):
+            groups = [np.array(group) for group in data.groups]
+        else:
+            groups = np.array_split(run.rng("order").permutation(data.n_classes), self.experiences)
+        order = np.concatenate(groups)
         run.witness("order", order)
-        bounds = np.cumsum([0, *(len(group) for group in np.array_split(order, self.experiences))])
+        bounds = np.cumsum([0, *map(len, groups)])
         train = LabelledSet(data.train.x, arrivals(data.train.y, order))
-        parts = [of_classes(train, int(low), int(high)) for low, high in zip(bounds, bounds[1:], strict=False)]
+        parts = [of_classes(train, int(low), int(high)) for low, high in pairwise(bounds)]
 
         return Stream(order, bounds, parts)
 
@@ -164,7 +195,16 @@ class ClassIncrementalProtocol(ContinualRecipe):
         """Return the data with the test labels in random order."""
         return replace(data, test=LabelledSet(data.test.x, data.test.y[torch.from_numpy(rng.permutation(len(data.test)))]))
 
-    def _experience(self, stream: Stream, index: int, memory: Memory, with_past: bool) -> Experience:
+    def _base(self, run: Run) -> Mapping[str, Tensor] | None:
+        """Return the state of the base, where there is to be one."""
+        if self.base_epochs == 0:
+            return None
+        if run.artifact is None:
+            raise ValueError("the base is the artifact of this task, and this trial was given none")
+
+        return load_file(run.artifact / BASE_FILE)
+
+    def _experience(self, stream: Stream, index: int, memory: Memory, with_past: bool, base: Mapping[str, Tensor] | None) -> Experience:
         """Return what a method may see. Tensors are copies: nothing that a method does to them reaches the stream."""
         past = stream.parts[:index]
 
@@ -176,6 +216,7 @@ class ClassIncrementalProtocol(ContinualRecipe):
             memory=memory,
             past=LabelledSet(torch.cat([part.x for part in past]), torch.cat([part.y for part in past])) if with_past and past else None,
             recipe=ContinualRecipe(**{item.name: getattr(self, item.name) for item in fields(ContinualRecipe)}),
+            base=base if index == 0 else None,
         )
 
     def _step(

@@ -14,11 +14,24 @@ import torch
 from torch import Tensor
 
 from harness.training.classifier import LabelledSet
+from harness.training.image_data import ImageData
 
 if TYPE_CHECKING:
     from plugins.tasks.class_incremental.recipe import ContinualRecipe
 
-__all__ = ["Experience", "Memory", "joined", "of_classes"]
+__all__ = ["Experience", "GroupedImageData", "Memory", "joined", "of_classes"]
+
+
+@dataclass(frozen=True)
+class GroupedImageData(ImageData):
+    """
+    Data that say themselves which classes come together, and in which order: several data sets, one after the other.
+
+    Args:
+        groups: The classes of each experience, each class once.
+    """
+
+    groups: tuple[tuple[int, ...], ...] = ()
 
 
 class Memory:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -40,8 +40,6 @@ def begin(experience: Experience, run: Run) -> Network:
     recipe, shape = experience.recipe, experience.train.x.shape[1:]
     network = recipe.build_network(shape, 1, run.torch_rng("init"), run.device)
     network.head = _head(network.n_features, experience.n_seen, run.torch_rng("head 0")).to(run.device)
-    if experience.base is not None:
-        network.load_state_dict(experience.base)
 
     return network
 
@@ -89,21 +87,28 @@ class Training:
     Args:
         network: In training mode at the start of each epoch.
         samples: What is trained on.
-        experience: The one at hand; where it comes with a base, nothing is left to train.
+        experience: The one at hand.
         run: The trial.
         parameters: What is trained; all of the network by default.
+        heads: What is trained of a head that is this experience's own.
     """
 
     def __init__(
-        self, network: Network, samples: LabelledSet, experience: Experience, run: Run, parameters: Iterable[Tensor] | None = None
+        self,
+        network: Network,
+        samples: LabelledSet,
+        experience: Experience,
+        run: Run,
+        parameters: Iterable[Tensor] | None = None,
+        heads: Sequence[Tensor] = (),
     ) -> None:
         self.network, self.run, self.recipe = network, run, experience.recipe
         self._samples, self._experience = samples.to(run.device), experience
         self._order, self._draws = (run.torch_rng(f"{name} {experience.index}") for name in ("batches", "augmentation"))
-        self._epochs = 0 if experience.base is not None else run.budget.require("epochs")
+        self._epochs = run.budget.require("epochs")
         self._steps = self._epochs * steps_of_an_epoch(len(samples), self.recipe.batch_size)
         self._descent = Descent(
-            self.recipe.build_optimizer(network.parameters() if parameters is None else parameters),
+            self.recipe.build_optimizer(network.parameters() if parameters is None else parameters, heads),
             lambda step: self.recipe.rate(step, self._steps),
         )
 
