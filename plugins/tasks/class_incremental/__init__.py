@@ -49,6 +49,7 @@ def bench_tasks():
         artifact_parameters=(
             "base_epochs",
             "base_learning_rate",
+            "head_learning_rate",
             "experiences",
             "label_smoothing",
             "model",

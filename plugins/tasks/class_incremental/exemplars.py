@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
+from torch.nn.functional import normalize
 
 from harness.training.classifier import LabelledSet
 from harness.training.networks import Network
@@ -81,7 +82,7 @@ def class_means(features: Tensor, y: Tensor, n_classes: int) -> Tensor:
     """Return the mean of each class's normalised features, scaled to length one, ``(n_classes, d)``."""
     v = normalised(features)
 
-    return normalised(torch.stack([v[y == label].mean(dim=0) for label in range(n_classes)]))
+    return normalize(torch.stack([v[y == label].mean(dim=0) for label in range(n_classes)]), dim=1)
 
 
 def nearest_mean_scores(features: Tensor, means: Tensor) -> Tensor:

@@ -85,7 +85,9 @@ def same(network: Network, parts: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
 def train_base(experience: Experience, run: Run) -> Network:
     """Build the network for the first experience, its head with a bias, and train all of it. Stream ``init``."""
     network = _built(experience, run, "init")
-    training = Training(network, experience.train, experience, run)
+    heads = list(network.head.parameters())
+    others = [values for name, values in network.named_parameters() if not name.startswith("head.")]
+    training = Training(network, experience.train, experience, run, others, heads)
     for batch in training.batches():
         training.descend(cross_entropy(training.outputs(batch.x).logits, batch.y, label_smoothing=experience.recipe.label_smoothing))
 
