@@ -91,10 +91,10 @@ class ConTraCon:
         generator, parts = run.torch_rng(f"kernels {experience.index}"), norm_parts(experience, run)
         for name, attention in _attentions(base).items():
             for projection in PROJECTIONS:
-                layers = [build_seeded(partial(torch.nn.Conv2d, 1, 1, self.kernel), generator) for _ in range(attention.heads)]
+                drawn = [build_seeded(partial(torch.nn.Conv2d, 1, 1, self.kernel), generator).state_dict() for _ in range(attention.heads)]
                 prefix = f"{name}.{projection}"
-                parts[f"{prefix}.kernels"] = torch.cat([layer.weight.detach()[0] for layer in layers]).to(run.device)
-                parts[f"{prefix}.biases"] = torch.cat([layer.bias.detach() for layer in layers]).to(run.device)
+                parts[f"{prefix}.kernels"] = torch.cat([values["weight"][0] for values in drawn]).to(run.device)
+                parts[f"{prefix}.biases"] = torch.cat([values["bias"] for values in drawn]).to(run.device)
                 if self.gate:
                     parts[f"{prefix}.alpha"] = torch.ones(attention.heads, device=run.device)
 

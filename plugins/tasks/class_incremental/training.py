@@ -188,8 +188,15 @@ def fit(
         training.descend(loss(training.outputs(batch.x), seen))
 
 
-def score(network: nn.Module, x: Tensor, run: Run) -> Tensor:
-    """Return the network's logits of ``(n, ...)``, ``(n, C)`` on the CPU, and count the pass."""
+def score(network: nn.Module | None, x: Tensor, run: Run) -> Tensor:
+    """
+    Return the network's logits of ``(n, ...)``, ``(n, C)`` on the CPU, and count the pass.
+
+    Raises:
+        ValueError: Nothing has been learned yet, so that there is no network.
+    """
+    if network is None:
+        raise ValueError("nothing has been learned yet")
     run.count(forward=len(x))
 
     return predict_logits(network, x)

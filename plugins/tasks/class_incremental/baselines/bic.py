@@ -12,10 +12,11 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from harness import Search
+from harness.training.classifier import LabelledSet
 from harness.training.descent import Descent
 from plugins.tasks.class_incremental.exemplars import keep_exemplars
 from plugins.tasks.class_incremental.losses import balanced_loss
-from plugins.tasks.class_incremental.stream import LabelledSet, joined
+from plugins.tasks.class_incremental.stream import joined
 from plugins.tasks.class_incremental.training import Training, frozen_copy, labels_loss, next_network, score
 
 if TYPE_CHECKING:

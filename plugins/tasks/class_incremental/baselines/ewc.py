@@ -78,7 +78,7 @@ class EWC:
         fisher_samples: Of each experience, drawn from the stream ``fisher t``, that F is measured on.
     """
 
-    weight: Annotated[float, Ge(0), Search(1e1, 1e5, log=True)] = 1000.0
+    weight: Annotated[float, Ge(0), Search(1e0, 1e4, log=True)] = 100.0
     fisher_samples: Annotated[int, Ge(1)] = 100
 
     def __post_init__(self) -> None:

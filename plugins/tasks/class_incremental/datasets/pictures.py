@@ -50,6 +50,6 @@ class FashionMnist(pictures.FashionMnist):
 
 def reduced(data: ImageData, reduction: int) -> ImageData:
     """Return smaller pictures: each pixel is the mean of a square."""
-    parts = {name: getattr(data, name) for name in ("train", "valid", "test")}
+    train, valid, test = (LabelledSet(avg_pool2d(part.x, reduction), part.y) for part in (data.train, data.valid, data.test))
 
-    return replace(data, **{name: LabelledSet(avg_pool2d(part.x, reduction), part.y) for name, part in parts.items()})
+    return replace(data, train=train, valid=valid, test=test)

@@ -11,7 +11,6 @@ from torch.nn.functional import interpolate
 
 from harness import Run
 from harness.training.classifier import LabelledSet
-from harness.training.parts import Split
 from plugins.data.images.pictures import Size
 from plugins.data.images.sets import ANIMALS, CIFAR10, FASHION_MNIST, MNIST, PictureSet, draw_split, scaled_parts
 from plugins.tasks.class_incremental.stream import GroupedImageData
@@ -44,11 +43,12 @@ class PictureSets:
 
     def load(self, run: Run) -> GroupedImageData:
         """Split each set, make it grey and small, and number its classes behind those before."""
-        rng, drawn = run.rng("split"), []
+        rng = run.rng("split")
+        drawn: list[np.ndarray] = []
         parts: list[list[LabelledSet]] = []
         for number, pictures in enumerate(self.sets):
             published = pictures.read()
-            split: Split = draw_split(published, self.n_train, self.n_valid, self.n_test, rng, stratified=False)
+            split = draw_split(published, self.n_train, self.n_valid, self.n_test, rng, stratified=False)
             drawn += split
             parts.append(
                 [
