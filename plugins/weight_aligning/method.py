@@ -111,4 +111,4 @@ class WeightAligning:
 
     def predict(self, x: Tensor, run: Run) -> Tensor:
         """Return the logits of the aligned network."""
-        return score(self._network, x, run)
+        return score(self._network, x)

@@ -79,7 +79,9 @@ class SequencePooling(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map tokens ``(B, n, width)`` to ``(B, width)``."""
-        return (self.attention(x).softmax(dim=1) * x).sum(dim=1)
+        pooled: Tensor = (self.attention(x).softmax(dim=1) * x).sum(dim=1)
+
+        return pooled
 
 
 class _Tokenizer(nn.Module):

@@ -24,7 +24,9 @@ EPSILON = 1e-8
 
 def normalised(features: Tensor) -> Tensor:
     """Scale rows ``(n, d)`` to length one, or to just below it."""
-    return features / (torch.linalg.vector_norm(features, dim=1, keepdim=True) + EPSILON)
+    lengths: Tensor = torch.linalg.vector_norm(features, dim=1, keepdim=True)
+
+    return features / (lengths + EPSILON)
 
 
 def herding(features: Tensor, n: int) -> Tensor:
@@ -53,12 +55,12 @@ def herding(features: Tensor, n: int) -> Tensor:
 
 
 @torch.no_grad()
-def features_of(network: Network, x: Tensor, run: Run) -> Tensor:
-    """Return what the head reads of samples, ``(n, d)`` float64 on the CPU, in evaluation mode, and count the pass."""
-    run.count(forward=len(x))
+def features_of(network: Network, x: Tensor) -> Tensor:
+    """Return what the head reads of samples, ``(n, d)`` float64 on the CPU, in evaluation mode; the pass is not counted."""
     network.eval()
+    device = network.head.weight.device
 
-    return torch.cat([network.outputs(part.to(run.device)).features.double().cpu() for part in x.split(PREDICT_BATCH)])
+    return torch.cat([network.outputs(part.to(device)).features.double().cpu() for part in torch.split(x, PREDICT_BATCH)])
 
 
 def keep_exemplars(network: Network, experience: Experience, run: Run) -> None:
@@ -72,7 +74,8 @@ def keep_exemplars(network: Network, experience: Experience, run: Run) -> None:
         assert source is not None  # old classes have exemplars from the experience that brought them
         own = LabelledSet(source.x[source.y == label], source.y[source.y == label])
         if label >= experience.n_old:
-            order = herding(features_of(network, own.x, run), min(share, len(own)))
+            run.count(forward=len(own))
+            order = herding(features_of(network, own.x), min(share, len(own)))
             own = LabelledSet(own.x[order], own.y[order])
         parts.append(LabelledSet(own.x[:share], own.y[:share]))
     memory.keep(joined(*parts))

@@ -163,7 +163,7 @@ def scores_over_experiences(
     base: Network, stored: list[Parts], x: Tensor, recipe: ContinualRecipe, views: int, run: Run, assemble: Assemble = same
 ) -> Tensor:
     """
-    Score samples so that the best class is that of the most certain experience, and within each experience the order is that of its logits.
+    Score samples so that the best class is that of the most certain experience, and within each experience the order is that of its logits. No pass is counted.
 
     Args:
         base: In evaluation mode.
@@ -180,12 +180,13 @@ def scores_over_experiences(
     base.eval()
     generator = run.torch_rng("views")
     seen = [x, *(recipe.augment(x, generator) for _ in range(views))]
-    run.count(forward=len(x) * len(seen) * len(stored))
     logits = []
     for parts in stored:
         assembled = dict(assemble(base, parts))
         of_views = [
-            torch.cat([functional_call(base, assembled, (part.to(run.device),)).double().cpu() for part in view.split(PREDICT_BATCH)])
+            torch.cat(
+                [functional_call(base, assembled, (part.to(run.device),)).double().cpu() for part in torch.split(view, PREDICT_BATCH)]
+            )
             for view in seen
         ]
         logits.append(torch.stack([*[of_views[0]] * CLEAN_VIEWS, *of_views[1:]], dim=1))

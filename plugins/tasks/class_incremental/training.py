@@ -124,7 +124,7 @@ class Training:
             self.network.train()
             self._descent.noted()
             order = torch.randperm(len(self._samples), generator=self._order).to(self.run.device)
-            for index in order.split(size)[: len(order) // size]:
+            for index in torch.split(order, size)[: len(order) // size]:
                 x = self.recipe.augment(self._samples.x[index], self._draws)
                 yield Batch(epoch, self._descent.done / self._steps, index, x, self._samples.y[index])
         self.network.eval()
@@ -188,16 +188,15 @@ def fit(
         training.descend(loss(training.outputs(batch.x), seen))
 
 
-def score(network: nn.Module | None, x: Tensor, run: Run) -> Tensor:
+def score(network: nn.Module | None, x: Tensor) -> Tensor:
     """
-    Return the network's logits of ``(n, ...)``, ``(n, C)`` on the CPU, and count the pass.
+    Return the network's logits of ``(n, ...)``, ``(n, C)`` on the CPU. The pass is not counted: it is not training.
 
     Raises:
         ValueError: Nothing has been learned yet, so that there is no network.
     """
     if network is None:
         raise ValueError("nothing has been learned yet")
-    run.count(forward=len(x))
 
     return predict_logits(network, x)
 

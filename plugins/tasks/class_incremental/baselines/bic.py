@@ -110,7 +110,8 @@ class BiC:
         correction = Correction(
             experience.n_old, experience.n_seen, torch.ones((), requires_grad=True), torch.zeros((), requires_grad=True)
         )
-        logits = corrected(score(network, balanced.x, run), self._corrections)
+        run.count(forward=len(balanced))
+        logits = corrected(score(network, balanced.x), self._corrections)
         descent = Descent(recipe.build_optimizer([correction.alpha, correction.beta]), lambda step: recipe.rate(step, epochs))
         for _ in range(epochs):
             descent.backward(cross_entropy(corrected(logits, [correction]), balanced.y))
@@ -120,4 +121,4 @@ class BiC:
 
     def predict(self, x: Tensor, run: Run) -> Tensor:
         """Return the corrected logits."""
-        return corrected(score(self._network, x, run), self._corrections)
+        return corrected(score(self._network, x), self._corrections)

@@ -131,4 +131,4 @@ class DERpp:
 
     def predict(self, x: Tensor, run: Run) -> Tensor:
         """Return the logits."""
-        return score(self._network, x, run)
+        return score(self._network, x)

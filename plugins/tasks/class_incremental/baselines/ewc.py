@@ -79,7 +79,7 @@ class EWC:
     """
 
     weight: Annotated[float, Ge(0), Search(1e0, 1e4, log=True)] = 100.0
-    fisher_samples: Annotated[int, Ge(1)] = 100
+    fisher_samples: Annotated[int, Ge(1)] = 50
 
     def __post_init__(self) -> None:
         self._network: Network | None = None
@@ -108,4 +108,4 @@ class EWC:
 
     def predict(self, x: Tensor, run: Run) -> Tensor:
         """Return the logits."""
-        return score(self._network, x, run)
+        return score(self._network, x)

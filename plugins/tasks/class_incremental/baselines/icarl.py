@@ -55,7 +55,8 @@ class ICaRL:
         fit(self._network, joined(experience.train, experience.memory.samples), experience, run, self.loss, old)
         keep_exemplars(self._network, experience, run)
         exemplars = joined(experience.memory.samples)
-        self._means = class_means(features_of(self._network, exemplars.x, run), exemplars.y, experience.n_seen)
+        run.count(forward=len(exemplars))
+        self._means = class_means(features_of(self._network, exemplars.x), exemplars.y, experience.n_seen)
 
     def loss(self, output: Output, batch: Batch) -> Tensor:
         """Return the weighted sum; without an old network, the cross entropy."""
@@ -71,4 +72,4 @@ class ICaRL:
         assert self._network is not None  # the protocol asks after learning
         assert self._means is not None
 
-        return nearest_mean_scores(features_of(self._network, x, run), self._means)
+        return nearest_mean_scores(features_of(self._network, x), self._means)

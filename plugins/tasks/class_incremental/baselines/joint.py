@@ -32,4 +32,4 @@ class Joint:
 
     def predict(self, x: Tensor, run: Run) -> Tensor:
         """Return the logits."""
-        return score(self._network, x, run)
+        return score(self._network, x)

@@ -34,4 +34,4 @@ class ER:
 
     def predict(self, x: Tensor, run: Run) -> Tensor:
         """Return the logits."""
-        return score(self._network, x, run)
+        return score(self._network, x)

@@ -76,4 +76,4 @@ class SI:
 
     def predict(self, x: Tensor, run: Run) -> Tensor:
         """Return the logits."""
-        return score(self._network, x, run)
+        return score(self._network, x)
