@@ -79,7 +79,7 @@ class EWC:
     """
 
     weight: Annotated[float, Ge(0), Search(1e0, 1e4, log=True)] = 100.0
-    fisher_samples: Annotated[int, Ge(1)] = 50
+    fisher_samples: Annotated[int, Ge(1)] = 40
 
     def __post_init__(self) -> None:
         self._network: Network | None = None
