@@ -22,6 +22,8 @@ import warnings
 from collections.abc import Callable, Iterator
 from typing import Any, TextIO
 
+from harness.interrupts import stop
+
 __all__ = ["IMPORT_SECONDS", "ForeignError", "guarded", "printable"]
 
 IMPORT_SECONDS = 60.0  # a cold import of torch from a slow disk takes 30
@@ -75,7 +77,8 @@ def guarded(seconds: float) -> Iterator[None]:
                 with _signals_kept(seconds, asked, mask):
                     yield
             except BaseException as error:  # a plugin's code: SystemExit is one of many
-                if asked:
+                # Where there are other threads the mask holds nothing back, and a signal may come before it can be noted.
+                if asked or (stop.asked and isinstance(error, KeyboardInterrupt)):
                     raise KeyboardInterrupt from None
                 raise ForeignError(error) from error
             if asked:

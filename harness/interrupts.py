@@ -19,10 +19,13 @@ class Stop:
     The handler, whichever signal asks and also where a shell started us in the background and Ctrl-C is ignored; and a context in which the first one waits.
 
     A second Ctrl-C ends the process at once; a terminal that closes may send its signals twice without haste.
+
+    Attributes:
+        asked: Whether a signal has come.
     """
 
     def __init__(self) -> None:
-        self._asked = False
+        self.asked = False
         self._waits = False
         self._depth = 0
 
@@ -37,8 +40,8 @@ class Stop:
 
     def __call__(self, number: int, _: object) -> None:
         """Handle a signal."""
-        if not self._asked:
-            self._asked = True
+        if not self.asked:
+            self.asked = True
             if self._depth:
                 self._waits = True
                 return

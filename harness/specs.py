@@ -296,7 +296,8 @@ class Task(Checked):
     The class provides ``confront(method, data, run, privileges) -> outcome``, which lets a method meet the data without showing it what the protocol
     forbids, and ``outcome_type``, the dataclass of arrays that metrics read. For tuning it provides ``for_tuning(data) -> data``, which puts validation data
     where the test data was, and for the conformance kit ``shuffle_hidden(data, rng, privileges) -> data``, which puts all labels in random order that a
-    method with these privileges must not see.
+    method with these privileges must not see. It may provide ``curves(outcome, data) -> {name: values}``, what only the hidden labels tell step by step, or
+    a table of it (:func:`harness.trial.judged_curves`): the page draws the one as learning curves and the other as a heat map for each method.
 
     Args:
         name: ``snake_case``; what a suite writes.
@@ -307,6 +308,7 @@ class Task(Checked):
         budget: The budget keys that the protocol understands, for example ``("epochs",)``.
         privileges: What a method may ask for, with what it means.
         example: A data set of this task that loads in a second with its default parameters, for a first suite and the conformance kit.
+        example_settings: Settings of the protocol, ``(name, value)`` each, with which the kit runs a trial in a second where the defaults take longer.
         artifact: What the trials with the same data and seed share, in a few words ("out-of-fold predictions of the base models"); empty where there is none.
             The class then provides ``build_artifact(data, run, folder)``, which writes it into an empty folder, and finds it at ``run.artifact``, where
             a method finds ``None``. It is built once, before these trials, by an instance that knows the settings of ``artifact_parameters`` alone, and
@@ -326,6 +328,7 @@ class Task(Checked):
     budget: tuple[str, ...]
     privileges: tuple[tuple[str, str], ...] = ()
     example: str = ""
+    example_settings: tuple[tuple[str, object], ...] = ()
     artifact: str = ""
     artifact_parameters: tuple[str, ...] = ()
     template: str = ""

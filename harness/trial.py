@@ -9,8 +9,8 @@ import math
 import os
 import sys
 import traceback
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sized
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,7 @@ from harness.records import Costs, Measure, Record, Status, Trial, trial_id, tri
 from harness.specs import load_entry
 
 __all__ = [
+    "JUDGED",
     "Finished",
     "Loaded",
     "RunningTrial",
@@ -37,6 +38,7 @@ __all__ = [
     "fault_record",
     "finished",
     "judge",
+    "judged_curves",
     "load",
     "new_record",
     "new_run",
@@ -48,6 +50,7 @@ __all__ = [
 ]
 
 
+JUDGED = "test/"  # begins the names of curves that are computed with the hidden labels
 MAX_ERROR = 20_000  # characters of a traceback that are kept; the middle of a longer one is left out
 
 
@@ -108,11 +111,12 @@ class Loaded:
 
 @dataclass(frozen=True)
 class Scores:
-    """Figures by name, and what went wrong with the first that could not be computed."""
+    """Figures by name, what went wrong with the first that could not be computed, and the curves that the protocol computes with the hidden labels."""
 
     metrics: dict[str, float | None]
     status: Status = "ok"
     error: str | None = None
+    curves: dict[str, list[tuple[int, float]]] = field(default_factory=dict)
 
 
 def execute(trial: Trial, report: Reporter | None = None, environment: str = "", begin: Callable[[], None] | None = None) -> Finished:
@@ -201,7 +205,11 @@ def judge(trial: Trial, packed: bytes) -> Scores:
         protocol, metrics = build(trial.task.entry, trial.task.parameters), _metrics_of(trial)
         with process_state(trial):
             data = _data(protocol, build(trial.dataset.entry, trial.dataset.parameters), trial)
-            return score(metrics, unpack_outcome(protocol.outcome_type, packed), data)
+            outcome = unpack_outcome(protocol.outcome_type, packed)
+            scores = score(metrics, outcome, data)
+            if metrics and scores.status == "ok" and hasattr(protocol, "curves"):
+                scores = replace(scores, curves=judged_curves(protocol.curves(outcome, data)))
+            return scores
     except KeyboardInterrupt:
         raise
     except BaseException as error:  # foreign code, as in train
@@ -342,6 +350,7 @@ def scored(record: Record, trial: Trial, scores: Scores) -> Record:
         status=scores.status,
         error=scores.error,
         metrics={**record.metrics, **scores.metrics},
+        curves={**record.curves, **scores.curves},
         metric_code={**record.metric_code, **{measure.name: measure.code for measure in trial.metrics}},
     )
 
@@ -400,6 +409,25 @@ def score(metrics: Mapping[Measure, Callable[[Any, Any], float | None]], outcome
             figures[measure.name] = figure
 
     return Scores(figures, status, error)
+
+
+def judged_curves(found: Mapping[str, Any]) -> dict[str, list[tuple[int, float]]]:  # Any: numbers, or rows of them
+    """
+    Return what a protocol computes of an outcome and the hidden labels as curves, whose names begin with :data:`JUDGED`.
+
+    Args:
+        found: By name, ``(S,)`` values at steps 0 .. S - 1, or a table ``(R, S)``, whose row r becomes the curve ``name [r + 1]``; NaN where there is none.
+    """
+    rows: dict[str, Any] = {}
+    for name, values in found.items():
+        if len(values) > 0 and isinstance(values[0], Sized):
+            rows |= {f"{name} [{number}]": row for number, row in enumerate(values, 1)}
+        else:
+            rows[name] = values
+
+    return {
+        f"{JUDGED}{name}": [(step, float(value)) for step, value in enumerate(row) if not math.isnan(value)] for name, row in rows.items()
+    }
 
 
 def device_of(trial: Trial) -> str:

@@ -11,7 +11,7 @@ import json
 import os
 import signal
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, fields, replace
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
@@ -173,13 +173,11 @@ def read_trained(message: Message) -> Trained:
     content = dict(message.content)
     try:
         costs = content["costs"]
-        curves = {str(name): [(int(step), float(figure)) for step, figure in points] for name, points in content["curves"].items()}
-
         return Trained(
             outcome=message.outcome or None,
             status=content["status"],
             error=content["error"],
-            curves=curves,
+            curves=_curves(content["curves"]),
             witnesses={str(name): str(value) for name, value in content["witnesses"].items()},
             costs=None if costs is None else Costs(**costs),
             left=tuple(map(str, content["left"])),
@@ -190,7 +188,13 @@ def read_trained(message: Message) -> Trained:
 
 def read_scores(packed: bytes) -> Scores:
     """Rebuild the figures that a judge found."""
-    return Scores(**json.loads(packed))
+    content = json.loads(packed)
+
+    return Scores(**{**content, "curves": _curves(content["curves"])})
+
+
+def _curves(content: Mapping[str, Iterable[tuple[float, float]]]) -> dict[str, list[tuple[int, float]]]:
+    return {str(name): [(int(step), float(figure)) for step, figure in points] for name, points in content.items()}
 
 
 class _Interrupts:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
+from harness.report.heat_maps import table_row, unit_of
 from harness.report.rendering import Drawing, drawing
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ def _curve_names(evidence: Evidence) -> dict[str, list[str]]:
     for item in evidence.plan.planned:
         record = evidence.records.get(item.key)
         if record is not None and record.status == "ok":
-            names[item.dataset].update(dict.fromkeys(record.curves))
+            names[item.dataset].update(dict.fromkeys(name for name in record.curves if table_row(name) is None))
 
     return {label: sorted(found) for label, found in names.items()}
 
@@ -52,7 +53,6 @@ def curve_groups(evidence: Evidence, styles: Mapping[str, Style]) -> Iterator[Cu
         record = evidence.records.get(item.key)
         for name, curve_points in record.curves.items() if record is not None and record.status == "ok" else ():
             found.setdefault((item.dataset, name, item.method), []).append(curve_points)
-    units = {metric.name: metric.unit for metric in evidence.board.metrics}
     left = MOST_CURVE_FIGURES
     for number, column in enumerate(evidence.board.columns):
         drawings = []
@@ -63,7 +63,7 @@ def curve_groups(evidence: Evidence, styles: Mapping[str, Style]) -> Iterator[Cu
                 from harness.report.plots import learning_curves
 
                 title = f"{name} of {len(curves)} methods on {column.label}"
-                percent = units.get(name.partition("_")[2], units.get(name, "")) == "%"
+                percent = unit_of(name, evidence) == "%"
                 svg = learning_curves(curves, "step", percent=percent, name=f"curve-{number}-{place}", title=title)
                 drawings.append(drawing(svg, f"{name}{', %' if percent else ''}"))
         left -= len(drawings)

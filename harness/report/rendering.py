@@ -77,7 +77,18 @@ def _breakable(label: str) -> Any:  # Any: markupsafe's string
 def code_hash() -> str:
     """Hash the code and the templates that draw pages."""
     here = Path(__file__).parent
-    drawn_by = ("page.py", "curves.py", "trials.py", "index.py", "rendering.py", "plots.py", "styles.py", "figures.py", "claims.py")
+    drawn_by = (
+        "page.py",
+        "curves.py",
+        "heat_maps.py",
+        "trials.py",
+        "index.py",
+        "rendering.py",
+        "plots.py",
+        "styles.py",
+        "figures.py",
+        "claims.py",
+    )
     files = [*(here / name for name in drawn_by), *sorted(TEMPLATES.iterdir())]
 
     return digest([file_hash(path) for path in files if path.is_file()])

@@ -36,12 +36,13 @@ from harness.parameters import ParameterMemo, build, make_measure, make_part
 from harness.plan import carriers
 from harness.records import Limits, Measure, Part, Status, Trial, artifact_of, digest
 from harness.seeds_at_once import execute_at_once
+from harness.specs import Task
 from harness.testing.errors import CheckSkipped, CheckUnjudged, ConformanceError
 from harness.trial import Finished, execute, fault_record
 
 if TYPE_CHECKING:
     from harness.registry import Plugin, Registry
-    from harness.specs import Dataset, Method, Task
+    from harness.specs import Dataset, Method
 
 __all__ = ["PATIENCE", "SECONDS", "Ended", "Executions", "Subject", "error_of", "last_lines"]
 
@@ -208,8 +209,10 @@ class Executions:
         return replace(trial, task=replace(trial.task, name=task.name), artifact=artifact)
 
     def part(self, spec: Method | Dataset | Task) -> Part:
-        """Describe a method, data set or task with its default parameters."""
-        return make_part(spec, {}, self._code, self._memo, getattr(spec, "privileges", ()))
+        """Describe a method or data set with its default parameters, or a task with those of its example."""
+        given = dict(spec.example_settings) if isinstance(spec, Task) else {}
+
+        return make_part(spec, given, self._code, self._memo, getattr(spec, "privileges", ()))
 
     def trial(
         self,

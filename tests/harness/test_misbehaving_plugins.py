@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -14,6 +15,7 @@ import warnings
 import pytest
 from click.testing import CliRunner
 
+from harness import guard, interrupts
 from harness.errors import PluginError
 from harness.fingerprint import CodeIndex
 from harness.guard import ForeignError, guarded
@@ -242,6 +244,22 @@ def test_an_interrupt_of_the_user_is_nobodys_fault(number, swallows):
             call()
     finally:
         signal.signal(number, before)
+
+
+def test_an_interrupt_that_reaches_a_guard_before_it_can_note_it_is_the_users(monkeypatch):
+    """As where another thread, which masks nothing, is given the signal."""
+    fresh = interrupts.Stop()
+
+    @contextlib.contextmanager
+    def interrupted(*_):
+        fresh(signal.SIGHUP, None)
+        yield
+
+    monkeypatch.setattr(guard, "stop", fresh)
+    monkeypatch.setattr(guard, "_signals_kept", interrupted)
+
+    with pytest.raises(KeyboardInterrupt), guarded(10):
+        pass
 
 
 def test_in_another_thread_a_plugin_is_guarded_too_but_for_signals():

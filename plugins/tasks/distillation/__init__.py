@@ -24,6 +24,7 @@ def bench_tasks():
         metrics=("accuracy", "top5", "nll", "ece", "agreement", "kl_to_teacher", "teacher_accuracy"),
         budget=("epochs",),
         example="digits",
+        example_settings=(("widths", (4, 8, 8)), ("teacher_widths", (8, 16, 16)), ("teacher_epochs", 2)),
         artifact="the teacher, trained on the labels",
         artifact_parameters=(
             "teacher_model",

@@ -48,6 +48,7 @@ def bench_tasks():
             ),
         ),
         example="heteroscedastic",
+        example_settings=(("network_steps", 60), ("network_patience", 20), ("trees", 5)),
         artifact="out-of-fold predictions of the base models",
         artifact_parameters=("base_models", "folds", "search_draws", "network_steps", "network_patience", "network_batch_size", "trees"),
         template=f"{__name__}:method.py.jinja",

@@ -37,6 +37,7 @@ def bench_tasks():
             ("general_data", "demonstrations of the general skills that are not trained"),
         ),
         example="micro_rlvr_sketch",
+        example_settings=(("prompts", 4), ("group_size", 4), ("samples", 2)),
         artifact="the base policy and its answers",
         artifact_parameters=("samples",),
         template=f"{__name__}:method.py.jinja",

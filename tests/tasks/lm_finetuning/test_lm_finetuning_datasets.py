@@ -13,6 +13,7 @@ from plugins.data.text.artifacts import DOMAINS
 from plugins.data.text.domains import load_domains
 from plugins.lm_tasks.data import part_of_exercise
 from plugins.models.domains_llama import DOMAINS_LLAMA
+from plugins.models.domains_llama import model as domains_llama
 from plugins.models.domains_llama.model import DomainsLlama
 from plugins.models.smollm2 import SMOLLM2
 from plugins.tasks.lm_finetuning import bench_datasets
@@ -146,12 +147,15 @@ def test_smollm2_comes_with_its_tokenizer_and_without_a_corpus():
 
 
 @pytest.mark.data
-def test_the_small_base_is_trained_on_the_corpus_alone_and_read_by_transformers(tmp_path):
+def test_the_small_base_is_trained_on_the_corpus_alone_and_read_by_transformers(tmp_path, monkeypatch):
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
+    corpus = load_domains(artifacts.obtain(DOMAINS))
+    few = corpus._replace(train=corpus.train._replace(offsets=corpus.train.offsets[:201]))  # 20 steps see no more of it
+    monkeypatch.setattr(domains_llama, "load_domains", lambda folder: few)
     DomainsLlama(steps=20).build(tmp_path)
     tokenizer = AutoTokenizer.from_pretrained(tmp_path)
-    held_out = load_domains(artifacts.obtain(DOMAINS)).test
+    held_out = corpus.test
     windows = pack_windows(encode(data.unpack_texts(held_out.text, held_out.offsets)[:20], tokenizer), 128, tokenizer.eos_token_id)
 
     loss = window_losses(AutoModelForCausalLM.from_pretrained(tmp_path), windows).mean()
