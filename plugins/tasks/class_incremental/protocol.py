@@ -159,6 +159,12 @@ class ClassIncrementalProtocol(ContinualRecipe):
             gamma=_curve(run, "gamma", len(steps) - 1),
         )
 
+    def curves(self, outcome: Outcome, data: ImageData) -> dict[str, np.ndarray]:
+        """Return the accuracy among the classes seen after each experience, ``(T,)``, and on each experience's test samples, ``(T, T)``, by experience and step."""
+        from plugins.tasks.class_incremental.metrics import accuracy_matrix, step_accuracies
+
+        return {"accuracy": step_accuracies(outcome, data), "accuracy by experience": accuracy_matrix(outcome, data).T}
+
     def stream(self, data: ImageData, run: Run) -> Stream:
         """
         Divide the training data by classes, whose order is drawn from the stream ``order``, or as the data set says.
