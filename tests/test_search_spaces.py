@@ -20,6 +20,10 @@ UNTUNED = {  # tasks whose suites take the settings of papers for all rows: a tr
     "rlvr",
 }
 WITHOUT_SPACE = {
+    "class_incremental": {
+        **dict.fromkeys(("views", "fisher_samples"), COSTS),
+        "damping": PUBLISHED,
+    },
     "debiased_recommendation": {
         **dict.fromkeys(("floor", "ridge", "coefficient_learning_rate", "coefficient_decay"), PUBLISHED),
         **dict.fromkeys(("n_candidates", "n_sampled"), COSTS),

@@ -69,18 +69,6 @@ def bench_papers():
         asks="a sliceable supernet, several passes a step, calibrated batch norms, many stand-alone runs",
     )
     yield ListedPaper(
-        "weight_aligning",
-        "class_incremental",
-        Paper("Maintaining Discrimination and Fairness in Class Incremental Learning", year=2020, arxiv="1911.07053"),
-        asks="frozen previous model, growing head without bias, actions after a step and at the end of a task, exemplars",
-    )
-    yield ListedPaper(
-        "contracon",
-        "class_incremental",
-        Paper("Exemplar-Free Continual Transformer with Convolutions", year=2023, arxiv="2308.11357"),
-        asks="parameters for each task over a frozen base; task identification by entropy; no exemplars",
-    )
-    yield ListedPaper(
         "binary_variational_cl",
         "continual_binary",
         Paper("Statistical mechanics of continual learning: variational principle and mean-field potential", year=2023, arxiv="2212.02846"),
