@@ -133,7 +133,7 @@ class FieldLearner:
             before = [layer.detach().clone() for layer in self.fields]
             descent.step()
             if descent.done % max(steps // POINTS, 1) == 0:
-                self._run.log(task.index * steps + descent.done, loss=float(loss) / len(batch.y), beta=self._beta)
+                self._run.log(task.index * steps + descent.done, loss=float(loss.detach()) / len(batch.y), beta=self._beta)
         if self._settings.kl == "task":
             self._prior = [self._beta * layer.detach() for layer in self.fields]
 

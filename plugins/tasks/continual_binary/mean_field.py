@@ -159,7 +159,7 @@ def _normal_density(z: np.ndarray) -> np.ndarray:
 OUTER = _clustered_normal()
 FIELD = _even_normal(401, 9.0)
 STUDENT = _even_normal(161, 8.0)
-INNER = np.linspace(-10.0, 10.0, 401)  # around the peak of the inner integral of the energy
+INNER = np.linspace(-10.0, 10.0, 201)  # around the peak of the inner integral of the energy, which is no narrower than 0.2
 T = np.linspace(-20.0, 20.0, 1601)  # m = tanh(t): also the mass at |m| -> 1 is resolved
 M = np.tanh(T)
 LOG_COSH = np.logaddexp(T, -T) - math.log(2)

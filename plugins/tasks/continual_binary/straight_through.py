@@ -112,7 +112,7 @@ class StraightThroughLearner:
                 for old, weight in zip(before, self.network.hidden, strict=False):
                     weight.copy_(old - metaplastic_update(old, old - weight, self._metaplasticity))
             if descent.done % max(steps // POINTS, 1) == 0:
-                self.run.log(task.index * steps + descent.done, loss=float(loss))
+                self.run.log(task.index * steps + descent.done, loss=float(loss.detach()))
 
     def penalty(self) -> Tensor | None:
         """Return what is added to the loss; nothing here."""

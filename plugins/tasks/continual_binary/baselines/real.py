@@ -51,7 +51,7 @@ class RealLearner:
             loss = classification_loss(self._network(batch.x), batch.y)
             descent.backward(loss)
             descent.step()
-        self._run.log((task.index + 1) * steps, loss=float(loss))
+        self._run.log((task.index + 1) * steps, loss=float(loss.detach()))
 
     @torch.no_grad()
     def report(self, tests: Sequence[Tensor]) -> Report:
