@@ -163,4 +163,4 @@ def test_no_method_of_a_bundled_task_finds_the_artifact(tmp_path, monkeypatch, t
 
 
 def test_the_bundled_tasks_with_an_artifact_are_those_that_are_looked_at():
-    assert {task.name for task in WITH_ARTIFACT} == {"distillation", "lm_finetuning", "quantile_regression", "rlvr"}
+    assert {task.name for task in WITH_ARTIFACT} == {"continual_binary", "distillation", "lm_finetuning", "quantile_regression", "rlvr"}

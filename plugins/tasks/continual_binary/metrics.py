@@ -135,7 +135,7 @@ def average_forgetting(accuracies: np.ndarray) -> float:
 
 def _accuracies(labels: np.ndarray | None, data: ContinualData) -> np.ndarray | None:
     """Return ``R``, ``(T, T)``."""
-    if labels is None:
+    if labels is None or labels.size == 0:
         return None
     right: np.ndarray = labels == np.stack([task.test.y.numpy() for task in data.tasks])
 

@@ -157,13 +157,13 @@ class Report(NamedTuple):
     What a learner knows after a task; ``None`` where it has no such thing.
 
     Args:
-        labels: ``(n,)`` integers for each test set, by the binary weights.
+        labels: ``(n,)`` integers for each test set, by the binary weights; empty where a theory stands in the place of a learner.
         mean_labels: Likewise by the mean weights of a learner that holds a distribution.
         magnetisations: ``(d,)`` in [-1, 1], the mean weights of a perceptron; those of a learner without a distribution are its weights.
         foresight: In the place of all these, what a theory foresees.
     """
 
-    labels: Sequence[Tensor] | None = None
+    labels: Sequence[Tensor] = ()
     mean_labels: Sequence[Tensor] | None = None
     magnetisations: Tensor | None = None
     foresight: Foresight | None = None
@@ -192,14 +192,15 @@ class Outcome:
     What the metrics of this task read.
 
     Args:
-        labels: ``(T, T, n)`` int16, after each task (first axis) the labels of the test samples of each (second axis), by the binary weights, or ``None``.
+        labels: ``(T, T, n)`` int16, after each task (first axis) the labels of the test samples of each (second axis), by the binary weights; without an
+            element where a theory stands in the place of a learner.
         mean_labels: Likewise by the mean weights, or ``None``.
         magnetisations: ``(T, d)`` float32, of a perceptron after each task, or ``None``.
         order: ``(T, 1 + 2 T)`` float64, the order parameters that a theory foresees, or ``None``.
         free_entropy: ``(1,)`` float64, of that theory, or ``None``.
     """
 
-    labels: np.ndarray | None
+    labels: np.ndarray
     mean_labels: np.ndarray | None
     magnetisations: np.ndarray | None
     order: np.ndarray | None
@@ -330,23 +331,19 @@ def _outcome(reports: Sequence[Report], data: ContinualData) -> Outcome:
     n_tasks, n_tests, size = len(data.tasks), len(data.tasks[0].test), data.tasks[0].test.x.shape[1]
     last = reports[-1]
 
-    def labels(name: str) -> np.ndarray | None:
-        if getattr(last, name) is None:
-            return None
-        return _shaped(
-            np.array([[part.cpu().numpy() for part in getattr(report, name)] for report in reports]), (n_tasks, n_tasks, n_tests), name
-        )
+    def labels(name: str) -> np.ndarray:
+        found = np.array([[part.cpu().numpy() for part in getattr(report, name)] for report in reports])
+        return _shaped(found, (n_tasks, n_tasks, n_tests), name).astype(np.int16)
 
     magnetisations = None
     if last.magnetisations is not None:
         found = np.array([report.magnetisations.detach().cpu().numpy() for report in reports if report.magnetisations is not None])
         magnetisations = _shaped(found, (n_tasks, size), "magnetisations").astype(np.float32)
-    binary, mean = labels("labels"), labels("mean_labels")
     foresight = last.foresight
 
     return Outcome(
-        labels=None if binary is None else binary.astype(np.int16),
-        mean_labels=None if mean is None else mean.astype(np.int16),
+        labels=labels("labels") if foresight is None else np.empty((0, 0, 0), dtype=np.int16),
+        mean_labels=None if last.mean_labels is None else labels("mean_labels"),
         magnetisations=magnetisations,
         order=None if foresight is None else _shaped(foresight.order, (n_tasks, 1 + 2 * n_tasks), "order"),
         free_entropy=None if foresight is None else np.array([foresight.free_entropy]),

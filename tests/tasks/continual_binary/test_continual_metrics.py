@@ -18,7 +18,7 @@ from plugins.tasks.continual_binary.protocol import ContinualData, Outcome, Task
 VECTORS = json.loads(Path(__file__).with_name("baselines_continual.json").read_text(encoding="utf-8"))
 CASES = {case["name"]: case for case in VECTORS["cases"]}
 Y = np.array([[0, 1, 2, 0], [2, 1, 0, 1]])
-NOTHING = {"labels": None, "mean_labels": None, "magnetisations": None, "order": None, "free_entropy": None}
+NOTHING = {"labels": np.empty((0, 0, 0)), "mean_labels": None, "magnetisations": None, "order": None, "free_entropy": None}
 
 
 def data_of(teachers=None):
