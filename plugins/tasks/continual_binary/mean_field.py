@@ -42,7 +42,7 @@ __all__ = [
 POOR_START = (0.1, 0.05, 0.3)  # q, r, qd: students that know little of the teacher
 GOOD_START = (0.955, 0.976, 0.956)  # students that are all but the teacher
 SAME = 1e-6  # two solutions whose order parameters differ by less are one
-DAMPED_STEPS = 30  # that bring a start near a solution, before Newton's method takes over
+DAMPED_STEPS = 12  # that bring a start near a solution, before Newton's method takes over
 TOLERANCE = 1e-8
 
 Branches = dict[str, "FirstTask"]
@@ -157,15 +157,16 @@ def _normal_density(z: np.ndarray) -> np.ndarray:
 
 
 OUTER = _clustered_normal()
-FIELD = _even_normal(401, 9.0)
+FIELD = _even_normal(1201, 8.0)
 STUDENT = _even_normal(161, 8.0)
 INNER = np.linspace(-10.0, 10.0, 201)  # around the peak of the inner integral of the energy, which is no narrower than 0.2
-T = np.linspace(-20.0, 20.0, 1601)  # m = tanh(t): also the mass at |m| -> 1 is resolved
+T = np.linspace(-20.0, 20.0, 801)  # m = tanh(t): also the mass at |m| -> 1 is resolved
 M = np.tanh(T)
+SIGN = np.sign(T)  # 0 at 0: half of the node's mass lies on either side
 LOG_COSH = np.logaddexp(T, -T) - math.log(2)
 LOG_MEASURE = math.log(T[1] - T[0]) - 2 * LOG_COSH  # dm = (1 - m^2) dt
 PENALTY = LOG_COSH - T * M  # minus the divergence from uniform weights
-N_FIELDS = 3001  # of the table of averages of the second task
+N_FIELDS = 2001  # of the table of averages of the second task
 
 
 def energy(q: float, r: float, qd: float, beta: float) -> Energy:
@@ -207,7 +208,7 @@ def _weights(a: float, b: np.ndarray, kappa: float) -> _Weights:
     top = exponent.max(axis=1, keepdims=True)
     mass = np.exp(exponent - top)
     norm = mass.sum(axis=1)
-    m, square, sign = (mass @ np.stack([M, M**2, np.sign(T)], axis=1) / norm[:, None]).T
+    m, square, sign = (mass @ np.stack([M, M**2, SIGN], axis=1) / norm[:, None]).T
 
     return _Weights(np.log(norm) + top[:, 0], m, square, sign)
 
@@ -363,7 +364,7 @@ class _Reference:
 
     def __init__(self, first: FirstTask, stiffness: float, overlap: float) -> None:
         density = _field_density(first)
-        held = density > density.max() * 1e-16
+        held = density > density.max() * 1e-14
         self.t1, self.density = T[held], density[held]
         self.stiffness = stiffness
         self.shares = ((1.0, (1 + overlap) / 2), (-1.0, (1 - overlap) / 2))  # of the weights of the second teacher
