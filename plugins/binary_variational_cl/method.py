@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal, TypedDict
 
 import torch
 from annotated_types import Ge, Gt
@@ -28,9 +28,18 @@ if TYPE_CHECKING:
 
 __all__ = ["BinaryVariational", "ConstantBeta", "FieldLearner", "MeanField", "WithoutKL"]
 
-PERCEPTRON_ADAM = {"betas": (0.9, 0.999), "eps": 1e-20}  # as released
-NETWORK_ADAM = {"betas": (0.9, 0.99), "eps": 1e-8}
 POINTS = 10  # of the curve of a task
+
+
+class AdamSettings(TypedDict):
+    """What the released code sets of Adam, apart from its rate."""
+
+    betas: tuple[float, float]
+    eps: float
+
+
+PERCEPTRON_ADAM: AdamSettings = {"betas": (0.9, 0.999), "eps": 1e-20}
+NETWORK_ADAM: AdamSettings = {"betas": (0.9, 0.99), "eps": 1e-8}
 
 
 @dataclass
@@ -49,7 +58,7 @@ class BinaryVariational:
     """
 
     kl: Literal["step", "task"] = "step"
-    kl_weight: Annotated[float, Ge(0), Search(0.1, 10.0, log=True)] = 1.0
+    kl_weight: Annotated[float, Ge(0), Search(0.1, 30.0, log=True)] = 1.0
     growth: Annotated[float, Ge(0), Search(0.25, 4.0, log=True)] = 2.0
     prior: bool = False
     spread: Annotated[float, Gt(0), Search(0.03, 3.0, log=True)] = 1.0
@@ -89,7 +98,7 @@ class ConstantBeta:
     """
 
     kl: Literal["step", "task"] = "step"
-    kl_weight: Annotated[float, Ge(0), Search(0.1, 10.0, log=True)] = 1.0
+    kl_weight: Annotated[float, Ge(0), Search(0.1, 30.0, log=True)] = 1.0
     spread: Annotated[float, Gt(0), Search(0.03, 3.0, log=True)] = 1.0
 
     def begin(self, stream: Stream, run: Run) -> FieldLearner:
@@ -166,8 +175,9 @@ class FieldLearner:
         else:
             return
         with torch.no_grad():
-            for layer, prior in zip(self.fields, priors, strict=True):
-                layer.grad += weight * divergence_slope(layer, prior, self._beta)
+            slopes = [layer.grad for layer in self.fields if layer.grad is not None]
+            for layer, prior, slope in zip(self.fields, priors, slopes, strict=True):
+                slope += weight * divergence_slope(layer, prior, self._beta)
 
 
 @dataclass

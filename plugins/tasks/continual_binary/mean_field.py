@@ -376,25 +376,28 @@ class _Reference:
         found = _weights(conjugate.qd - conjugate.q / 2, b, self.stiffness)
         table = CubicSpline(b, np.stack([found.m, found.square, found.sign], axis=1))
         fields = self.stiffness * self.t1[:, None] + math.sqrt(conjugate.q) * x
-        means = {}
+        means = []
         for sign, _ in self.shares:
             m, square, signs = np.moveaxis(table(fields + sign * conjugate.r), 2, 0)
-            means[sign] = [float(self.density @ values @ weight) for values in (m**2, square, m, signs)]
-        (q, qd, r1, p1), (_, _, r2, p2) = (
-            sum(share * sign**power * np.array(means[sign]) for sign, share in self.shares) for power in (0, 1)
-        )
+            means.append([float(self.density @ values @ weight) for values in (m**2, square, m, signs)])
+        (q, qd, r1, p1), (_, _, r2, p2) = self._overlaps(np.array(means))
 
         return _Averages(Order(q, r2, qd), r1, (p1, p2))
 
     def mean_signs(self, conjugate: Order) -> tuple[float, float]:
         """Return the overlaps of the teachers and of the sign of a weight's field, which is that of its mean."""
-        signs = {
-            sign: float(self.density @ erf((self.stiffness * self.t1 + sign * conjugate.r) / math.sqrt(2 * conjugate.q)))
-            for sign, _ in self.shares
-        }
-        first, second = (sum(share * sign**power * signs[sign] for sign, share in self.shares) for power in (0, 1))
+        fields = [self.stiffness * self.t1 + sign * conjugate.r for sign, _ in self.shares]
+        first, second = self._overlaps(np.array([float(self.density @ erf(field / math.sqrt(2 * conjugate.q))) for field in fields]))
 
-        return first, second
+        return float(first), float(second)
+
+    def _overlaps(self, means: np.ndarray) -> np.ndarray:
+        """Average over the weights of the second teacher: values as they are, their overlap with the first teacher, and times these weights, ``(2, ...)``."""
+        signs, shares = np.array(self.shares).T
+
+        overlaps: np.ndarray = np.stack([shares, shares * signs]) @ means
+
+        return overlaps
 
 
 def _field_density(first: FirstTask) -> np.ndarray:

@@ -95,7 +95,7 @@ class Recipe:
 
     widths: tuple[Annotated[int, Ge(1)], ...] = (128, 128)
     batch_size: Annotated[int, Ge(2)] | None = 32
-    learning_rate: Annotated[float, Gt(0), Search(1e-3, 1e-1, log=True)] = 1e-2
+    learning_rate: Annotated[float, Gt(0), Search(3e-4, 1e-1, log=True)] = 1e-2
     weight_decay: Annotated[float, Ge(0), Search(choices=(0.0, 1e-3, 1e-2, 1e-1))] = 0.0
     schedule: Schedule = "constant"
 

@@ -72,8 +72,9 @@ class ElasticLearner(StraightThroughLearner):
         """Return the sum over anchors."""
         if not self._anchors:
             return None
+        weights = list(self.network.hidden)
 
-        return sum(elastic_penalty(list(self.network.hidden), *anchor, self._strength) for anchor in self._anchors)
+        return torch.stack([elastic_penalty(weights, *anchor, self._strength) for anchor in self._anchors]).sum()
 
 
 def elastic_penalty(weights: Sequence[Tensor], fisher: Sequence[Tensor], anchor: Sequence[Tensor], strength: float) -> Tensor:

@@ -37,7 +37,7 @@ class Metaplastic:
         m: Metaplasticity; 1.35 for permuted MNIST and 1.5 for MNIST and then Fashion-MNIST in the paper.
     """
 
-    m: Annotated[float, Gt(0), Search(0.5, 30.0, log=True)] = 1.35
+    m: Annotated[float, Gt(0), Search(1.0, 100.0, log=True)] = 1.35
 
     def begin(self, stream: Stream, run: Run) -> StraightThroughLearner:
         """Return a learner."""
