@@ -7,6 +7,11 @@ from plugins.data.images.digits import DIGITS
 from plugins.data.images.fashion_mnist import FASHION_MNIST
 from plugins.data.images.mnist import MNIST
 
+# Read by `bench plugin check`: what this method is meant to do otherwise.
+expected_failures = {
+    "ewc_binary": {"budget_is_honoured": "its Fisher information is that of the whole training set, once a task, whatever the budget"}
+}
+
 
 @hookimpl
 def bench_tasks():

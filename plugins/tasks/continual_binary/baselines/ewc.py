@@ -66,7 +66,7 @@ class ElasticLearner(StraightThroughLearner):
         x = task.train.x.to(self.run.device)
         weights = [weight.detach().clone() for weight in self.network.hidden]
         self._anchors.append(Anchor(fisher_diagonals(self.network, x), weights))
-        self.run.count(forward=len(x), backward=len(x))
+        self.run.count(forward=len(x), backward=len(x) * max(self.stream.sizes[-1], 2))  # a slope for each label
 
     def penalty(self) -> Tensor | None:
         """Return the sum over anchors."""
