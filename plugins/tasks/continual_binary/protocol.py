@@ -254,8 +254,10 @@ class ContinualProtocol(Recipe):
         return _outcome(reports, data)
 
     def for_tuning(self, data: ContinualData) -> ContinualData:
-        """Return the data with the validation sets in the place of the test sets, and without the teachers' weights but for their number and overlap."""
-        return replace(data, tasks=tuple(replace(task, test=task.valid) for task in data.tasks))
+        """Return the data with the validation sets in the place of the test sets, and with teachers of weights 0, whose overlaps tell nothing."""
+        teachers = None if data.teachers is None else np.zeros_like(data.teachers)
+
+        return replace(data, tasks=tuple(replace(task, test=task.valid) for task in data.tasks), teachers=teachers)
 
     def shuffle_hidden(self, data: ContinualData, rng: np.random.Generator, privileges: tuple[str, ...]) -> ContinualData:
         """Return the data with the test labels, and the weights of the teachers, in random order."""

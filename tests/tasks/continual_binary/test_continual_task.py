@@ -149,6 +149,13 @@ def test_tuning_validates():
     assert all(task.test is task.valid for task in ContinualProtocol().for_tuning(data).tasks)
 
 
+def test_tuning_knows_no_teacher():
+    tuning = ContinualProtocol().for_tuning(perceptron())
+
+    assert not tuning.teachers.any()
+    assert ContinualProtocol().stream(tuning, None).sizes == (21, 1)
+
+
 def test_shuffling_reaches_test_labels_and_teachers_and_nothing_else():
     data = perceptron()
 
