@@ -37,6 +37,9 @@ class Looking:
 
     def learn(self, prompts, learner):
         raise Looked(f"the artifact is {learner.run.artifact}")
+
+    def begin(self, stream, run):
+        raise Looked(f"the artifact is {run.artifact}")
 """
 
 
