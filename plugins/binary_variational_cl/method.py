@@ -58,7 +58,7 @@ class BinaryVariational:
     """
 
     kl: Literal["step", "task"] = "step"
-    kl_weight: Annotated[float, Ge(0), Search(0.1, 30.0, log=True)] = 1.0
+    kl_weight: Annotated[float, Ge(0), Search(0.1, 10.0, log=True)] = 1.0
     growth: Annotated[float, Ge(0), Search(0.25, 4.0, log=True)] = 2.0
     prior: bool = False
     spread: Annotated[float, Gt(0), Search(0.03, 3.0, log=True)] = 1.0
@@ -98,7 +98,7 @@ class ConstantBeta:
     """
 
     kl: Literal["step", "task"] = "step"
-    kl_weight: Annotated[float, Ge(0), Search(0.1, 30.0, log=True)] = 1.0
+    kl_weight: Annotated[float, Ge(0), Search(0.1, 10.0, log=True)] = 1.0
     spread: Annotated[float, Gt(0), Search(0.03, 3.0, log=True)] = 1.0
 
     def begin(self, stream: Stream, run: Run) -> FieldLearner:
