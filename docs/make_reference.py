@@ -49,6 +49,10 @@ ENVIRONMENT = {
 
 # What of the library a plugin author calls, beyond `harness` itself: by module, a title and the names, all where there is none.
 TOOLKIT = {
+    "plugins.tasks.continual_binary.protocol": ("The containers and the protocol of the task `continual_binary`", ""),
+    "plugins.tasks.continual_binary.straight_through": ("Binary networks of the task `continual_binary`", ""),
+    "plugins.tasks.continual_binary.steps": ("Steps through one task of a stream", ""),
+    "plugins.tasks.continual_binary.mean_field": ("The mean field of a perceptron's tasks", ""),
     "plugins.tasks.distillation.protocol": ("The containers and the protocol of the task `distillation`", ""),
     "plugins.tasks.noisy_labels.protocol": ("The containers and the protocol of the task `noisy_labels`", ""),
     "plugins.tasks.rare_events.protocol": ("The containers and the protocol of the task `rare_events`", ""),

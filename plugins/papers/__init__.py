@@ -69,12 +69,6 @@ def bench_papers():
         asks="a sliceable supernet, several passes a step, calibrated batch norms, many stand-alone runs",
     )
     yield ListedPaper(
-        "binary_variational_cl",
-        "continual_binary",
-        Paper("Statistical mechanics of continual learning: variational principle and mean-field potential", year=2023, arxiv="2212.02846"),
-        asks="an optimiser in the space of fields; a solver of the theory; curve against curve",
-    )
-    yield ListedPaper(
         "rich_lazy",
         "supervised",
         Paper("How connectivity structure shapes rich and lazy learning in neural circuits", year=2024, arxiv="2310.08513"),

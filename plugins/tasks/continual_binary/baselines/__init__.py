@@ -1,0 +1,1 @@
+"""Baselines of the task ``continual_binary``: straight-through training alone, metaplastic, anchored, on all data; and real weights."""
