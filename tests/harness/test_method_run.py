@@ -166,7 +166,14 @@ def test_no_method_of_a_bundled_task_finds_the_artifact(tmp_path, monkeypatch, t
 
 
 def test_the_bundled_tasks_with_an_artifact_are_those_that_are_looked_at():
-    assert {task.name for task in WITH_ARTIFACT} == {"class_incremental", "continual_binary", "distillation", "lm_finetuning", "quantile_regression", "rlvr"}
+    assert {task.name for task in WITH_ARTIFACT} == {
+        "class_incremental",
+        "continual_binary",
+        "distillation",
+        "lm_finetuning",
+        "quantile_regression",
+        "rlvr",
+    }
 
 
 def test_the_kit_runs_an_example_with_the_settings_that_the_task_gives_it(monkeypatch):
