@@ -145,6 +145,17 @@ def test_a_method_that_keeps_past_samples_outside_of_its_memory_is_caught(place)
     Keeps.shelf = []
 
 
+def test_weights_that_are_all_0_are_no_sample_that_is():
+    class Zeros(Finetune):
+        def learn(self, experience, run):
+            super().learn(experience, run)
+            self.zeros = torch.zeros(3, N_CLASSES)
+
+    blank = with_train(x=lambda x: x * (torch.arange(len(x)) > 5)[:, None])(points())
+
+    confronted(Zeros(), blank)
+
+
 def test_the_conformance_kit_catches_a_method_that_keeps_past_samples(tmp_path, monkeypatch):
     from harness.registry import load_registry
 
