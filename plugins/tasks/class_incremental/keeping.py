@@ -20,7 +20,11 @@ CONTAINERS = (Tensor, np.ndarray, list, dict, set, tuple)
 
 
 class SampleHashes:
-    """Samples known by the hash of their bytes, so that they are found again wherever they are kept as they were."""
+    """
+    Samples known by the hash of their bytes, so that they are found again wherever they are kept as they were.
+
+    One of equal numbers, such as a text without a known word, is left out: weights that are all 0 are no sample.
+    """
 
     def __init__(self) -> None:
         self._known: set[int] = set()
@@ -29,7 +33,8 @@ class SampleHashes:
     def add(self, x: Tensor) -> None:
         """Know these, ``(N, ...)``, all of one shape."""
         self._size = x[0].numel()
-        self._known.update(_hashes(x, self._size))
+        rows = x.flatten(1)
+        self._known.update(_hashes(rows[rows.amax(dim=1) > rows.amin(dim=1)], self._size))
 
     def found_in(self, tensors: list[Tensor], but: Memory) -> int:
         """Return how many of the known samples stand in tensors, those of the memory left aside."""

@@ -29,6 +29,11 @@ IDS = [spec.name for spec in METHODS]
 CCT = {"model": "cct", "widths": (8,), "blocks": 1, "heads": 2, "batch_size": 10, "experiences": 2, "memory": 8}
 
 
+def made(spec):
+    """Give a method with its defaults, but for what only takes time."""
+    return load_entry(spec.entry)(**({"projection": 20} if spec.name == "ranpac" else {}))
+
+
 class Watches(Finetune):
     """A method that remembers all that it was given but the samples."""
 
@@ -108,14 +113,14 @@ def test_with_one_experience_every_method_gives_finite_scores(spec):
     settings = CCT | {"experiences": 1} if "cct" in spec.entry or spec.name == "contracon" else {"experiences": 1}
     data = pictures() if settings.get("model") == "cct" else points()
 
-    outcome, _ = confronted(load_entry(spec.entry)(), data, spec.privileges, **settings)
+    outcome, _ = confronted(made(spec), data, spec.privileges, **settings)
 
     assert outcome.answers.shape == (1, len(data.test))
 
 
 @pytest.mark.parametrize("spec", [spec for spec in METHODS if spec.name not in ("contracon", "norms_and_head")], ids=lambda spec: spec.name)
 def test_other_test_labels_change_no_answer(spec):
-    first, second = (confronted(load_entry(spec.entry)(), points(shift=shift), spec.privileges, epochs=1)[0] for shift in (0, 1))
+    first, second = (confronted(made(spec), points(shift=shift), spec.privileges, epochs=1)[0] for shift in (0, 1))
 
     for field in dataclasses.fields(first):
         np.testing.assert_array_equal(getattr(first, field.name), getattr(second, field.name))
@@ -125,7 +130,7 @@ def test_other_test_labels_change_no_answer(spec):
 def test_an_answer_among_the_classes_of_the_own_experience_is_right_wherever_the_answer_among_all_is(spec):
     from plugins.tasks.class_incremental import metrics
 
-    outcome, _ = confronted(load_entry(spec.entry)(), privileges=spec.privileges, epochs=1)
+    outcome, _ = confronted(made(spec), privileges=spec.privileges, epochs=1)
 
     assert metrics.til_accuracy(outcome, points()) >= metrics.accuracy(outcome, points())
     for step, answers in enumerate(outcome.answers):
@@ -138,6 +143,17 @@ def test_a_method_that_keeps_past_samples_outside_of_its_memory_is_caught(place)
     with pytest.raises(ValueError, match=r"the method keeps \d+ samples of what is past, or of the test set, outside of its memory"):
         confronted(Keeps(place))
     Keeps.shelf = []
+
+
+def test_weights_that_are_all_0_are_no_sample_that_is():
+    class Zeros(Finetune):
+        def learn(self, experience, run):
+            super().learn(experience, run)
+            self.zeros = torch.zeros(3, N_CLASSES)
+
+    blank = with_train(x=lambda x: x * (torch.arange(len(x)) > 5)[:, None])(points())
+
+    confronted(Zeros(), blank)
 
 
 def test_the_conformance_kit_catches_a_method_that_keeps_past_samples(tmp_path, monkeypatch):
