@@ -35,8 +35,9 @@ class Looking:
     def fit(self, data, run):
         raise Looked(f"the artifact is {run.artifact}")
 
-    def learn(self, prompts, learner):
-        raise Looked(f"the artifact is {learner.run.artifact}")
+    def learn(self, shown, run):
+        run = getattr(run, "run", run)  # of a learner
+        raise Looked(f"the artifact is {run.artifact}")
 
     def begin(self, stream, run):
         raise Looked(f"the artifact is {run.artifact}")
