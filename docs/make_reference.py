@@ -70,7 +70,10 @@ TOOLKIT = {
     "plugins.tasks.class_incremental.protocol": ("The containers and the protocol of the task `class_incremental`", ""),
     "plugins.tasks.class_incremental.recipe": ("The recipe of the task `class_incremental`", ""),
     "plugins.tasks.class_incremental.stream": ("Experiences and the memory", ""),
-    "plugins.tasks.class_incremental.training": ("Training on one experience", ""),
+    "plugins.tasks.class_incremental.training": (
+        "Training on one experience",
+        "Loss, Training, begin, fit, frozen_copy, grow, labels_loss, next_network, norm_ratio, score",
+    ),
     "plugins.tasks.class_incremental.exemplars": ("Exemplars and their means", ""),
     "plugins.tasks.class_incremental.losses": ("Losses of labels and of distillation", ""),
     "plugins.tasks.class_incremental.specialised": ("Networks with parts for each experience", ""),

@@ -297,7 +297,7 @@ class Task(Checked):
     forbids, and ``outcome_type``, the dataclass of arrays that metrics read. For tuning it provides ``for_tuning(data) -> data``, which puts validation data
     where the test data was, and for the conformance kit ``shuffle_hidden(data, rng, privileges) -> data``, which puts all labels in random order that a
     method with these privileges must not see. It may provide ``curves(outcome, data) -> {name: values}``, what only the hidden labels tell step by step, or
-    a table of it (:func:`harness.trial.judged_curves`): the page draws the one as learning curves and the other as a heat map for each method.
+    a table of it (``harness.trial.judged_curves``): the page draws the one as learning curves and the other as a heat map for each method.
 
     Args:
         name: ``snake_case``; what a suite writes.

@@ -63,7 +63,7 @@ class Memory:
         Keep these samples, and no others.
 
         Args:
-            samples: At most :attr:`capacity`.
+            samples: At most ``capacity``.
             beside: ``(n, ...)`` each.
 
         Raises:
