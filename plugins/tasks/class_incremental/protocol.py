@@ -99,7 +99,8 @@ class Stream:
 @dataclass
 class ClassIncrementalProtocol(ContinualRecipe):
     """
-    The protocol and its settings: the stream, the memory, and the recipe that all methods share (see :class:`plugins.tasks.class_incremental.recipe.ContinualRecipe`).
+    The protocol and its settings: the stream, the memory, and the recipe that all methods share (see
+    :class:`plugins.tasks.class_incremental.recipe.ContinualRecipe`).
 
     A suite sets the fields under ``protocol:``, for all data sets or for one.
 
