@@ -234,6 +234,9 @@ class RayEngine:
         self._flying: dict[Any, tuple[int, Any, Sequence[Trial]]] = {}  # by reference: the ticket, and what was called with what
         self._refusals: dict[str, str] = {}  # what is other on a node, by its identifier
         self._checked = 0.0
+        self._not_rays = {
+            child.pid for child in psutil.Process().children()
+        }  # such as the starter, which serves the next plan of the same run
         self._afterwards = Afterwards() if address is None else None  # before there is a thread: it forks
 
     def open(self) -> None:
@@ -427,8 +430,13 @@ class RayEngine:
             raise EngineLost(f"Ray is gone ({', '.join(map(str, dead))})")
 
     def _note_processes(self) -> None:
-        if self._afterwards is not None:
-            self._afterwards.end(psutil.Process().children(recursive=True))
+        if self._afterwards is None:
+            return
+        started = [child for child in psutil.Process().children() if child.pid not in self._not_rays]
+        self._afterwards.end(started)
+        for child in started:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                self._afterwards.end(child.children(recursive=True))
 
     def running(self) -> list[Running]:
         """Ask the monitor what is in hand."""

@@ -263,6 +263,20 @@ def test_the_choice_does_not_depend_on_the_order_of_the_methods(tmp_path):
 # From the command line
 
 
+@pytest.mark.slow
+def test_a_short_plan_behind_one_on_ray_runs_without_it_in_the_same_command(bench):
+    """What starts processes on this machine was taken for a part of Ray, and ended with it."""
+    suite = bench.suite(
+        SUITE.replace("[fixed, near, far, failing_above_one]", "[near]").replace("configs: 6, seeds: 2", "configs: 16, seeds: 5")
+    )
+
+    done = bench.process("run", suite, "--plugin", TUNABLE, "--workers", "1")
+
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "80 trials; 0 known, 80 to run" in done.stdout
+    assert "2 trials; 0 known, 2 to run" in done.stdout
+
+
 def test_a_tuned_run_finds_what_is_good_on_validation_data_and_says_what_it_took(bench):
     suite = bench.suite(SUITE)
 
