@@ -45,6 +45,7 @@ def bench_tasks():
             ("past", "all past training data"),
         ),
         example="digits",
+        example_settings=(("experiences", 2), ("widths", (4, 8, 8))),
         artifact="the base of methods with parts for each experience, trained on the first",
         artifact_parameters=(
             "base_epochs",
