@@ -63,7 +63,7 @@ def test_an_interrupt_waits_until_what_is_written_is_written(store, monkeypatch,
     before = signal.signal(signal.SIGTERM, stop)
 
     def interrupt(*_):
-        if not stop._asked:
+        if not stop.asked:
             os.kill(os.getpid(), signal.SIGTERM)
 
     sa.event.listen(store._engine, moment, interrupt)
