@@ -91,6 +91,8 @@ class Method(Checked):
         distribution: The distribution that ``extra`` belongs to.
         seeds_at_once: ``"package.module:function"`` for a method of a task with one verb, called once, that can train several seeds as one program:
             ``function(method, views, runs)`` takes what the verb takes, for each seed, and returns a list of what the verb returns. A suite asks for it.
+        example_settings: Settings of the protocol, ``(name, value)`` each, without which the method cannot run on the example of its task: a network with
+            attention, say.
     """
 
     name: str
@@ -102,6 +104,7 @@ class Method(Checked):
     seeds_at_once: str = ""
     extra: str | None = None
     distribution: str = "weighbridge"
+    example_settings: tuple[tuple[str, object], ...] = ()
 
 
 @dataclass(frozen=True)

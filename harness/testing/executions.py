@@ -16,7 +16,7 @@ import select
 import signal
 import time
 import weakref
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property, partial
 from multiprocessing.connection import Connection
@@ -167,7 +167,7 @@ class Executions:
         task = self._registry.task(method.task)
         dataset = self.example(task)
         self.prepare(dataset)
-        protocol = self.part(task)
+        protocol = self.part(task, method.example_settings)
         data = self.part(dataset)
         if alteration is not None:
             data = _stand_in(
@@ -190,27 +190,27 @@ class Executions:
             metrics=() if watched or alteration is not None else tuple(make_measure(spec, self._code) for spec in measures),
         )
 
-        shared = self._sharing(replace(trial, guarded=carriers(dataset)), task, dataset)
+        shared = self._sharing(replace(trial, guarded=carriers(dataset)), task, dataset, protocol)
         if alteration == "empty":  # of nothing nothing can be built, and the method would never be asked
             shared = replace(shared, artifact=self.trial_of(method, seed=seed, budget=budget).artifact)
 
         return shared
 
-    def _sharing(self, trial: Trial, task: Task, dataset: Dataset) -> Trial:
+    def _sharing(self, trial: Trial, task: Task, dataset: Dataset, protocol: Part) -> Trial:
         """Let a trial share what all trials with its data and seed share; a stand-in for the task shares it with the task itself."""
         if not task.artifact:
             return trial
         # What is built outlives the check, also where a stand-in takes the place of the data set: it is known by the data set's own code.
-        known_by = replace(trial, task=self.part(task), dataset=replace(trial.dataset, code=self.part(dataset).code))
+        known_by = replace(trial, task=protocol, dataset=replace(trial.dataset, code=self.part(dataset).code))
         artifact = artifact_of(known_by, task.artifact, task.artifact_parameters)
         if trial.task.entry != task.entry:
             artifact = replace(artifact, parameters={**trial.task.parameters, "parameters": dict(artifact.parameters)})
 
         return replace(trial, task=replace(trial.task, name=task.name), artifact=artifact)
 
-    def part(self, spec: Method | Dataset | Task) -> Part:
-        """Describe a method or data set with its default parameters, or a task with those of its example."""
-        given = dict(spec.example_settings) if isinstance(spec, Task) else {}
+    def part(self, spec: Method | Dataset | Task, settings: Iterable[tuple[str, object]] = ()) -> Part:
+        """Describe a method or data set with its default parameters, or a task with those of its example and these ``settings``."""
+        given = dict([*spec.example_settings, *settings]) if isinstance(spec, Task) else {}
 
         return make_part(spec, given, self._code, self._memo, getattr(spec, "privileges", ()))
 

@@ -19,6 +19,7 @@ def bench_methods():
         entry="plugins.contracon.method:ConTraCon",
         summary="Convolutions over the attention weights of a frozen transformer, some for each experience; the most certain one answers",
         paper=PAPER,
+        example_settings=(("model", "cct"), ("widths", (8,)), ("blocks", 1), ("heads", 2)),
     )
 
 

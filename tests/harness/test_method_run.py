@@ -185,3 +185,11 @@ def test_the_kit_runs_an_example_with_the_settings_that_the_task_gives_it(monkey
     trial = Executions(REGISTRY).trial_of(method)
 
     assert trial.task.parameters["network_steps"] == trial.artifact.parameters["network_steps"] == 7
+
+
+def test_the_kit_runs_an_example_with_the_settings_that_the_method_needs():
+    (method,) = (method for method in REGISTRY.methods if method.name == "contracon")
+
+    parameters = Executions(REGISTRY).trial_of(method).task.parameters
+
+    assert (parameters["model"], parameters["experiences"]) == ("cct", 2)
