@@ -115,6 +115,26 @@ def test_minilm_embeds_what_means_the_same_close_together():
     torch.testing.assert_close(rows[:1], embed(encoder, texts[:1]), atol=1e-5, rtol=0)  # neither order nor padding matters
 
 
+def test_the_features_of_topics_are_those_of_the_first_tokens(tmp_path, monkeypatch):
+    from plugins.data.text.wiki_topics import WIKI_TOPICS
+    from plugins.models.minilm import wiki_topics_features
+    from plugins.models.minilm.model import embed, load_minilm
+
+    for raw in (WIKI_TOPICS, MINILM):
+        data.fetch(raw)
+    arrays = dict(data.load(WIKI_TOPICS))
+    arrays["offsets"] = arrays["offsets"][:7]
+    monkeypatch.setattr(wiki_topics_features, "load", lambda raw: arrays)
+
+    wiki_topics_features.WikiTopicsFeatures(max_tokens=8).build(tmp_path)
+
+    first = data.unpack_texts(arrays["text"], arrays["offsets"])[0]
+    rows = np.load(tmp_path / "x.npy")
+    np.testing.assert_allclose(rows[0], embed(load_minilm(), [first], max_tokens=8)[0], atol=1e-5)
+    assert rows.shape == (6, 384)
+    np.testing.assert_array_equal(np.load(tmp_path / "y.npy"), arrays["y"])
+
+
 # SmolLM2
 
 

@@ -66,9 +66,15 @@ def mean_pool(hidden: Tensor, mask: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def embed(encoder: MiniLM, texts: Sequence[str], batch_size: int = 64) -> Tensor:
+def embed(encoder: MiniLM, texts: Sequence[str], batch_size: int = 64, max_tokens: int = MAX_TOKENS) -> Tensor:
     """
     Embed texts; the dot product of two embeddings is their cosine similarity.
+
+    Args:
+        encoder: From :func:`load_minilm`.
+        texts: Any.
+        batch_size: Texts at once.
+        max_tokens: Of each text; the rest is cut.
 
     Returns:
         ``(len(texts), 384)`` float32 on the CPU, rows of length one.
@@ -78,7 +84,7 @@ def embed(encoder: MiniLM, texts: Sequence[str], batch_size: int = 64) -> Tensor
     for start in range(0, len(order), batch_size):
         chosen = order[start : start + batch_size]
         batch = encoder.tokenizer(
-            [texts[position] for position in chosen], padding=True, truncation=True, max_length=MAX_TOKENS, return_tensors="pt"
+            [texts[position] for position in chosen], padding=True, truncation=True, max_length=max_tokens, return_tensors="pt"
         ).to(encoder.model.device)
         rows[chosen] = mean_pool(encoder.model(**batch).last_hidden_state, batch["attention_mask"]).cpu()
 

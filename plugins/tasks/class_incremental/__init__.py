@@ -10,6 +10,7 @@ from plugins.data.images.fashion_mnist import FASHION_MNIST
 from plugins.data.images.mnist import MNIST
 from plugins.data.text.wiki_topics import WIKI_TOPICS
 from plugins.models.efficientnet_lite0 import CIFAR10_FEATURES
+from plugins.models.minilm import WIKI_TOPICS_FEATURES
 
 # Read by `bench plugin check`: what these data sets are meant to do otherwise.
 SUPPLIED = "no package carries its files: the user supplies them, and without them loading says where to get them"
@@ -99,6 +100,14 @@ def bench_datasets():
         entry=f"{OWN}.features:Cifar10Features",
         summary="What a pretrained network sees of CIFAR-10, 1,280 features, 10 classes",
         artifacts=(CIFAR10_FEATURES,),
+        extra="models",
+    )
+    yield Dataset(
+        name="wiki_topics_features",
+        task="class_incremental",
+        entry=f"{OWN}.texts:WikiTopicsFeatures",
+        summary="What a pretrained encoder says of encyclopedia articles, 384 features, 11 topics",
+        artifacts=(WIKI_TOPICS_FEATURES,),
         extra="models",
     )
     yield _dataset("wiki_topics", f"{OWN}.texts:WikiTopics", "Topics of encyclopedia articles, 11 classes, TF-IDF", WIKI_TOPICS)

@@ -9,10 +9,12 @@ import torch
 from harness import Budget, Run
 from harness.training.classifier import LabelledSet
 from harness.training.image_data import ImageData
+from harness.training.parts import Part
+from plugins.tasks.class_incremental.datasets import texts
 from plugins.tasks.class_incremental.datasets.features import Cifar10Features
 from plugins.tasks.class_incremental.datasets.pictures import Cifar10, FashionMnist, reduced
 from plugins.tasks.class_incremental.datasets.sets import PictureSets
-from plugins.tasks.class_incremental.datasets.texts import WikiTopics
+from plugins.tasks.class_incremental.datasets.texts import WikiTopics, WikiTopicsFeatures
 
 
 def load(dataset, seed=0):
@@ -55,6 +57,18 @@ def test_topics_come_as_words():
     assert data.n_classes == 11
 
 
+def test_what_an_encoder_says_is_scaled_and_keeps_its_topics(monkeypatch):
+    rows = np.random.default_rng(0).normal(size=(9033, 4)).astype(np.float32)
+    rows[:, 0] = np.arange(9033) % 11  # the topic stands in the features
+    monkeypatch.setattr(texts, "read_wiki_topics_features", lambda: Part(rows, (np.arange(9033) % 11).astype(np.uint8)))
+
+    data = load(WikiTopicsFeatures(n_train=300, n_valid=50, n_test=50))
+
+    assert [len(part) for part in (data.train, data.valid, data.test)] == [300, 50, 50]
+    for part in (data.train, data.valid, data.test):
+        torch.testing.assert_close(part.x[:, 0], 2.0 * part.y)
+
+
 @pytest.mark.data
 def test_picture_sets_come_one_after_the_other():
     data = load(PictureSets(n_train=60, n_valid=10, n_test=12))
@@ -70,6 +84,7 @@ def test_picture_sets_come_one_after_the_other():
     ("make", "message"),
     [
         (lambda: Cifar10Features(n_train=15_000), r"n_train \+ n_valid is 16,000"),
+        (lambda: WikiTopicsFeatures(n_train=9000), r"n_train \+ n_valid \+ n_test is 12,000"),
         (lambda: WikiTopics(n_train=9000), r"n_train \+ n_valid \+ n_test is 12,000"),
         (lambda: PictureSets(n_train=9000), r"n_train \+ n_valid \+ n_test is 10,400"),
     ],
