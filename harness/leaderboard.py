@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from functools import cached_property
 from typing import Any
 
@@ -24,7 +24,7 @@ __all__ = [
     "ToBaseline",
 ]
 
-LEADERBOARD_FORMAT = 4
+LEADERBOARD_FORMAT = 5
 SIGNIFICANCE = 0.05  # of stats.py, which imports numpy: a leaderboard that is known is shown without it
 
 
@@ -60,7 +60,7 @@ class RowSummary:
             ``tuned, suite``.
         mean_ranks: By metric, the mean over the data sets of its rank among the methods that are complete on every one of them (data sets on which
             no method is complete do not count); ``None`` for the others.
-        cost_ratio: Mean over the data sets of its wall time relative to the baseline's; ``None`` where they cannot be compared.
+        cost_ratio: Geometric mean over the data sets of :attr:`CellCosts.cost_ratio`; ``None`` where one of them is lacking.
         ok: Trials with the status ok.
         total: Trials that the suite asks for.
     """
@@ -85,13 +85,14 @@ class ToBaseline:
         difference: Mean paired difference to the baseline over the seeds that both have.
         difference_low: Lower end of its 95 % interval (Student's t).
         difference_high: Upper end.
-        p: Two-sided p-value of the paired t test, corrected by Holm over all comparisons of this metric in the suite; ``None`` with one seed, and where the
-            difference is the same on every seed and not 0: without scatter there is no test.
+        p: Two-sided p-value of the paired t test with a moderated variance (:mod:`harness.moderation`), corrected by Holm over all comparisons of this metric in
+            the suite; ``None`` with one seed, and where the difference is the same on every seed and not 0: without scatter there is no test.
         wilcoxon_p: The same of Wilcoxon's signed-rank test, for comparison: with few seeds it cannot become small, so that nothing is decided by it.
         win_rate: Share of the seeds that both have on which the method beats the baseline, a tie counting half.
         improvement_probability: How probable it is that a seed of the method beats a seed of the baseline, over all pairs of seeds, a tie counting half.
-        detectable: The smallest difference to the baseline that a paired t test at 5 % finds with a power of 80 %, given these seeds and their scatter,
-            before correction.
+        detectable: The smallest difference to the baseline that a paired t test at 5 % of as many other seeds finds with a power of 80 %, given the scatter of
+            these, for one comparison.
+        detectable_star: The same for a star: with the moderated variance, where it is the smallest p-value of all comparisons of this metric.
     """
 
     difference: float | None = None
@@ -102,6 +103,7 @@ class ToBaseline:
     win_rate: float | None = None
     improvement_probability: float | None = None
     detectable: float | None = None
+    detectable_star: float | None = None
 
 
 @dataclass(frozen=True)
@@ -117,7 +119,12 @@ class CellCosts:
         samples_forward: Samples that went through a network.
         samples_backward: Samples that were differentiated through.
         machines: Kinds of hardware that these trials ran on; with more than one, the medians of seconds mix them.
-        cost_ratio: Median wall time relative to the baseline's, over the seeds (three at least) that both finished on the same hardware, at once or not.
+        cost_ratio: Seconds relative to the baseline's, geometric mean over the seeds (three at least) that both finished on the same hardware, at once or not.
+        cost_low: Lower end of its 95 % interval, Student's t of the logarithms.
+        cost_high: Upper end.
+        cost_by: Which seconds: ``cpu``, or ``wall`` where a GPU does the work.
+        waits: How many times as far from its CPU time a trial's wall time is as the baseline's, where the ratio is by CPU: above 1, it waits, or ran on a machine
+            that was busier.
         seeds_at_once: How many seeds ran as one program at most, of which each trial's seconds are a share.
     """
 
@@ -128,7 +135,11 @@ class CellCosts:
     samples_forward: float | None
     samples_backward: float | None
     machines: int
-    cost_ratio: float | None
+    cost_ratio: float | None = None
+    cost_low: float | None = None
+    cost_high: float | None = None
+    cost_by: str | None = None
+    waits: float | None = None
     seeds_at_once: int = 1
 
 
@@ -145,12 +156,13 @@ class Cell:
         total: Seeds that the suite asks for.
         statuses: How many trials ended in each status; ``missing`` for those without a record.
         mean: Mean over the seeds that have a figure.
-        low: Lower end of its 95 % interval; ``None`` with fewer than two seeds.
+        low: Lower end of its 95 % interval (Student's t); ``None`` with fewer than two seeds.
         high: Upper end.
-        interval: Which interval it is: ``t`` for Student's t, ``bca`` for the bootstrap (at least 20 seeds that are clearly skewed); ``None`` without one.
         to_baseline: How it compares with the baseline's.
         rank: Among the methods that are complete on this data set; ``None`` for the others.
-        best: Whether the method is complete and not significantly worse than the top one of this column (paired t test, Holm over all pairs of methods).
+        best: Whether the method is complete and not significantly worse than the top one of this column (paired t test with moderated variances, Holm over all
+            pairs of methods): where none is better than another, all are, in 95 % of columns.
+        candidate: Whether it is complete and cannot be excluded as the best one of this column: the best one is, in 95 % of columns.
         costs: What its trials used.
     """
 
@@ -163,10 +175,10 @@ class Cell:
     mean: float | None
     low: float | None
     high: float | None
-    interval: str | None
     to_baseline: ToBaseline
     rank: float | None
     best: bool
+    candidate: bool
     costs: CellCosts
 
     def to_json(self) -> dict[str, Any]:
@@ -201,9 +213,10 @@ class Standing:
     Args:
         method: Label; the method is complete on every one of them.
         mean_rank: Mean over the data sets of its rank among these methods.
-        rank_low: 2.5 % quantile of the mean rank when the seeds of each data set are drawn anew, the same for all methods; ``None`` with one seed.
-        rank_high: 97.5 % quantile.
-        best_probability: Share of these draws in which the method has the lowest mean rank; ties share it.
+        rank_low: The least mean rank that the tests of pairs allow: on each data set, one more than the number of methods that are significantly better;
+            ``None`` with one seed.
+        rank_high: The greatest: on each data set, the number of methods less those that are significantly worse.
+        best_probability: How probable it is that the method is the best of these by its mean rank; ``None`` with fewer than five seeds.
         interquartile_mean: Mean of the middle half of its figures over all data sets and seeds; ``None`` unless the metric is bounded on both sides, since
             only then the data sets share a scale.
         interquartile_low: Lower end of its 95 % interval, the seeds of each data set being drawn anew.
@@ -243,9 +256,11 @@ class Resolution:
 
     Args:
         dataset: Label of the column.
-        noise_floor: 95 % quantile of the difference between the baseline on one half of its seeds and on the other; ``None`` with fewer than two seeds.
+        noise_floor: Below which size 95 % of the differences are between the baseline on one half of its seeds and on the other; ``None`` with fewer than two
+            seeds.
         half: Seeds in each half.
         detectable: Median over the methods of :attr:`ToBaseline.detectable`, those left out that equal the baseline on every seed.
+        detectable_star: The same of :attr:`ToBaseline.detectable_star`.
         pairing_gain: Share of the variance of the differences to the baseline that pairing removed; ``None`` where nothing varies.
     """
 
@@ -253,6 +268,7 @@ class Resolution:
     noise_floor: float | None
     half: int
     detectable: float | None
+    detectable_star: float | None
     pairing_gain: float | None
 
 
@@ -302,6 +318,7 @@ class Leaderboard:
         pairing: By what was consumed (split, noise, batches): on how many (data set, seed) pairs all methods consumed the same, and on how many at least
             two did at all.
         inputs: Hash of all that it was computed from.
+        bold: What :attr:`Cell.best` is: ``equal``, not shown to be worse than the top one; or ``best``, not excluded as the best one.
     """
 
     suite: str
@@ -319,6 +336,7 @@ class Leaderboard:
     stale: int
     pairing: Mapping[str, tuple[int, int]]
     inputs: str
+    bold: str = "equal"
 
     def cell(self, dataset: str, method: str, metric: str) -> Cell:
         """Return one cell by one metric."""
@@ -327,6 +345,10 @@ class Leaderboard:
     @cached_property
     def _index(self) -> dict[tuple[str, str, str], Cell]:
         return {(cell.dataset, cell.method, cell.metric): cell for cell in self.cells}
+
+    def with_candidates(self) -> Leaderboard:
+        """Return it with those in bold that cannot be excluded as the best one of their column, instead of those that are not shown to be worse than the top one."""
+        return replace(self, cells=tuple(replace(cell, best=cell.candidate) for cell in self.cells), bold="best")
 
     def over_all(self, metric: str) -> Overall:
         """Return what the data sets say together by one metric."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from statistics import median
-from typing import TYPE_CHECKING
+from statistics import geometric_mean, median
+from typing import TYPE_CHECKING, Any
 
 from harness.errors import StoreError
 from harness.leaderboard import (
@@ -28,19 +28,23 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from harness.moderation import Prior
     from harness.plan import Plan
     from harness.records import Costs, Record
     from harness.specs import Metric
-    from harness.stats import Estimates
+    from harness.stats import Comparison, Estimates
     from harness.suite import Column, Row, Suite
 
 __all__ = ["build_leaderboard", "leaderboard_inputs"]
 
 MIN_FOR_RESULT = 3  # seeds: two say next to nothing of their scatter
-MIN_FOR_COST = 3  # seeds: the first trial of a worker warms it up, and a median of fewer cannot hide it
+MIN_FOR_COST = 3  # seeds: of fewer there is no scatter to speak of
+MIN_FOR_PROBABILITY = 5  # seeds: what fewer say of the best is off by a third (benchmarks/leaderboard_statistics.py)
 
 
-def leaderboard_inputs(plan: Plan, records: Mapping[str, Record], hardware: Mapping[str, str], code: str) -> str:
+def leaderboard_inputs(
+    plan: Plan, records: Mapping[str, Record], hardware: Mapping[str, str], code: str, whole: Leaderboard | None = None
+) -> str:
     """
     Hash what a leaderboard is computed from, without computing it: columns and rows, the records, and the code that computes.
 
@@ -49,6 +53,7 @@ def leaderboard_inputs(plan: Plan, records: Mapping[str, Record], hardware: Mapp
         records: By key of the planned trial.
         hardware: Hardware fingerprint by environment identifier.
         code: Hash of the code that computes leaderboards.
+        whole: As of :func:`build_leaderboard`.
     """
     suite = plan.suite
     rows = [
@@ -73,11 +78,14 @@ def leaderboard_inputs(plan: Plan, records: Mapping[str, Record], hardware: Mapp
             rows,
             dict(hardware),
             code,
+            None if whole is None else whole.inputs,
         ]
     )
 
 
-def build_leaderboard(plan: Plan, records: Mapping[str, Record], hardware: Mapping[str, str], inputs: str) -> Leaderboard:
+def build_leaderboard(
+    plan: Plan, records: Mapping[str, Record], hardware: Mapping[str, str], inputs: str, whole: Leaderboard | None = None
+) -> Leaderboard:
     """
     Compute a leaderboard.
 
@@ -86,6 +94,7 @@ def build_leaderboard(plan: Plan, records: Mapping[str, Record], hardware: Mappi
         records: By key of the planned trial; a trial without one is missing.
         hardware: Hardware fingerprint by environment identifier; costs are compared within one alone.
         inputs: See :func:`leaderboard_inputs`.
+        whole: The leaderboard of the whole suite where the plan is for some of its methods and data sets: its p-values stand in every view.
 
     Raises:
         StoreError: The plan asks for a trial twice: copies of a record would count as seeds.
@@ -109,17 +118,20 @@ def build_leaderboard(plan: Plan, records: Mapping[str, Record], hardware: Mappi
     overall: list[Overall] = []
     for metric in suite.metrics:
         sign = 1.0 if metric.direction == "higher" else -1.0
-        columns = [_statistics(tables[column.label], metric.name, sign, baseline) for column in suite.datasets]
+        columns = _statistics([tables[column.label].figures(metric.name) for column in suite.datasets], sign, baseline)
         corrected, wilcoxon = (
             iter(holm(np.concatenate([np.delete(p, baseline) for p in raw]) if raw else np.array([])).tolist())
-            for raw in ([column.differences.p for column in columns], [column.wilcoxon_p for column in columns])
+            for raw in ([column.p for column in columns], [column.wilcoxon_p for column in columns])
         )
         for column, described in zip(columns, suite.datasets, strict=True):
             means, differences = column.means, column.differences
             ranked = column.complete & (not look)
             ranks = average_ranks(np.where(ranked, sign * means.mean, np.nan), column.largest)
             for row, label in enumerate(methods):
-                low = _number(means.low[row])
+                p, wilcoxon_p = (None, None) if row == baseline else (_number(next(corrected)), _number(next(wilcoxon)))
+                if whole is not None and row != baseline:
+                    beside = whole.cell(described.label, label, metric.name).to_baseline
+                    p, wilcoxon_p = beside.p, beside.wilcoxon_p
                 cells.append(
                     Cell(
                         dataset=described.label,
@@ -129,23 +141,24 @@ def build_leaderboard(plan: Plan, records: Mapping[str, Record], hardware: Mappi
                         total=len(seeds),
                         statuses=dict(tables[described.label].statuses[row]),
                         mean=_number(means.mean[row]),
-                        low=low,
+                        low=_number(means.low[row]),
                         high=_number(means.high[row]),
-                        interval=None if low is None else "bca" if means.bootstrapped[row] else "t",
                         to_baseline=ToBaseline()
                         if row == baseline
                         else ToBaseline(
                             difference=_number(differences.mean[row]),
                             difference_low=_number(differences.low[row]),
                             difference_high=_number(differences.high[row]),
-                            p=None if look else _number(next(corrected)),
-                            wilcoxon_p=None if look else _number(next(wilcoxon)),
+                            p=None if look else p,
+                            wilcoxon_p=None if look else wilcoxon_p,
                             win_rate=_number(column.win_rate[row]),
                             improvement_probability=_number(column.improvement_probability[row]),
                             detectable=_number(column.detectable[row]),
+                            detectable_star=_number(column.detectable_star[row]),
                         ),
                         rank=_number(ranks[row]),
-                        best=bool(column.best[row]) and not look,
+                        best=bool(column.compared.best[row]) and not look,
+                        candidate=bool(column.compared.candidates[row]) and not look,
                         costs=costs[described.label][row],
                     )
                 )
@@ -231,23 +244,31 @@ class _Table:
             samples_forward=middle(lambda costs: costs.samples_forward),
             samples_backward=middle(lambda costs: costs.samples_backward),
             machines=len({machine for _, _, machine in self._costs[row]}),
-            cost_ratio=self._cost_ratio(row, baseline),
             seeds_at_once=max((costs.seeds_at_once for costs in own), default=1),
+            **self._cost_ratio(row, baseline),
         )
 
-    def _cost_ratio(self, row: int, baseline: int) -> float | None:
-        """Ratio of median times over the seeds that both finished on the same hardware; a median, since the first trial of a worker warms it up."""
-        reference = {(column, machine): costs.wall_seconds for column, costs, machine in self._costs[baseline]}
-        both = [
-            (costs.wall_seconds, reference[column, machine])
-            for column, costs, machine in self._costs[row]
-            if (column, machine) in reference
-        ]
-        if len(both) < MIN_FOR_COST:
-            return None
-        own, other = (median(seconds) for seconds in zip(*both, strict=True))
+    def _cost_ratio(self, row: int, baseline: int) -> dict[str, Any]:  # Any: fields of CellCosts
+        """Compare seconds over the seeds that both finished on the same hardware."""
+        import numpy as np
 
-        return own / other if other > 0 else None
+        from harness.stats import mean_intervals
+
+        reference = {(column, machine): costs for column, costs, machine in self._costs[baseline]}
+        both = [(costs, reference[column, machine]) for column, costs, machine in self._costs[row] if (column, machine) in reference]
+        if len(both) < MIN_FOR_COST:
+            return {}
+        by_wall = any(costs.peak_gpu_bytes is not None for pair in both for costs in pair)
+        wall, cpu = (np.array([[getattr(costs, name) for costs in pair] for pair in both]) for name in ("wall_seconds", "cpu_seconds"))
+        seconds = wall if by_wall else cpu
+        if not (seconds > 0).all():
+            return {}
+        own = np.log(seconds[:, 0] / seconds[:, 1])
+        estimate = mean_intervals(own[None, :])
+        waits = None if by_wall or not (wall > 0).all() else float(np.exp(np.mean(np.log(wall[:, 0] / wall[:, 1]) - own)))
+        ratio, low, high = (float(np.exp(value[0])) for value in (estimate.mean, estimate.low, estimate.high))
+
+        return {"cost_ratio": ratio, "cost_low": low, "cost_high": high, "cost_by": "wall" if by_wall else "cpu", "waits": waits}
 
 
 @dataclass(frozen=True)
@@ -258,47 +279,76 @@ class _Statistics:
     means: Estimates
     complete: NDArray[np.bool_]
     differences: Estimates
+    p: NDArray[np.float64]
     wilcoxon_p: NDArray[np.float64]
     win_rate: NDArray[np.float64]
     improvement_probability: NDArray[np.float64]
     detectable: NDArray[np.float64]
-    best: NDArray[np.bool_]
+    detectable_star: NDArray[np.float64]
+    compared: Comparison
+    prior: Prior
     largest: float
 
 
-def _statistics(table: _Table, metric: str, sign: float, baseline: int) -> _Statistics:
+def _statistics(tables: Sequence[NDArray[np.float64]], sign: float, baseline: int) -> list[_Statistics]:
+    """Compute the statistics of one metric, whose figures on each data set are ``(M, S)``: what scatter is usual, all data sets say together."""
     import numpy as np
 
+    from harness.moderation import against, fit_priors, moderated_p
     from harness.stats import (
-        best_set,
+        SIGNIFICANCE,
+        compare_all,
         detectable_effect,
         improvement_probability,
-        intervals,
+        mean_intervals,
+        pair_differences,
         paired_differences,
         signed_rank_p,
         win_rates,
     )
 
-    values = table.figures(metric)
-    scores = sign * values
-    means = intervals(values)
-    differences = paired_differences(values, values[baseline])
-    effects = np.array([detectable_effect(n) for n in differences.n.tolist()])
-    wilcoxon_p = signed_rank_p(values - values[baseline])
-    wilcoxon_p[(differences.n > 1) & (differences.deviation == 0)] = differences.p[(differences.n > 1) & (differences.deviation == 0)]
+    priors = fit_priors([pair_differences(values) for values in tables])
+    comparisons = max(sum(len(values) - 1 for values in tables), 1)
+    found = []
+    for values, prior in zip(tables, priors, strict=True):
+        scores = sign * values
+        means = mean_intervals(values)
+        differences = paired_differences(values, values[baseline])
+        others = np.arange(len(values)) != baseline
+        of_baseline = against(prior, paired_differences(values[others], values[baseline]))
+        flat = (differences.n > 1) & (differences.deviation == 0)
+        wilcoxon_p = signed_rank_p(values - values[baseline])
+        wilcoxon_p[flat] = differences.p[flat]
+        effects = np.array([detectable_effect(n) for n in differences.n.tolist()])
+        own = (differences.n - 1).astype(float)
+        weight = of_baseline.weight(own)
+        star_effects = np.array(
+            [
+                detectable_effect(n, round(n - 1 + more, 1), SIGNIFICANCE / comparisons) if n > 1 else np.nan
+                for n, more in zip(differences.n.tolist(), weight.tolist(), strict=True)
+            ]
+        )
+        with np.errstate(invalid="ignore", divide="ignore"):
+            moderated = np.sqrt((weight * of_baseline.variance + own * differences.deviation**2) / (weight + own))
+        found.append(
+            _Statistics(
+                values=values,
+                means=means,
+                complete=means.n == values.shape[1],
+                differences=differences,
+                p=moderated_p(differences, of_baseline),
+                wilcoxon_p=wilcoxon_p,
+                win_rate=win_rates(scores, scores[baseline]),
+                improvement_probability=improvement_probability(scores, scores[baseline]),
+                detectable=effects * differences.deviation,
+                detectable_star=np.where(flat, 0.0, star_effects * moderated),
+                compared=compare_all(scores, prior),
+                prior=prior,
+                largest=float(np.nan_to_num(np.abs(values)).max(initial=0.0)),
+            )
+        )
 
-    return _Statistics(
-        values=values,
-        means=means,
-        complete=means.n == values.shape[1],
-        differences=differences,
-        wilcoxon_p=wilcoxon_p,
-        win_rate=win_rates(scores, scores[baseline]),
-        improvement_probability=improvement_probability(scores, scores[baseline]),
-        detectable=effects * differences.deviation,
-        best=best_set(scores),
-        largest=float(np.nan_to_num(np.abs(values)).max(initial=0.0)),
-    )
+    return found
 
 
 def _overall(
@@ -313,7 +363,7 @@ def _overall(
 ) -> Overall:
     import numpy as np
 
-    from harness.stats import average_ranks, critical_difference, friedman, interquartile_means, resampled_ranks, snapped
+    from harness.stats import average_ranks, best_probabilities, compare_all, critical_difference, friedman, interquartile_means, snapped
 
     resolution = tuple(_resolution(described.label, column, baseline) for described, column in zip(datasets, columns, strict=True))
     # A data set on which nobody is complete ranks nobody, and must not silence the others.
@@ -328,7 +378,10 @@ def _overall(
     ranks = np.stack([average_ranks(row) for row in means])
     names = [methods[row] for row in complete.tolist()]
     mean_ranks = ranks.mean(axis=0)
-    resampled = resampled_ranks(sign * values) if values.shape[2] > 1 else None
+    seeds = values.shape[2]
+    likely = best_probabilities(sign * values) if seeds >= MIN_FOR_PROBABILITY else None
+    compared = [compare_all(sign * column.values[complete], column.prior) for column in columns]
+    better, worse = (np.stack([getattr(found, side) for found in compared]).mean(axis=0) for side in ("better", "worse"))
     middle = interquartile_means(values) if None not in metric.bounds else None
 
     def winners(left: Sequence[str] = ()) -> tuple[str, ...]:
@@ -342,9 +395,9 @@ def _overall(
             Standing(
                 method=name,
                 mean_rank=float(mean_ranks[place]),
-                rank_low=None if resampled is None else float(resampled.low[place]),
-                rank_high=None if resampled is None else float(resampled.high[place]),
-                best_probability=None if resampled is None else float(resampled.best[place]),
+                rank_low=1 + float(better[place]) if seeds > 1 else None,
+                rank_high=len(names) - float(worse[place]) if seeds > 1 else None,
+                best_probability=None if likely is None else float(likely[place]),
                 interquartile_mean=None if middle is None else float(middle.mean[place]),
                 interquartile_low=None if middle is None else _number(middle.low[place]),
                 interquartile_high=None if middle is None else _number(middle.high[place]),
@@ -376,15 +429,15 @@ def _resolution(label: str, column: _Statistics, baseline: int) -> Resolution:
     from harness.stats import noise_floor, pairing_gain
 
     floor, half = noise_floor(column.values[baseline])
-    detectable = [
-        value for value in column.detectable.tolist() if value > 0
-    ]  # 0: equal on every seed, as the baseline is to itself; NaN is not above 0
+    # 0: equal on every seed, as the baseline is to itself; NaN is not above 0
+    detectable, star = ([value for value in values.tolist() if value > 0] for values in (column.detectable, column.detectable_star))
 
     return Resolution(
         dataset=label,
         noise_floor=_number(floor),
         half=half,
         detectable=median(detectable) if detectable else None,
+        detectable_star=median(star) if star else None,
         pairing_gain=_number(pairing_gain(column.values, column.values[baseline])),
     )
 
@@ -409,7 +462,7 @@ def _row_summaries(plan: Plan, cells: Sequence[Cell], overall: Sequence[Overall]
                 privileges=row.method.privileges,
                 hyperparameters=_origin(suite, row),
                 mean_ranks={metric: means.get(row.label) for metric, means in ranks.items()},
-                cost_ratio=sum(ratios) / len(ratios) if own and len(ratios) == len(own) else None,
+                cost_ratio=geometric_mean(ratios) if own and len(ratios) == len(own) else None,
                 ok=sum(cell.statuses.get("ok", 0) for cell in own),
                 total=sum(cell.total for cell in own),
             )

@@ -2,21 +2,23 @@
 Intervals, paired tests, ranks over data sets, and what a number of seeds can show.
 
 Arrays have one row a method and one column a seed; where several data sets are compared, the data set comes first. A figure that does not exist is NaN.
-Scores (as against values) are larger where they are better. The distributions and the bootstrap are scipy's; the arithmetic around them is vectorised over
-methods, and is held against ``scipy.stats``, ``statsmodels``, ``scikit-posthocs`` and ``autorank`` in the tests. Every resampling draws the same
-seeds for all methods, with a fixed seed of its own: the methods stay paired, and their order changes nothing.
+Scores (as against values) are larger where they are better. The distributions are scipy's; the arithmetic around them is vectorised over methods, and is held
+against ``scipy.stats``, ``statsmodels``, ``scikit-posthocs`` and ``autorank`` in the tests. Every resampling draws the same seeds for all methods, with
+a fixed seed of its own: the methods stay paired, and their order changes nothing. What each rule is worth is simulated in
+``benchmarks/leaderboard_statistics.py``.
 """
 
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING
 
 import numpy as np
+
+from harness.moderation import NOTHING, Prior, moderated_p, one_sided_p
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -25,21 +27,22 @@ __all__ = [
     "LEVEL",
     "POWER",
     "SIGNIFICANCE",
+    "Comparison",
     "Estimates",
     "average_ranks",
-    "best_set",
+    "best_probabilities",
+    "compare_all",
     "critical_difference",
     "detectable_effect",
     "friedman",
     "holm",
     "improvement_probability",
     "interquartile_means",
-    "intervals",
     "mean_intervals",
     "noise_floor",
+    "pair_differences",
     "paired_differences",
     "pairing_gain",
-    "resampled_ranks",
     "signed_rank_p",
     "snapped",
     "win_rates",
@@ -48,15 +51,11 @@ __all__ = [
 LEVEL = 0.95
 SIGNIFICANCE = 0.05
 POWER = 0.8
-RESAMPLES = 2000  # the ends of an interval then stand at the 50th resample of 2000 on either side
+RESAMPLES = 2000
 SEED = 20240501
-# Where BCa takes over from t: from here on it misses skewed means about as seldom, and less one-sidedly; with fewer seeds it is too narrow
-# (benchmarks/leaderboard_statistics.py).
-MIN_FOR_BOOTSTRAP = 20
-SKEWED = 1.0
 ROUNDING = 1e-12  # of the largest figure: what differs by less differs by the order of additions alone
-MOST_SPLITS = 2000
 AT_ONCE = 4_000_000  # figures that a resampling holds at a time: ten thousand seeds drawn two thousand times are 160 MB an array
+QUANTILES = 32  # of an estimated standard deviation, over which a power is the mean
 MOST_SIGNS = 13  # up to here all assignments of signs are enumerated, which ties do not forbid; scipy draws this line too
 
 
@@ -73,7 +72,6 @@ class Estimates:
         p: ``(M,)``, two-sided p-value of a mean of 0; NaN with fewer than two seeds, and where nothing varies around a mean that is not 0: a t test needs
             scatter.
         deviation: ``(M,)``, standard deviation over the seeds; NaN with fewer than two.
-        bootstrapped: ``(M,)``, whether the interval is BCa's; Student's t otherwise.
     """
 
     mean: NDArray[np.float64]
@@ -82,7 +80,6 @@ class Estimates:
     n: NDArray[np.int64]
     p: NDArray[np.float64]
     deviation: NDArray[np.float64]
-    bootstrapped: NDArray[np.bool_]
 
 
 def mean_intervals(values: NDArray[np.float64], scale: NDArray[np.float64] | None = None) -> Estimates:
@@ -116,7 +113,7 @@ def mean_intervals(values: NDArray[np.float64], scale: NDArray[np.float64] | Non
             np.abs(mean[flat]) <= smallest[flat], 1.0, np.nan
         )  # 1: equal on every seed, so that nothing speaks for a difference
 
-    return Estimates(mean, mean - half, mean + half, n, p, deviation, np.zeros(len(values), dtype=bool))
+    return Estimates(mean, mean - half, mean + half, n, p, deviation)
 
 
 def _largest(values: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -148,54 +145,6 @@ def snapped(means: NDArray[np.float64], scale: float | NDArray[np.float64]) -> N
     np.put_along_axis(equal, order, np.take_along_axis(ordered, places, axis=-1), axis=-1)
 
     return equal
-
-
-def intervals(values: NDArray[np.float64]) -> Estimates:
-    """
-    Estimate the mean of each row with the interval that suits it: BCa's where at least 20 seeds are clearly skewed, Student's t elsewhere.
-
-    Args:
-        values: ``(M, S)``.
-    """
-    estimates = mean_intervals(values)
-    skewed = np.flatnonzero((estimates.n >= MIN_FOR_BOOTSTRAP) & (np.abs(_skewness(values, estimates)) > SKEWED))
-    if not len(skewed):
-        return estimates
-
-    from scipy.stats import DegenerateDataWarning, bootstrap
-
-    low, high, bootstrapped = estimates.low.copy(), estimates.high.copy(), estimates.bootstrapped.copy()
-    for row in skewed:
-        present = values[row][~np.isnan(values[row])]
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", DegenerateDataWarning)  # it says so with NaN too, and then t stays
-            result = bootstrap(
-                (present,),
-                np.mean,
-                axis=-1,
-                n_resamples=RESAMPLES,
-                batch=max(1, AT_ONCE // len(present)),  # else the jackknife of BCa holds the square of the seeds
-                confidence_level=LEVEL,
-                method="BCa",
-                rng=np.random.default_rng(SEED),
-            )
-        ends = result.confidence_interval
-        if np.isfinite([ends.low, ends.high]).all():
-            low[row], high[row], bootstrapped[row] = ends.low, ends.high, True
-
-    return replace(estimates, low=low, high=high, bootstrapped=bootstrapped)
-
-
-def _skewness(values: NDArray[np.float64], estimates: Estimates) -> NDArray[np.float64]:
-    """Return the third standardised moment of each row; 0 where nothing but rounding varies."""
-    centred = np.where(np.isnan(values), 0.0, values - estimates.mean[:, None])
-    n = np.maximum(estimates.n, 1)
-    second, third = (centred**2).sum(axis=1) / n, (centred**3).sum(axis=1) / n
-    varies = second > (1e-12 * np.maximum(np.abs(np.nan_to_num(estimates.mean)), 1e-100)) ** 2
-
-    skewness: NDArray[np.float64] = np.divide(third, second**1.5, out=np.zeros(len(values)), where=varies)
-
-    return skewness
 
 
 def paired_differences(values: NDArray[np.float64], reference: NDArray[np.float64]) -> Estimates:
@@ -264,34 +213,73 @@ def holm(p: NDArray[np.float64]) -> NDArray[np.float64]:
     return corrected
 
 
-def best_set(scores: NDArray[np.float64]) -> NDArray[np.bool_]:
+def pair_differences(values: NDArray[np.float64]) -> Estimates:
     """
-    Return which methods are complete and not significantly worse than the top one (paired t test, Holm over all pairs of complete methods).
+    Estimate the differences of all pairs of rows, those of ``np.triu_indices`` in their order.
+
+    Args:
+        values: ``(M, S)``.
+    """
+    first, second = np.triu_indices(len(values), 1)
+    largest = _largest(values)
+
+    return mean_intervals(values[first] - values[second], np.maximum(largest[first], largest[second]))
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """
+    Which methods of a data set are told apart.
+
+    Args:
+        best: ``(M,)``, complete and not significantly worse than the top one; where no method is better than another, all are in at least 95 % of tables.
+        candidates: ``(M,)``, complete and not excluded as the best one; the truly best one is in at least 95 % of tables (Hsu's comparison with the best).
+        better: ``(M,)``, how many methods are significantly better.
+        worse: ``(M,)``, how many are significantly worse.
+    """
+
+    best: NDArray[np.bool_]
+    candidates: NDArray[np.bool_]
+    better: NDArray[np.int64]
+    worse: NDArray[np.int64]
+
+
+def compare_all(scores: NDArray[np.float64], prior: Prior = NOTHING) -> Comparison:
+    """
+    Compare all pairs of the methods that are complete, by paired t tests with moderated variances and Holm's correction over all pairs.
 
     A pair whose difference is the same on every seed cannot be tested, and parts nobody; methods whose own figures are the same on every seed are compared as
-    they stand. All pairs count, because which method is on top was found by looking at all: where none differs, the set holds all of them in 95 % of tables
-    (benchmarks/leaderboard_statistics.py). One seed tells nothing about the next, so with one nobody is best.
+    they stand. All pairs count, because which method is on top was found by looking at all. One seed tells nothing about the next, so with one nobody is best.
 
     Args:
         scores: ``(M, S)``, larger is better; a row with a NaN is not complete.
+        prior: Of the variances of this data set.
     """
     complete = np.flatnonzero(~np.isnan(scores).any(axis=1))
-    best = np.zeros(len(scores), dtype=bool)
+    found = Comparison(*(np.zeros(len(scores), dtype=kind) for kind in (bool, bool, np.int64, np.int64)))
     if not len(complete) or scores.shape[1] < 2:
-        return best
+        return found
     kept = scores[complete]
     first, second = np.triu_indices(len(kept), 1)
     largest = _largest(kept)
-    p = mean_intervals(kept[first] - kept[second], np.maximum(largest[first], largest[second])).p
+    differences = pair_differences(kept)
+    p, above = moderated_p(differences, prior), one_sided_p(differences, prior)
     constant = np.ptp(kept, axis=1) <= ROUNDING * largest
-    p[np.isnan(p) & constant[first] & constant[second]] = 0.0  # the seed decides neither figure: their order is no estimate
-    corrected = np.ones((len(kept), len(kept)))
-    corrected[first, second] = corrected[second, first] = holm(p)
-    means = snapped(kept.mean(axis=1), largest.max())
-    top = int(np.argmax(means))
-    best[complete] = ~((corrected[top] < SIGNIFICANCE) & (means < means[top]))
+    decided = np.isnan(p) & constant[first] & constant[second]  # the seed decides neither figure: their order is no estimate
+    p[decided] = 0.0
+    above[decided] = np.where(differences.mean[decided] > 0, 0.0, 1.0)
 
-    return best
+    apart = np.zeros((len(kept), len(kept)), dtype=bool)
+    apart[first, second] = apart[second, first] = holm(p) < SIGNIFICANCE
+    means = snapped(kept.mean(axis=1), largest.max())
+    is_better = apart & (means[None, :] > means[:, None])  # of the column's method over the row's
+    beaten = np.ones((len(kept), len(kept)))
+    beaten[second, first], beaten[first, second] = np.where(np.isnan(above), 1.0, above), np.where(np.isnan(above), 1.0, 1 - above)
+    found.best[complete] = ~is_better[:, int(np.argmax(means))]
+    found.candidates[complete] = beaten.min(axis=1) * max(len(kept) - 1, 1) >= SIGNIFICANCE
+    found.better[complete], found.worse[complete] = is_better.sum(axis=1), is_better.sum(axis=0)
+
+    return found
 
 
 def win_rates(scores: NDArray[np.float64], reference: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -377,45 +365,59 @@ def critical_difference(methods: int, datasets: int) -> float:
     return quantile * math.sqrt(methods * (methods + 1) / (6 * datasets))
 
 
-@dataclass(frozen=True)
-class ResampledRanks:
+def best_probabilities(scores: NDArray[np.float64]) -> NDArray[np.float64]:
     """
-    Mean ranks over data sets under resampling of the seeds.
+    Return how probable it is that each method is the best of these, by its mean rank: ``(M,)``, adding up to 1.
+
+    Means differ by more than the methods do, since luck is added to them; drawing seeds from the seeds would add it once more. So means are brought together by
+    the share of their variance that is not luck, over all data sets (empirical Bayes), and what the seeds scatter is drawn around that.
 
     Args:
-        low: ``(M,)``, 2.5 % quantile of the mean rank.
-        high: ``(M,)``, 97.5 % quantile.
-        best: ``(M,)``, the share of resamples in which the method has the lowest mean rank; those that tie share it.
+        scores: ``(D, M, S)``, complete, larger is better; two seeds at least.
     """
-
-    low: NDArray[np.float64]
-    high: NDArray[np.float64]
-    best: NDArray[np.float64]
-
-
-def resampled_ranks(scores: NDArray[np.float64]) -> ResampledRanks:
-    """
-    Draw the seeds of every data set anew, the same for all methods, and rank again.
-
-    Args:
-        scores: ``(D, M, S)``, complete, larger is better.
-    """
-    from scipy.stats import rankdata
-
     datasets, methods, seeds = scores.shape
     rng = np.random.default_rng(SEED)
+    signal = _share_of_signal(scores)
     ranks = np.zeros((RESAMPLES, methods))
     for values in scores:
+        largest = _largest(values).max()
+        centre = snapped(values.mean(axis=1), largest)
         for part in _in_parts(RESAMPLES, seeds):
             drawn = rng.integers(seeds, size=(part.stop - part.start, seeds))
             # Not by a matrix product: that may sum the same figures of two methods in two orders, and break their tie.
-            means = np.stack([row[drawn].mean(axis=1) for row in values], axis=1)
-            ranks[part] += rankdata(-snapped(means, _largest(values).max()), axis=1)
-    ranks /= datasets
-    first = ranks == ranks.min(axis=1, keepdims=True)
-    low, high = np.quantile(ranks, [0.5 - LEVEL / 2, 0.5 + LEVEL / 2], axis=0)
+            noise = np.stack([row[drawn].mean(axis=1) - mean for row, mean in zip(values, centre, strict=True)], axis=1)
+            means = math.sqrt(signal) * centre + math.sqrt(seeds / (seeds - 1)) * noise
+            ranks[part] += _row_ranks(-snapped(means, largest))
+    first = snapped(-ranks, datasets * methods) == snapped(-ranks, datasets * methods).max(axis=1, keepdims=True)
 
-    return ResampledRanks(low=low, high=high, best=(first / first.sum(axis=1, keepdims=True)).mean(axis=0))
+    probabilities: NDArray[np.float64] = (first / first.sum(axis=1, keepdims=True)).mean(axis=0)
+
+    return probabilities
+
+
+def _row_ranks(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    from scipy.stats import rankdata
+
+    ranks: NDArray[np.float64] = rankdata(values, axis=1)
+
+    return ranks
+
+
+def _share_of_signal(scores: NDArray[np.float64]) -> float:
+    """Return the share of the variance between means ``(D, M, S)`` that the scatter over seeds, what all methods share left aside, does not explain."""
+    _, methods, seeds = scores.shape
+    if methods < 2:
+        return 1.0
+    scores = np.take_along_axis(scores, np.argsort(scores.mean(axis=2), axis=1, kind="stable")[:, :, None], axis=1)  # their order must not show in any sum
+    means = scores.mean(axis=2)
+    shared = np.sort(scores, axis=1).mean(axis=1, keepdims=True)
+    residuals = scores - means[:, :, None] - shared + shared.mean(axis=2, keepdims=True)
+    luck = np.sort((residuals**2).reshape(len(scores), -1), axis=1).sum(axis=1) / ((methods - 1) * (seeds - 1)) / seeds
+    between = means.var(axis=1, ddof=1)
+    if not (luck > (ROUNDING * _largest(scores).max(axis=1)) ** 2).all():
+        return 1.0
+
+    return max(0.0, 1 - 1 / max(float((between / luck).mean()), 1.0))
 
 
 def interquartile_means(values: NDArray[np.float64]) -> Estimates:
@@ -451,7 +453,7 @@ def interquartile_means(values: NDArray[np.float64]) -> Estimates:
         low, high = np.quantile(middles, [0.5 - LEVEL / 2, 0.5 + LEVEL / 2], axis=1)
     nothing = np.full(methods, np.nan)
 
-    return Estimates(mean, low, high, np.full(methods, total), nothing, nothing, np.ones(methods, dtype=bool))
+    return Estimates(mean, low, high, np.full(methods, total), nothing, nothing)
 
 
 def _middle_means(values: NDArray[np.float64], times: NDArray[np.int32]) -> NDArray[np.float64]:
@@ -499,27 +501,22 @@ def pairing_gain(values: NDArray[np.float64], reference: NDArray[np.float64]) ->
 
 def noise_floor(values: NDArray[np.float64]) -> tuple[float, int]:
     """
-    Compare a method with itself on disjoint halves of its seeds: all splits, or a sample of 2000 where there are more.
+    Compare a method with itself on halves of as many seeds: below which size 95 % of the differences of their means are, ``t s sqrt(2 / half)``.
 
     Args:
         values: ``(S,)``, seeds without a figure as NaN.
 
     Returns:
-        The 95 % quantile of the absolute difference of the two means, and the seeds in each half; NaN and 0 with fewer than two seeds.
+        The size, and the seeds in each half; NaN and 0 with fewer than two seeds.
     """
+    from scipy.special import stdtrit
+
     present = values[~np.isnan(values)]
     n = len(present)
-    half = n // 2
-    if half < 1:
+    if n < 2:
         return math.nan, 0
-    if math.comb(n, half) * math.comb(n - half, half) // 2 <= MOST_SPLITS:
-        parts = iter([_splits(n)])
-    else:
-        rng = np.random.default_rng(SEED)
-        parts = (rng.permuted(np.tile(np.arange(n), (part.stop - part.start, 1)), axis=1) for part in _in_parts(MOST_SPLITS, n))
-    differences = [np.abs(present[rows[:, :half]].mean(axis=1) - present[rows[:, half : 2 * half]].mean(axis=1)) for rows in parts]
 
-    return float(np.quantile(np.concatenate(differences), LEVEL)), half
+    return float(stdtrit(n - 1, 0.5 + LEVEL / 2) * present.std(ddof=1) * math.sqrt(2 / (n // 2))), n // 2
 
 
 def _in_parts(number: int, width: int) -> Iterator[slice]:
@@ -530,46 +527,34 @@ def _in_parts(number: int, width: int) -> Iterator[slice]:
 
 
 @cache
-def _splits(n: int) -> NDArray[np.int64]:
-    """Return all splits of n seeds into two halves, once each: ``(K, 2 * (n // 2))``, the first half in front."""
-    from itertools import combinations
-
-    half = n // 2
-    rows = [
-        (*first, *second)
-        for first in combinations(range(n), half)
-        for second in combinations(sorted(set(range(n)) - set(first)), half)
-        if first < second
-    ]
-
-    return np.array(rows)
-
-
-@cache
-def detectable_effect(n: int) -> float:
+def detectable_effect(n: int, df: float | None = None, significance: float = SIGNIFICANCE) -> float:
     """
-    Return the mean difference, in standard deviations of the paired differences, that a two-sided paired t test at 5 % finds with a power of 80 %.
+    Return the mean difference, in standard deviations of the paired differences as they were estimated, that a two-sided paired t test of as many other seeds
+    finds with a power of 80 %: the mean over what the true standard deviation may be.
 
     Args:
         n: Seeds; NaN with fewer than two.
+        df: Degrees of freedom of the standard deviation; n - 1 by default.
+        significance: Of the test.
     """
     if n < 2:
         return math.nan
 
     from scipy.optimize import brentq
-    from scipy.special import nctdtr, stdtrit
+    from scipy.special import gammaincinv, nctdtr, stdtrit
 
-    threshold = stdtrit(n - 1, 1 - SIGNIFICANCE / 2)
+    df = n - 1 if df is None else df
+    threshold = stdtrit(df, 1 - significance / 2)
+    estimated = np.sqrt(2 * gammaincinv(df / 2, (np.arange(QUANTILES) + 0.5) / QUANTILES) / df)  # by the true one
 
     def lacking(effect: float) -> float:
-        shift = effect * math.sqrt(n)
+        shift = effect * math.sqrt(n) * estimated
+        wrong_sign = np.nan_to_num(nctdtr(df, shift, -threshold))  # scipy has NaN far out, where less than 1e-10 is left
 
-        wrong_sign = np.nan_to_num(nctdtr(n - 1, shift, -threshold))  # scipy has NaN far out, where less than 1e-10 is left
-
-        return float(1 - nctdtr(n - 1, shift, threshold) + wrong_sign) - POWER
+        return float((1 - nctdtr(df, shift, threshold) + wrong_sign).mean()) - POWER
 
     enough = 1 / math.sqrt(n)
     while lacking(enough) < 0:
         enough *= 2
 
-    return float(brentq(lacking, 0.0, enough, xtol=1e-13))
+    return float(brentq(lacking, 0.0, enough, xtol=1e-9))

@@ -59,6 +59,7 @@ LEFT_OUT = (
     "harness.testing.probes",
     "harness.executors.ray",
     "harness.report.plots",
+    "harness.moderation",
     "harness.stats",
     "harness.__main__",
 )

@@ -25,6 +25,13 @@ __all__ = ["command"]
     show_default=True,
     help="How to print it: a table here, in a page, in a paper, or the figures for a program.",
 )
+@click.option(
+    "--bold",
+    type=click.Choice(["equal", "best"]),
+    default="equal",
+    show_default=True,
+    help="Which methods stand out: those not shown to be worse than the top one (where all are equal, all do), or those that may be the best one (fewer).",
+)
 @click.option("--notes", is_flag=True, help="Explain every figure below the table.")
 @click.option("--page", is_flag=True, help="Draw RESULTS/SUITE/index.html, and the page that joins all suites.")
 @click.option("--export", type=click.Path(path_type=Path, dir_okay=False), help="Write the records to this file as JSON lines.")
@@ -39,6 +46,7 @@ def command(
     quick: bool,
     metric: str | None,
     form: str,
+    bold: str,
     notes: bool,
     page: bool,
     export: Path | None,
@@ -52,6 +60,7 @@ def command(
     \b
     bench leaderboard noisy_labels
     bench leaderboard noisy_labels --metric nll --notes
+    bench leaderboard noisy_labels --bold best
     bench leaderboard noisy_labels --format csv > board.csv
     bench leaderboard noisy_labels --format latex --metric nll
     bench leaderboard noisy_labels --page
@@ -73,7 +82,9 @@ def command(
     folder = session.folder(loaded, overrides)
     plan = session.plan(loaded, database, lambda plan: session.recorded(plan, suite))
     records = session.recorded(plan, suite)
-    board = session.leaderboard(plan, records, database, folder)
+    board = session.leaderboard(plan, records, database, folder, session.whole(suite, overrides, database))
+    if bold == "best":
+        board = board.with_candidates()
     if export is not None:
         exported = plan.exported(records)
         write_export(export, exported.values(), session.environments(exported, database))

@@ -356,14 +356,33 @@ class Session:
             if identifier in self._facts
         }
 
-    def leaderboard(self, plan: Plan, records: Mapping[str, Record], store: Store | None, folder: Path) -> Leaderboard:
-        """Return the leaderboard, from its JSON file where that was computed from the same records by the same code."""
+    def whole(self, name: str, overrides: Overrides, store: Store | None) -> Leaderboard | None:
+        """Return the leaderboard of all methods and data sets of a suite where some are selected, since its p-values stand in every view; else nothing."""
+        from harness.tuning import UnfinishedTuning
+
+        if not overrides.methods and not overrides.datasets:
+            return None
+        everything = replace(overrides, methods=(), datasets=())
+        suite = self.suite(name, everything)
+        try:
+            plan = self.plan(suite, store, lambda plan: self.with_export(plan, self.results / suite.name))
+        except UnfinishedTuning:  # nothing but the selection is known, so that nothing else was compared
+            return None
+
+        return self.leaderboard(plan, self.with_export(plan, self.results / suite.name), store, self.folder(suite, everything))
+
+    def leaderboard(
+        self, plan: Plan, records: Mapping[str, Record], store: Store | None, folder: Path, whole: Leaderboard | None = None
+    ) -> Leaderboard:
+        """Return the leaderboard, from its JSON file where that was computed from the same records by the same code; ``whole`` as of :meth:`whole`."""
         from harness.environment import hardware_id
         from harness.leaderboard import Leaderboard
         from harness.leaderboard_computation import build_leaderboard, leaderboard_inputs
 
         hardware = {identifier: hardware_id(facts) for identifier, facts in self.environments(records, store).items()}
-        inputs = leaderboard_inputs(plan, records, hardware, self._code_of("leaderboard.py", "leaderboard_computation.py", "stats.py"))
+        inputs = leaderboard_inputs(
+            plan, records, hardware, self._code_of("leaderboard.py", "leaderboard_computation.py", "stats.py", "moderation.py"), whole
+        )
         path = folder / "leaderboard.json"
         try:
             known = Leaderboard.from_json(json.loads(path.read_text(encoding="utf-8")))
@@ -372,7 +391,7 @@ class Session:
         except (OSError, ValueError, StoreError):
             pass
 
-        return build_leaderboard(plan, records, hardware, inputs)
+        return build_leaderboard(plan, records, hardware, inputs, whole)
 
     def claims(self, plan: Plan, records: Mapping[str, Record], folder: Path) -> ClaimBoard:
         """Return the verdicts on the suite's claims, from their JSON file where they were computed from the same records by the same code."""

@@ -158,7 +158,7 @@ def command(
     plan = session.plan(loaded, database, run_plan, trust_cache=trust_cache)
     records = run_plan(plan)
 
-    board = session.leaderboard(plan, records, database, folder)
+    board = session.leaderboard(plan, records, database, folder, session.whole(suite, overrides, database))
     with _stopping():
         paths = write_reports(board, folder, command_line())
         exported = plan.exported(records)

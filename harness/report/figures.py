@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from harness.leaderboard import SIGNIFICANCE
 
 if TYPE_CHECKING:
-    from harness.leaderboard import Cell, ColumnInfo, Leaderboard, MetricInfo, Resolution, RowSummary, Standing, ToBaseline
+    from harness.leaderboard import Cell, CellCosts, ColumnInfo, Leaderboard, MetricInfo, Resolution, RowSummary, Standing, ToBaseline
     from harness.plan import Plan
     from harness.search import Tuned
 
@@ -58,6 +58,11 @@ __all__ = [
 
 NOTHING = "–"
 SMALLEST, LARGEST = 1e-6, 1e7  # what is smaller or larger is spelled with a power of ten
+LONG_WAIT = 1.5  # times as much wall time for its CPU time as the baseline has
+BOLD = {
+    "equal": "not significantly worse than the best of the column, which many are where seeds are few or scatter",
+    "best": "not excluded as the best of the column; where methods are equal, it may hold one of them alone",
+}
 WORTH_SAVING = 0.95  # of the baseline's cost
 ROUNDING = 1e-12  # of a mean: what a sum of a few thousand doubles can be off by
 
@@ -135,14 +140,12 @@ def _supported(half: float | None, decimals: int | None) -> int | None:
 
 
 def mean(cell: Cell, unit: str, decimals: int | None = None) -> str:
-    """Spell a mean with the half width of its interval, or with both ends of a bootstrap interval, which need not lie evenly."""
+    """Spell a mean with the half width of its interval."""
     half = half_width(cell.low, cell.high, unit)
     kept = _supported(half, decimals)
     text = number(cell.mean, unit, decimals=kept)
     if half is None or cell.low is None or cell.high is None:
         return text
-    if cell.interval == "bca":
-        return f"{text} {interval(cell.low, cell.high, unit, decimals=decimals)}"
 
     return f"{text} ±{number((cell.high - cell.low) / 2, unit, decimals=kept)}"
 
@@ -419,11 +422,30 @@ def _at_cost(row: RowSummary) -> str:
     return "" if row.cost_ratio is None else f", costing {ratio(row.cost_ratio)}"
 
 
+def cost_basis(board: Leaderboard) -> str:
+    """Say which seconds costs are."""
+    kinds = {cell.costs.cost_by for cell in board.cells if cell.costs.cost_by is not None}
+
+    return {frozenset({"wall"}): "wall time", frozenset({"cpu", "wall"}): "CPU time, or wall time where a GPU does the work,"}.get(
+        frozenset(kinds), "CPU time"
+    )
+
+
+def cost(costs: CellCosts) -> str:
+    """Spell a cost relative to the baseline's with its interval, and a mark where the trials waited longer than the baseline's did."""
+    if costs.cost_low is None or costs.cost_high is None:
+        return ratio(costs.cost_ratio)
+    ends = f"[{number(costs.cost_low, '', decimals=1)}, {number(costs.cost_high, '', decimals=1)}]"
+
+    return f"{ratio(costs.cost_ratio)} {ends}{'~' if costs.waits is not None and costs.waits > LONG_WAIT else ''}"
+
+
 def short_legend(board: Leaderboard, metric: MetricInfo) -> str:
     """Say in short what a table shows, for those who know such tables."""
     unit = f", {metric.unit}" if metric.unit else ""
     spread = f"mean ± half its 95 % interval over {count(len(board.seeds), 'seed')}" if len(board.seeds) > 1 else "the figure of one seed"
-    tested = "" if board.look else ", * if significant. Bold: not shown worse than the column's best"
+    bold = {"equal": "not shown worse than the column's best", "best": "may be the column's best"}[board.bold]
+    tested = "" if board.look else f", * if significant. Bold: {bold}"
     privileged = " †: needs more than others." if any(row.privileges for row in board.rows) else ""
 
     return (
@@ -435,21 +457,19 @@ def legend(board: Leaderboard, metric: MetricInfo, spell: Callable[[str], str] =
     """Say what the figures of an overview are; ``spell`` writes the names in it, where a report has signs of its own."""
     few = " (few: small differences cannot show)" if len(board.seeds) < 5 else ""
     unit = f", {spell(metric.unit)}" if metric.unit else ""
-    skewed = any(cell.interval == "bca" for cell in board.cells if cell.metric == metric.name)
-    bootstrapped = " In brackets, where the seeds are skewed: both ends of a BCa bootstrap interval." if skewed else ""
     tested = (
         ""
         if board.look
-        else f"*: its p-value (paired t, Holm over all comparisons of this metric) is below {SIGNIFICANCE}. "
-        "Bold: not significantly worse than the best of the column, which many are where seeds are few or scatter. "
+        else f"*: its p-value (paired t with a moderated variance, Holm over all comparisons of this metric in the suite) is below {SIGNIFICANCE}. "
+        f"Bold: {BOLD[board.bold]}. "
         "Wins/ties/losses: on how many data sets the difference is significant, and for whom. "
         "Mean rank: over all data sets, among the methods that are complete on them. "
     )
 
     return (
         f"{spell(metric.name)}{unit}, {metric.direction} is better: mean ± half the 95 % interval over {count(len(board.seeds), 'seed')}{few}, "
-        f"then the paired difference to {spell(board.baseline)}.{bootstrapped} {tested}"
-        f"Cost: wall time relative to the baseline's on the same seeds and hardware, averaged over the data sets."
+        f"then the paired difference to {spell(board.baseline)}. {tested}"
+        f"Cost: {cost_basis(board)} relative to the baseline's on the same seeds and hardware, geometric mean over the data sets."
     )
 
 
@@ -463,12 +483,14 @@ def resolution(board: Leaderboard, metric: MetricInfo, columns: Sequence[ColumnI
         if (own := of_label[column.label]).noise_floor is not None
     ]
 
-    return f"noise floor (detectable): {'; '.join(parts)}" if parts else ""
+    return f"noise floor (detectable; with a star): {'; '.join(parts)}" if parts else ""
 
 
 def spell_resolution(item: Resolution, unit: str, decimals: int | None) -> str:
-    """Spell the noise floor, and in brackets what is detectable."""
-    return f"{number(item.noise_floor, unit, decimals=decimals)} ({number(item.detectable, unit, decimals=decimals)})"
+    """Spell the noise floor, and in brackets what is detectable, and what with a star."""
+    floor, single, star = (number(value, unit, decimals=decimals) for value in (item.noise_floor, item.detectable, item.detectable_star))
+
+    return f"{floor} ({single}; {star})"
 
 
 def resolution_legend(board: Leaderboard, metric: MetricInfo) -> str:
@@ -485,7 +507,8 @@ def resolution_legend(board: Leaderboard, metric: MetricInfo) -> str:
 
     return (
         f"Noise floor: {board.baseline} on {size} of its seeds against itself on as many others; 95 % of such differences are smaller. "
-        f"Detectable: the difference that a paired t test finds with a power of 80 % on these seeds, before correction (median over the methods).{gain}"
+        "Detectable: the difference that a paired t test of as many seeds finds with a power of 80 % (median over the methods); with a star: as the first of all "
+        f"comparisons of this metric.{gain}"
     )
 
 

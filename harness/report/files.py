@@ -26,8 +26,9 @@ __all__ = ["code", "escape", "prepare_folder", "to_csv", "to_json", "to_markdown
 FORMULA_SIGNS = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")  # the wide ones are read as the others are
 
 TOGETHER = (
-    "Among the methods that are complete on every data set; nothing is imputed. 95 % interval and P(best): the seeds of each data set drawn anew, the same "
-    "for all methods. Interquartile mean: of the middle half of all figures, for metrics that are bounded on both sides. Critical difference: Nemenyi, 5 %; "
+    "Among the methods that are complete on every data set; nothing is imputed. 95 % interval: the ranks that the tests of pairs allow. P(best): how probable it "
+    "is that the method is the best of these, from five seeds on. Interquartile mean: of the middle half of all figures, for metrics that are bounded on both "
+    "sides. Critical difference: Nemenyi, 5 %; "
     "variants of one data set share its rows, so that they count for less than the test takes them for."
 )
 
@@ -200,11 +201,15 @@ def _details_legend(board: Leaderboard) -> str:
     shared = any(cell.costs.seeds_at_once > 1 for cell in board.cells)
     at_once = " §: a share of a program that trained several seeds at once; memory is the program's." if shared else ""
 
+    waiting = any(figures.cost(cell.costs).endswith("~") for cell in board.cells)
+    waits = f", ~: its wall time is more than {figures.LONG_WAIT:g} times as far from it as the baseline's" if waiting else ""
+
     return (
-        f"Δ: paired difference to {escape(board.baseline)} with its 95 % interval (Student's t). p: paired t test; Wilcoxon: signed-rank test, for comparison; "
-        "both corrected by Holm over all comparisons of the metric. Wins: share of seeds on which the method beats the baseline, a tie counting half; "
-        "P(better): the same over all pairs of seeds. Time, CPU and memory: medians over the trials that ended ok; the ratio of costs is taken on the same "
-        f"seeds and hardware alone. A method without a rank lacks a result; nothing is imputed.{machines}{at_once}"
+        f"Δ: paired difference to {escape(board.baseline)} with its 95 % interval (Student's t). p: paired t test with a moderated variance; "
+        "Wilcoxon: signed-rank test, for comparison; both corrected by Holm over all comparisons of the metric in the suite. Wins: share of seeds on which the "
+        "method beats the baseline, a tie counting half; "
+        f"P(better): the same over all pairs of seeds. Time, CPU and memory: medians over the trials that ended ok; cost: {figures.cost_basis(board)} on the "
+        f"same seeds and hardware with a 95 % interval{waits}. A method without a rank lacks a result; nothing is imputed.{machines}{at_once}"
     )
 
 
@@ -233,7 +238,7 @@ def _details(board: Leaderboard, dataset: str) -> str:
                 + ("§" if cell.costs.seeds_at_once > 1 else ""),
                 figures.seconds(cell.costs.cpu_seconds),
                 figures.megabytes(cell.costs.peak_rss_bytes),
-                figures.ratio(cell.costs.cost_ratio),
+                figures.cost(cell.costs),
                 figures.coverage(cell.statuses.get("ok", 0), cell.total),
             ]
         )

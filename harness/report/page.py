@@ -177,7 +177,7 @@ def _table(board: Leaderboard, metric: MetricInfo) -> Board:
     floors = [
         tuple(
             figures.number(value, metric.unit, decimals=decimals.get(column.label))
-            for value in (found[column.label].noise_floor, found[column.label].detectable)
+            for value in (found[column.label].noise_floor, found[column.label].detectable, found[column.label].detectable_star)
         )
         for column in board.columns
     ]
@@ -290,7 +290,8 @@ def _standings(board: Leaderboard) -> Standings:
     notes = [
         figures.rank_tests(board, metric),
         figures.left_out(board, metric),
-        "Interval of the mean rank, and P(best), the chance of the lowest one: over draws of the seeds of each data set, the data sets being what they are.",
+        "Interval of the mean rank: what the tests of pairs allow on these data sets. P(best): how probable it is that a method is the best of these, from five "
+        "seeds on.",
         "Interquartile mean: of the middle half of a method's figures over all data sets and seeds." if middle else "",
     ]
 

@@ -123,7 +123,8 @@ def _over_all(board: Leaderboard, metric: MetricInfo, rows: Sequence[RowSummary]
     if standings and several:
         yield _Column("mean rank", [Text(figures.standing(standings.get(row.label))) for row in rows])
         likely = [standing.best_probability if (standing := standings.get(row.label)) else None for row in rows]
-        yield _Column("P(best)", [Text(figures.probability(value)) for value in likely])
+        if any(value is not None for value in likely):
+            yield _Column("P(best)", [Text(figures.probability(value)) for value in likely])
     yield _Column("cost", [Text(figures.ratio(row.cost_ratio)) for row in rows])
 
 
