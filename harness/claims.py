@@ -12,17 +12,41 @@ from harness.errors import StoreError
 from harness.records import digest
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from harness.expressions import Comparison, Figure
     from harness.plan import Plan
     from harness.records import Record
     from harness.suite import Claim
 
-__all__ = ["ClaimBoard", "Finding", "JudgedClaim", "Verdict", "claim_inputs", "seeds_needed", "verify_claims"]
+__all__ = ["ClaimBoard", "Finding", "JudgedClaim", "OnDataset", "Verdict", "claim_inputs", "seeds_needed", "verify_claims"]
 
-CLAIMS_FORMAT = 1
+CLAIMS_FORMAT = 2
+LEVEL = 0.95  # of stats.py, which imports numpy
 MOST_SEEDS = 2**40  # beyond, the distance to the margin is a rounding error
 
-Verdict = Literal["reproduced", "contradicted", "inconclusive", "not asked"]
+Verdict = Literal["reproduced", "contradicted", "mixed", "inconclusive", "not asked"]
+
+
+@dataclass(frozen=True)
+class OnDataset:
+    """
+    What the records say about one comparison on one data set alone.
+
+    Args:
+        dataset: Label.
+        verdict: As of a :class:`Finding`.
+        effect: Over the seeds.
+        low: Lower end of its 95 % interval.
+        high: Upper end.
+    """
+
+    dataset: str
+    verdict: Verdict
+    effect: float | None
+    low: float | None
+    high: float | None
 
 
 @dataclass(frozen=True)
@@ -34,7 +58,8 @@ class Finding:
         expect: The comparison.
         unit: Of the effect.
         is_difference: Whether the effect is a difference of figures of one metric or more, so that a share's is in points.
-        verdict: ``reproduced`` if the interval lies above ``needed``, ``contradicted`` if below, else ``inconclusive``.
+        verdict: ``mixed`` if the data sets alone contradict each other: one is reproduced and one contradicted. Else ``reproduced`` if the interval lies above
+            ``needed``, ``contradicted`` if below, else ``inconclusive``.
         effect: Figures of the larger side less those of the smaller one: averaged over the data sets, then over the seeds; ``None`` without a seed.
         low: Lower end of its 95 % interval over the seeds (Student's t); ``None`` with fewer than two seeds.
         high: Upper end.
@@ -44,6 +69,7 @@ class Finding:
         seeds_needed: Where inconclusive, the number of seeds with which the interval would clear ``needed`` if mean and scatter stay as they are; ``None``
             where none would, or where fewer than two seeds tell no scatter.
         gaps: The figures that are missing, and why.
+        on: Each data set alone; empty where there is one.
     """
 
     expect: str
@@ -58,6 +84,7 @@ class Finding:
     total: int
     seeds_needed: int | None
     gaps: tuple[str, ...]
+    on: tuple[OnDataset, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -72,8 +99,8 @@ class JudgedClaim:
         expect: Its expression, as in the suite file.
         where: Which data sets it is about, as in the suite file.
         margin: By how much each larger side must be larger.
-        verdict: ``reproduced`` if every comparison is, ``contradicted`` if one is, else ``inconclusive``; ``not asked`` where a changed suite leaves out
-            what the claim needs.
+        verdict: ``contradicted`` if a comparison is, the interval of each as wide as the number of comparisons asks for (Holm); else ``mixed`` if one is;
+            ``reproduced`` if every comparison is; else ``inconclusive``; ``not asked`` where a changed suite leaves out what the claim needs.
         reason: Why it was not asked.
         datasets: Labels of the data sets that were averaged over.
         selected: How many the claim is about in the unchanged suite.
@@ -119,7 +146,7 @@ class ClaimBoard:
     def counts(self) -> dict[str, int]:
         """Return how many claims have each verdict, without those that no claim has."""
         counted = Counter(claim.verdict for claim in self.claims)
-        order: tuple[Verdict, ...] = ("reproduced", "contradicted", "inconclusive", "not asked")
+        order: tuple[Verdict, ...] = ("reproduced", "contradicted", "mixed", "inconclusive", "not asked")
 
         return {verdict: counted[verdict] for verdict in order if counted[verdict]}
 
@@ -144,7 +171,7 @@ class ClaimBoard:
                     **{
                         **claim,
                         "datasets": tuple(claim["datasets"]),
-                        "findings": tuple(Finding(**{**finding, "gaps": tuple(finding["gaps"])}) for finding in claim["findings"]),
+                        "findings": tuple(_finding_from_json(finding) for finding in claim["findings"]),
                     }
                 )
                 for claim in content["claims"]
@@ -152,6 +179,10 @@ class ClaimBoard:
             return cls(**{**content, "seeds": tuple(content["seeds"]), "claims": tuple(claims)})
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise StoreError(f"not the claims of a suite: {error}") from error
+
+
+def _finding_from_json(value: Mapping[str, Any]) -> Finding:
+    return Finding(**{**value, "gaps": tuple(value["gaps"]), "on": tuple(OnDataset(**item) for item in value["on"])})
 
 
 def claim_inputs(plan: Plan, board_inputs: str) -> str:
@@ -196,13 +227,16 @@ Place = tuple[str, str, int]  # labels of data set and method, and the seed
 def _judged(claim: Claim, plan: Plan, by_place: Mapping[Place, Record | None]) -> JudgedClaim:
     present = {column.label for column in plan.suite.datasets}
     datasets = tuple(label for label in claim.datasets if label in present)
-    findings = () if claim.unasked else tuple(_finding(comparison, claim, datasets, plan, by_place) for comparison in claim.comparisons)
+    found = [] if claim.unasked else [_finding(comparison, claim, datasets, plan, by_place) for comparison in claim.comparisons]
+    findings = tuple(finding for finding, _ in found)
     verdicts = {finding.verdict for finding in findings}
     verdict: Verdict = "inconclusive"
     if claim.unasked:
         verdict = "not asked"
-    elif "contradicted" in verdicts:
-        verdict = "contradicted"
+    elif any(finding.verdict == "contradicted" and p_below * len(found) < (1 - LEVEL) / 2 for finding, p_below in found):
+        verdict = "contradicted"  # the smallest of Holm's p-values decides whether one is
+    elif "mixed" in verdicts:
+        verdict = "mixed"
     elif verdicts == {"reproduced"}:
         verdict = "reproduced"
 
@@ -223,34 +257,52 @@ def _judged(claim: Claim, plan: Plan, by_place: Mapping[Place, Record | None]) -
 
 def _finding(
     comparison: Comparison, claim: Claim, datasets: tuple[str, ...], plan: Plan, by_place: Mapping[Place, Record | None]
-) -> Finding:
+) -> tuple[Finding, float]:
+    """Judge a comparison; beside it stands the p-value of its effect being at least what it has to exceed."""
     import numpy as np
-
-    from harness.stats import mean_intervals
 
     weights = comparison.weights()
     seeds = plan.suite.seeds
-    values = np.array([_value(weights, datasets, seed, by_place) for seed in seeds])
-    estimate = mean_intervals(values[None, :])
-    effect, low, high, n = float(estimate.mean[0]), float(estimate.low[0]), float(estimate.high[0]), int(estimate.n[0])
     needed = claim.margin - comparison.constant()
-    verdict: Verdict = "reproduced" if low > needed else "contradicted" if high < needed else "inconclusive"
-    needs_more = verdict == "inconclusive" and n > 1
-
-    return Finding(
+    values = np.array([_value(weights, datasets, seed, by_place) for seed in seeds])
+    whole, n, p_below = _estimate(", ".join(datasets), values, needed)
+    alone = [
+        _estimate(dataset, np.array([_value(weights, (dataset,), seed, by_place) for seed in seeds]), needed)[0] for dataset in datasets
+    ]
+    is_mixed = {"reproduced", "contradicted"} <= {part.verdict for part in alone}
+    needs_more = whole.verdict == "inconclusive" and n > 1 and not is_mixed
+    finding = Finding(
         expect=str(comparison),
         unit=next(metric.unit for metric in plan.suite.metrics if metric.name in {figure.metric for figure in weights}),
         is_difference=sum(weights.values()) == 0,
-        verdict=verdict,
-        effect=_number(effect),
-        low=_number(low),
-        high=_number(high),
+        verdict="mixed" if is_mixed else whole.verdict,
+        effect=whole.effect,
+        low=whole.low,
+        high=whole.high,
         needed=needed,
         n=n,
         total=len(seeds),
-        seeds_needed=seeds_needed(abs(effect - needed), float(np.nanstd(values, ddof=1))) if needs_more else None,
+        seeds_needed=seeds_needed(abs((whole.effect or 0.0) - needed), float(np.nanstd(values, ddof=1))) if needs_more else None,
         gaps=tuple(_gaps(weights, datasets, seeds, by_place)),
+        on=tuple(alone) if len(alone) > 1 else (),
     )
+
+    return finding, p_below
+
+
+def _estimate(dataset: str, values: NDArray[np.float64], needed: float) -> tuple[OnDataset, int, float]:
+    """Estimate an effect from one figure a seed; beside it stand the seeds that have one, and the p-value of its being at least what it has to exceed."""
+    from scipy.special import stdtr
+
+    from harness.stats import mean_intervals
+
+    estimate = mean_intervals(values[None, :])
+    effect, low, high, n = float(estimate.mean[0]), float(estimate.low[0]), float(estimate.high[0]), int(estimate.n[0])
+    verdict: Verdict = "reproduced" if low > needed else "contradicted" if high < needed else "inconclusive"
+    error = float(estimate.deviation[0]) / math.sqrt(n) if n > 1 else math.nan
+    p_below = 1.0 if math.isnan(error) else float(effect >= needed) if error == 0 else float(stdtr(n - 1, (effect - needed) / error))
+
+    return OnDataset(dataset, verdict, _number(effect), _number(low), _number(high)), n, p_below
 
 
 def _value(weights: Mapping[Figure, float], datasets: tuple[str, ...], seed: int, by_place: Mapping[Place, Record | None]) -> float:
@@ -291,8 +343,6 @@ def seeds_needed(distance: float, deviation: float) -> int | None:
         The smallest ``n`` of 2 or more with ``t(0.975, n - 1) * deviation / sqrt(n) < distance``; ``None`` where mean and margin are equal.
     """
     from scipy.special import stdtrit
-
-    from harness.stats import LEVEL
 
     def would_do(n: int) -> bool:
         return bool(stdtrit(n - 1, 0.5 + LEVEL / 2) * deviation / math.sqrt(n) < distance)

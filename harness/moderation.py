@@ -58,7 +58,9 @@ def fit_priors(tables: Sequence[Estimates], df: float | None = None) -> list[Pri
     for differences in tables:
         kept = (differences.n > 1) & (np.nan_to_num(differences.deviation) > 0)
         own = (differences.n[kept] - 1).astype(float)
-        logarithms.append(np.sort(2 * np.log(differences.deviation[kept]) + _bias(own)))  # sorted: the order of the methods must not show in any sum
+        logarithms.append(
+            np.sort(2 * np.log(differences.deviation[kept]) + _bias(own))
+        )  # sorted: the order of the methods must not show in any sum
         degrees.append(own)
     if df is None:
         spare = sum(len(values) - 1 for values in logarithms if len(values))

@@ -408,7 +408,9 @@ def _share_of_signal(scores: NDArray[np.float64]) -> float:
     _, methods, seeds = scores.shape
     if methods < 2:
         return 1.0
-    scores = np.take_along_axis(scores, np.argsort(scores.mean(axis=2), axis=1, kind="stable")[:, :, None], axis=1)  # their order must not show in any sum
+    scores = np.take_along_axis(
+        scores, np.argsort(scores.mean(axis=2), axis=1, kind="stable")[:, :, None], axis=1
+    )  # their order must not show in any sum
     means = scores.mean(axis=2)
     shared = np.sort(scores, axis=1).mean(axis=1, keepdims=True)
     residuals = scores - means[:, :, None] - shared + shared.mean(axis=2, keepdims=True)

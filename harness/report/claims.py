@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 __all__ = ["print_claims", "spell_effect", "summary", "to_json", "to_markdown", "write_claims"]
 
-STYLES = {"reproduced": "green", "contradicted": "red", "inconclusive": "yellow", "not asked": "dim"}
+STYLES = {"reproduced": "green", "contradicted": "red", "mixed": "magenta", "inconclusive": "yellow", "not asked": "dim"}
 MANY_SEEDS = 1000  # an estimate beyond is not worth its digits
 HEADERS = ("effect", "95 % interval", "has to exceed", "seeds", "would do")
 
@@ -117,15 +117,35 @@ def sentence(finding: Finding) -> str:
     if finding.low is None:
         return f"{effect} with one seed; one seed has no interval, so nothing can be said."
     needed = figures.number(finding.needed, finding.unit, signed=finding.is_difference)
+    if finding.verdict == "mixed":
+        return f"{effect} {_interval(finding)} on average, but the data sets disagree about {needed}: {_by_dataset(finding)}"
     if finding.verdict != "inconclusive":
-        return f"{effect} {_interval(finding)}, which lies {'above' if finding.verdict == 'reproduced' else 'below'} {needed}."
+        side = "above" if finding.verdict == "reproduced" else "below"
+        return f"{effect} {_interval(finding)}, which lies {side} {needed}.{_alone(finding)}"
     more = (
         "no number of seeds would do, since the mean lies on it"
         if finding.seeds_needed is None
         else f"{_more_seeds(finding)} seeds would do, if mean and scatter stay as they are"
     )
 
-    return f"{effect} {_interval(finding)}, which reaches over {needed}; {more}."
+    return f"{effect} {_interval(finding)}, which reaches over {needed}; {more}.{_alone(finding)}"
+
+
+def _alone(finding: Finding) -> str:
+    return f" Alone: {_by_dataset(finding)}" if finding.on else ""
+
+
+def _by_dataset(finding: Finding) -> str:
+    """Say what each data set alone says; nothing where there is one."""
+    parts = []
+    for part in finding.on:
+        effect, low, high = (
+            figures.number(value, finding.unit, signed=finding.is_difference) for value in (part.effect, part.low, part.high)
+        )
+        ends = "" if part.low is None else f" [{low}, {high}]"
+        parts.append(f"{part.dataset} {effect}{ends} {part.verdict}")
+
+    return f"{'; '.join(parts)}." if parts else ""
 
 
 def _lines(claim: JudgedClaim) -> list[Line]:
@@ -183,6 +203,7 @@ def _remarks(claim: JudgedClaim) -> list[str]:
     remarks = [f"not asked: {claim.reason}"] if claim.reason else []
     if claim.findings and len(claim.datasets) < claim.selected:
         remarks.append(f"{len(claim.datasets)} of the {claim.selected} data sets that it is about")
+    remarks += [f"the data sets disagree: {_by_dataset(finding)}" for finding in claim.findings if finding.verdict == "mixed"]
     gaps = list(dict.fromkeys(gap for finding in claim.findings for gap in finding.gaps))
 
     return [*remarks, f"without a figure: {'; '.join(gaps)}"] if gaps else remarks
@@ -194,7 +215,8 @@ def _notes(board: ClaimBoard) -> list[str]:
     notes = [
         f"Scope: {board.task}, {budget}{figures.count(len(board.seeds), 'seed')}, the data sets named; a verdict says nothing about others.",
         "Effect: the larger side less the smaller one, averaged over the data sets, then over the seeds; its interval (Student's t over the seeds) is its own, "
-        "not corrected for the number of claims. Reproduced: the interval lies above what it has to exceed; contradicted: below; inconclusive: neither. "
+        "not corrected for the number of claims. Reproduced: the interval lies above what it has to exceed; contradicted: below, of several comparisons after "
+        "Holm's correction; mixed: one data set alone is reproduced and one contradicted; inconclusive: none of these. "
         "Would do: an estimate of the seeds that would settle it, if mean and scatter stay as they are.",
     ]
     if board.stale:

@@ -115,6 +115,40 @@ def test_a_verdict_is_the_one_of_a_t_test_against_the_margin(margin):
     assert board.claims[0].verdict == expected
 
 
+def test_where_data_sets_contradict_each_other_a_claim_is_mixed():
+    (judged,) = judge(claim("accuracy(better) > 0.75")).claims
+    (found,) = judged.findings
+
+    assert judged.verdict == found.verdict == "mixed"
+    assert [(part.dataset, part.verdict) for part in found.on] == [("easy", "reproduced"), ("hard", "contradicted")]
+    for part in found.on:
+        interval = scipy.stats.ttest_1samp(SCORES["better", part.dataset], 0.75).confidence_interval(0.95)
+        assert (part.low, part.high) == pytest.approx((interval.low, interval.high), abs=1e-9)
+    assert found.seeds_needed is None
+    assert "on average, but the data sets disagree about 75.0: easy 90.8 [" in sentence(found)
+
+
+def test_a_claim_about_one_data_set_is_never_mixed():
+    (judged,) = judge(replace(claim("accuracy(better) > 0.75"), datasets=("hard",))).claims
+
+    assert (judged.verdict, judged.findings[0].on) == ("contradicted", ())
+
+
+def test_of_several_comparisons_one_is_contradicted_after_correction():
+    values = differences("better", "base")
+    error = scipy.stats.sem(values)
+    just_below, clearly_below = (values.mean() + scipy.stats.t.isf(p, 4) * error for p in (0.02, 0.01))
+    also = "accuracy(better) > accuracy(base)"
+
+    alone, two, three = (
+        judge(claim(" and ".join([f"accuracy(better) > accuracy(base) + {margin:.6f}", *[also] * more]))).claims[0]
+        for margin, more in ((just_below, 0), (just_below, 1), (clearly_below, 1))
+    )
+
+    assert [judged.verdict for judged in (alone, two, three)] == ["contradicted", "inconclusive", "contradicted"]
+    assert [finding.verdict for finding in two.findings] == ["contradicted", "reproduced"]
+
+
 @pytest.mark.parametrize(
     ("expect", "margin", "verdict"),
     [
