@@ -16,22 +16,22 @@ from harness.training.parts import Part
 
 __all__ = ["Corrupt", "CorruptionData", "as_pictures", "as_samples"]
 
-MIDDLE = 128  # a pixel of this value is 0 for a network, as the pretrained ResNet-8 has it
+WHITE = 255
 
 Corrupt = Callable[[np.ndarray, str, int, np.random.Generator], np.ndarray]
 """Maps pictures as bytes, the name of a corruption, its severity and a generator to as many pictures."""
 
 
 def as_samples(pictures: np.ndarray) -> Tensor:
-    """Bring ``(N, height, width)`` or ``(N, height, width, 3)`` uint8 to ``(N, channels, height, width)`` float32 in [-1, 1)."""
+    """Bring ``(N, height, width)`` or ``(N, height, width, 3)`` uint8 to ``(N, channels, height, width)`` float32 in [0, 1]."""
     channels_first = pictures[:, None] if pictures.ndim == 3 else pictures.transpose(0, 3, 1, 2)
 
-    return (torch.from_numpy(np.ascontiguousarray(channels_first)).float() - MIDDLE) / MIDDLE
+    return torch.from_numpy(np.ascontiguousarray(channels_first)).float() / WHITE
 
 
 def as_pictures(samples: Tensor) -> np.ndarray:
     """Turn :func:`as_samples` back: ``(N, height, width, channels)`` uint8."""
-    return (samples * MIDDLE + MIDDLE).round().clamp(0, 255).to(torch.uint8).permute(0, 2, 3, 1).numpy()
+    return (samples * WHITE).round().clamp(0, 255).to(torch.uint8).permute(0, 2, 3, 1).numpy()
 
 
 @dataclass(frozen=True)

@@ -14,13 +14,14 @@ from typing import TYPE_CHECKING, Annotated, ClassVar
 
 import numpy as np
 from annotated_types import Ge, Le, MinLen
+from torch import Tensor, nn
 
 from harness.data import load_folder
 from harness.training.corruptions import EXTRA, NAMES, corrupt_images
 from harness.training.parts import Part, check_sizes
 from plugins.data.images.frost_textures import FROST_TEXTURES, decode_textures
 from plugins.data.images.sets import CIFAR10, DIGITS, FASHION_MNIST, MNIST, PictureSet, shuffled_split
-from plugins.models.resnet8.model import load_resnet8
+from plugins.models.resnet8.model import ResNet8, load_resnet8
 from plugins.tasks.corruption_robustness.data import Corrupt, CorruptionData
 from plugins.tasks.corruption_robustness.datasets.small_corruptions import SMALL_NAMES, corrupt_small_images
 
@@ -194,9 +195,23 @@ class Cifar10Resnet8:
 def _data(
     source: Part | None, parts: Sequence[Part], n_classes: int, corruptions: tuple[str, ...], severity: int, law: Corrupt, run: Run
 ) -> CorruptionData:
-    network = load_resnet8() if source is None else None
+    network = _sequence(load_resnet8()) if source is None else None
 
     return CorruptionData(source, *parts, n_classes, corruptions, severity, law, run.derive_seed("corruption"), network)
+
+
+class _Inputs(nn.Module):
+    """Brings pixels in [0, 1] to what the ResNet-8 was trained on (:func:`plugins.models.resnet8.model.normalise`)."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return (255 * x - 128) / 128
+
+
+def _sequence(network: ResNet8) -> nn.Module:
+    """Return the network as a sequence of its layers, which patches count."""
+    head = [nn.AdaptiveAvgPool2d(1), nn.Flatten(), network.classifier]
+
+    return nn.Sequential(_Inputs(), network.stem, nn.ReLU(), network.blocks, *head).eval()
 
 
 def _check_names(names: Sequence[str], known: Sequence[str]) -> None:
