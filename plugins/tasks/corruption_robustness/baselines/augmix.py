@@ -153,7 +153,7 @@ def _translate_y(image: Image.Image, level: float, sign: float) -> Image.Image:
 OPERATIONS: dict[str, Operation] = {
     "autocontrast": lambda image, level, sign: ImageOps.autocontrast(image),
     "equalize": lambda image, level, sign: ImageOps.equalize(image),
-    "posterize": lambda image, level, sign: ImageOps.posterize(image, 4 - int(level * 4 / LEVELS)),
+    "posterize": lambda image, level, sign: ImageOps.posterize(image, max(4 - int(level * 4 / LEVELS), 1)),
     "rotate": _rotate,
     "solarize": lambda image, level, sign: ImageOps.solarize(image, 256 - int(level * 256 / LEVELS)),
     "shear_x": _shear_x,
