@@ -307,7 +307,9 @@ class CorruptionRobustnessProtocol(RobustnessRecipe):
         specialists = [self._load(name, data, run).state_dict() for name in data.corruptions]
 
         def length(names: list[str], other: Mapping[str, Tensor] | None = None) -> float:
-            return float(sum((state[name] - (0 if other is None else other[name])).square().sum() for name in names)) ** 0.5
+            differences = [state[name] - (0 if other is None else other[name]) for name in names]
+
+            return float(torch.cat([each.flatten() for each in differences]).norm())
 
         return np.array([np.mean([length(names, other) for other in specialists]) / length(names) for names in layer_names(standard)])
 

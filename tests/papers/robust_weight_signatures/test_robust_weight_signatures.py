@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -218,7 +219,7 @@ def test_too_few_levels_are_refused():
 def test_storage_is_bits_a_number_and_the_ends_of_each_tensor():
     """The first seven convolutions of VGG-16 hold 1,735,488 of 14,714,688 weights and biases."""
     channels = [3, 64, 64, 128, 128, 256, 256, 256, 512, 512, 512, 512, 512, 512]
-    shapes = [((m, n, 3, 3), (m,)) for n, m in zip(channels, channels[1:], strict=False)]
+    shapes = [((m, n, 3, 3), (m,)) for n, m in pairwise(channels)]
     tensors = [torch.empty(shape, device="meta") for pair in shapes for shape in pair]
     whole, kept = dict(enumerate(tensors)), dict(enumerate(tensors[:14]))
 
@@ -350,7 +351,9 @@ def test_layers_count_convolutions_with_their_normalisation_and_blocks_and_leave
 def test_networks_of_different_shapes_have_no_signature():
     pretrained = {"weight": drawn(3, 2)}
 
-    with pytest.raises(ValueError, match=r"'weight' has shape \(3, 2\) in one network and \(2, 3\) in the other: a patch needs networks of one"):
+    with pytest.raises(
+        ValueError, match=r"'weight' has shape \(3, 2\) in one network and \(2, 3\) in the other: a patch needs networks of one"
+    ):
         signatures(pretrained, pretrained, {"weight": drawn(2, 3)}, ["weight"])
     with pytest.raises(ValueError, match="'bias' is not in both networks"):
         signatures(pretrained, pretrained, pretrained, ["bias"])

@@ -176,7 +176,9 @@ def test_the_change_of_a_layer_is_relative_and_a_mean_over_the_specialists(folde
     states = {name: load_file(folder / f"{name}.safetensors") for name in ("standard", "gaussian_noise", "brightness")}
 
     def flat(name, layer):
-        return torch.cat([states[name][f"stages.{layer}.{place}"].flatten() for place in (("0.weight", "0.bias"), ("1.weight", "1.bias"))[layer]])
+        return torch.cat(
+            [states[name][f"stages.{layer}.{place}"].flatten() for place in (("0.weight", "0.bias"), ("1.weight", "1.bias"))[layer]]
+        )
 
     for layer in (0, 1):
         standard = flat("standard", layer)

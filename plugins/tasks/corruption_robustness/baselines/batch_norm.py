@@ -88,7 +88,7 @@ class _AdaptingNorm(nn.Module):
         self.pseudo_size = pseudo_size
 
     def forward(self, x: Tensor) -> Tensor:
-        source = Statistics(self.norm.running_mean, self.norm.running_var)
+        source = Statistics(self.norm.running_mean, self.norm.running_var)  # type: ignore[arg-type]  # tracked
         mean, variance = adapted_statistics(x, source, self.pseudo_size)
 
         return batch_norm(x, mean, variance, self.norm.weight, self.norm.bias, eps=self.norm.eps)

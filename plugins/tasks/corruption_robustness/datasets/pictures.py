@@ -196,8 +196,9 @@ def _data(
     source: Part | None, parts: Sequence[Part], n_classes: int, corruptions: tuple[str, ...], severity: int, law: Corrupt, run: Run
 ) -> CorruptionData:
     network = _sequence(load_resnet8()) if source is None else None
+    train, valid, test = parts
 
-    return CorruptionData(source, *parts, n_classes, corruptions, severity, law, run.derive_seed("corruption"), network)
+    return CorruptionData(source, train, valid, test, n_classes, corruptions, severity, law, run.derive_seed("corruption"), network)
 
 
 class _Inputs(nn.Module):
