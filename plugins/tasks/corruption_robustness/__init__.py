@@ -110,23 +110,23 @@ def bench_datasets():
 @hookimpl
 def bench_methods():
     """Give the baselines: the methods that a new one is compared with."""
-    yield _method("standard", "standard:Standard", "The network that was fine-tuned on clean pictures: nothing is done")
+    yield _method("standard", "standard:Standard", "The network that was fine-tuned on clean pictures, as it is: common practice")
     yield _method(
         "specialist",
         "standard:Specialist",
-        "A network for each corruption, fine-tuned on it: the upper bound of robust accuracy",
+        "A network for each corruption, fine-tuned on it: common practice, the upper bound of robust accuracy",
         privileges=CORRUPTED,
     )
     yield _method(
         "plain_difference",
         "difference:PlainDifference",
-        "Specialist less standard network, added to the first layers: a signature without its projection",
+        "Specialist less standard network, added to the first layers, a signature without its projection: common practice",
         privileges=CORRUPTED,
     )
     yield _method(
         "random_difference",
         "difference:RandomDifference",
-        "Random tensors as long as the plain difference, added to the first layers: the control of a patch's size",
+        "Random tensors as long as the plain difference, added to the first layers: a control of common practice",
         privileges=CORRUPTED,
     )
     yield _method(
