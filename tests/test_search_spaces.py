@@ -24,6 +24,7 @@ WITHOUT_SPACE = {
         **dict.fromkeys(("views", "fisher_samples"), COSTS),
         "damping": PUBLISHED,
     },
+    "corruption_robustness": {"levels": "what is stored, which a suite asks for"},
     "debiased_recommendation": {
         **dict.fromkeys(("floor", "ridge", "coefficient_learning_rate", "coefficient_decay"), PUBLISHED),
         **dict.fromkeys(("n_candidates", "n_sampled"), COSTS),

@@ -35,12 +35,6 @@ def bench_papers():
         asks="per-sample adversarial losses, a running scalar; optional double backward",
     )
     yield ListedPaper(
-        "robust_weight_signatures",
-        "corruption_robustness",
-        Paper("Robust Weight Signatures: Gaining Robustness as Easy as Patching Weights?", year=2023, arxiv="2302.12480"),
-        asks="several models from one initialisation; state-dict arithmetic; 15+4 corruptions",
-    )
-    yield ListedPaper(
         "ofq",
         "quantization",
         Paper("Oscillation-free Quantization for Low-bit Vision Transformers", year=2023, arxiv="2302.02210"),
