@@ -41,12 +41,6 @@ def bench_papers():
         asks="several models from one initialisation; state-dict arithmetic; 15+4 corruptions",
     )
     yield ListedPaper(
-        "ofq",
-        "quantization",
-        Paper("Oscillation-free Quantization for Low-bit Vision Transformers", year=2023, arxiv="2302.02210"),
-        asks="module swap on a transformer, teacher, actions before and after a step",
-    )
-    yield ListedPaper(
         "perp",
         "pruning",
         Paper("PERP: Rethinking the Prune-Retrain Paradigm in the Era of LLMs", year=2023, arxiv="2312.15230"),
