@@ -12,7 +12,7 @@ from torch import Tensor
 
 from harness import Search
 from plugins.tasks.quantization.baselines.post_training import inputs_of, least_squares_weight, post_training_copy
-from plugins.tasks.quantization.grids import Affine
+from plugins.tasks.quantization.grids import Affine, checked_bits
 from plugins.tasks.quantization.transformer import layers_of
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from plugins.tasks.quantization.protocol import QuantizationView
     from plugins.tasks.quantization.transformer import VisionTransformer
 
-__all__ = ["GPTQ", "gptq", "hessian"]
+__all__ = ["GPTQ", "gptq", "hessian", "released_symmetric"]
 
 BLOCK = 128  # columns; changes nothing but the speed
 
@@ -56,8 +56,8 @@ def gptq(
         grid: Maps columns ``(out, ...)`` to the levels of each row.
         damping: Added to the diagonal, by the mean of it.
         act_order: Whether columns of large diagonal come first.
-        group: Columns that share a grid, which is taken from what they are when the first of them is reached; all, from what they are at first, by default.
-        block: Columns whose errors reach the others together.
+        group: Columns that share a grid, which is taken from them as the last block left them; all share one by default.
+        block: Columns whose errors reach the columns behind them together.
 
     Raises:
         ValueError: The damped Hessian is not positive definite.
@@ -78,17 +78,33 @@ def gptq(
     rounded = torch.empty_like(weight)
     for first in range(0, weight.shape[1], block):
         last = min(first + block, weight.shape[1])
-        errors = torch.empty_like(weight[:, first:last])
-        for column in range(first, last):
+        own, errors = weight[:, first:last].clone(), torch.empty_like(weight[:, first:last])
+        for i, column in enumerate(range(first, last)):
             if group is not None and column % group == 0:
                 levels = grid(weight[:, column : column + group])
-            rounded[:, column] = levels.nearest(weight[:, column : column + 1]).squeeze(1)
-            error = (weight[:, column] - rounded[:, column]) / upper[column, column]
-            weight[:, column:last] -= error[:, None] * upper[column, column:last]
-            errors[:, column - first] = error
+            rounded[:, column] = levels.nearest(own[:, i : i + 1]).squeeze(1)
+            errors[:, i] = (own[:, i] - rounded[:, column]) / upper[column, column]
+            own[:, i:] -= errors[:, i : i + 1] * upper[column, column:last]
         weight[:, last:] -= errors @ upper[first:last, last:]
 
     return rounded[:, order.argsort()]
+
+
+def released_symmetric(weight: Tensor, bits: int) -> Affine:
+    """
+    Return the symmetric levels of the released code, of which 0 is the one in the middle for every row.
+
+    A row without a weight below 0 has steps for its range alone, and is clipped at half of it.
+
+    Args:
+        weight: ``(out, ...)``.
+        bits: b.
+    """
+    top = (1 << checked_bits(bits)) - 1
+    low, largest = weight.amin(dim=1, keepdim=True), weight.abs().amax(dim=1, keepdim=True)
+    step = (1 + (low < 0)) * largest / top
+
+    return Affine(torch.where(step > 0, step, 1), torch.full_like(step, (top + 1) // 2), top)
 
 
 @dataclass
