@@ -106,6 +106,7 @@ def build_optimizer(network: nn.Module, learning_rate: float, weight_decay: floa
     return AdamW(
         [{"params": decayed, "weight_decay": weight_decay}, {"params": others, "weight_decay": 0.0}],
         lr=learning_rate,
+        fused=True,  # a hundred small tensors: in one loop, half of a step's time would be theirs
     )
 
 
