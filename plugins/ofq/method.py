@@ -188,7 +188,7 @@ class Annealing:
     def freeze(self) -> None:
         """Take away the gradients of the others, and remember where they are."""
         for layer in self._layers:
-            position = layer.quantizer.grid(layer.latent()).position
+            position = layer.grid().position
             parameter = layer.latent_parameters()[-1]  # of a joint layer, the value's
             frozen = ~near_threshold(position[-len(parameter) :], self._reach)
             if parameter.grad is not None:

@@ -9,7 +9,6 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from plugins.tasks.quantization.grids import WeightQuantizer
 from plugins.tasks.quantization.transformer import FULL_BITS, Layer, Operation, VisionTransformer, bits_of, layers_of
 
 __all__ = ["Cost", "IntegerWeight", "cost_of", "export_integers", "integer_products", "with_integers"]
@@ -65,18 +64,14 @@ def export_integers(network: nn.Module) -> dict[str, IntegerWeight]:
         ValueError: A quantiser uses more levels than its bits allow, or a level that is no whole number.
     """
     exported = {}
-    with torch.no_grad():
-        for name, layer in layers_of(network).items():
-            if not isinstance(layer.quantizer, WeightQuantizer):
-                continue
-            grid = layer.quantizer.grid(layer.latent())
-            spread = float(grid.levels.max() - grid.levels.min())
-            if spread >= 1 << layer.quantizer.bits or not torch.equal(grid.levels, grid.levels.round()):
-                raise ValueError(f"the levels of '{name}' are no whole numbers of {layer.quantizer.bits} bits")
-            rows = (len(grid.levels), 1)
-            exported[name] = IntegerWeight(
-                grid.levels.to(torch.int16), grid.step.expand(rows), grid.offset.expand(rows), layer.quantizer.bits
-            )
+    for name, layer in layers_of(network).items():
+        if not layer.is_quantized:
+            continue
+        grid, bits = layer.grid(), bits_of(layer.quantizer)
+        if float(grid.levels.max() - grid.levels.min()) >= 1 << bits or not torch.equal(grid.levels, grid.levels.round()):
+            raise ValueError(f"the levels of '{name}' are no whole numbers of {bits} bits")
+        rows = (len(grid.levels), 1)
+        exported[name] = IntegerWeight(grid.levels.to(torch.int16), grid.step.expand(rows), grid.offset.expand(rows), bits)
 
     return exported
 
@@ -120,9 +115,9 @@ def cost_of(network: nn.Module) -> Cost:
 
 def _grid_numbers(layer: Layer) -> int:
     """Return how many numbers say which values the levels of a weight stand for."""
-    if not isinstance(layer.quantizer, WeightQuantizer):
+    if not layer.is_quantized:
         return 0
-    grid = layer.quantizer.grid(layer.latent())
+    grid = layer.grid()
 
     return grid.step.numel() + (grid.offset.numel() if bool((grid.offset != grid.offset.flatten()[0]).any()) else 0)
 

@@ -83,19 +83,18 @@ class LsqWeight(WeightQuantizer):
 
     def __init__(self, weight: Tensor, bits: int) -> None:
         super().__init__(bits)
-        self.low, self.high = signed_range(bits)
         self.step = nn.Parameter(initial_step(weight.detach(), bits, (len(weight), 1)))
 
     def grid(self, weight: Tensor) -> Grid:
         """Return where a weight lies."""
         step = self.step.detach().clamp(min=LEAST_STEP)
-        position = (weight.detach() / step).clamp(self.low, self.high)
+        position = (weight.detach() / step).clamp(*signed_range(self.bits))
 
         return Grid(position, position.round(), step, torch.zeros_like(step))
 
     def forward(self, weight: Tensor) -> Tensor:
         """Return the quantised weight."""
-        return learned_step(weight, self.step, self.low, self.high)
+        return learned_step(weight, self.step, *signed_range(self.bits))
 
 
 class LsqActivation(ActivationQuantizer):
@@ -121,7 +120,7 @@ class LsqActivation(ActivationQuantizer):
 
     def quantized(self, x: Tensor) -> Tensor:
         """Return the quantised activations."""
-        if self.before is None:
+        if self.before is None or self.behind is None:
             return learned_step(x, self.step, *level_range(self.bits, self.signed))
 
         return learned_step(x + self.before, self.step, *level_range(self.bits, self.signed)) + self.behind

@@ -30,10 +30,10 @@ from harness.training.image_data import ImageData
 from harness.training.schedules import Schedule, rate_factor
 from harness.training.seeding import build_seeded
 from harness.training.supervised import Training, predict_logits
-from plugins.tasks.quantization.grids import ActivationQuantizer, WeightQuantizer, near_threshold
+from plugins.tasks.quantization.grids import ActivationQuantizer, near_threshold
 from plugins.tasks.quantization.integers import cost_of, export_integers, with_integers
 from plugins.tasks.quantization.training import build_optimizer
-from plugins.tasks.quantization.transformer import Place, VisionTransformer, layers_of
+from plugins.tasks.quantization.transformer import Place, VisionTransformer, bits_of, layers_of
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -273,7 +273,7 @@ class QuantizationProtocol(QuantizationRecipe):
     def _check_bits(self, network: VisionTransformer) -> None:
         """Refuse a network that has more bits than it is granted."""
         for name, layer in layers_of(network, edges=False).items():
-            if not isinstance(layer.quantizer, WeightQuantizer) or layer.quantizer.bits > self.weight_bits:
+            if bits_of(layer.quantizer) > self.weight_bits:
                 raise ValueError(
                     f"the weight of '{name}' is not quantised to {self.weight_bits} bits; see plugins.tasks.quantization.training.quantize"
                 )
@@ -288,12 +288,8 @@ class QuantizationProtocol(QuantizationRecipe):
 
 
 def _share_near_threshold(network: VisionTransformer) -> np.ndarray | None:
-    with torch.no_grad():
-        found = [
-            near_threshold(layer.quantizer.grid(layer.latent()).position, REACH).flatten()
-            for layer in layers_of(network, edges=False).values()
-            if isinstance(layer.quantizer, WeightQuantizer)
-        ]
+    layers = layers_of(network, edges=False).values()
+    found = [near_threshold(layer.grid().position, REACH).flatten() for layer in layers if layer.is_quantized]
 
     return np.array(float(torch.cat(found).double().mean())) if found else None
 

@@ -132,15 +132,12 @@ class QuantizationTraining(Training):
         self.optimizer = build_optimizer(network, recipe.learning_rate, recipe.weight_decay)
         super().__init__(network, self.optimizer, data, run)
         self._teacher, self._distillation = data.pretrained, recipe.distillation
-        self.layers: list[Layer] = [
-            layer for layer in layers_of(network, edges=False).values() if isinstance(layer.quantizer, WeightQuantizer)
-        ]
-        self.oscillations = Oscillations(self.levels()) if self.layers else None
+        self.layers: list[Layer] = [layer for layer in layers_of(network, edges=False).values() if layer.is_quantized]
+        self.oscillations = Oscillations(self.levels())
 
     def levels(self) -> Tensor:
         """Return the levels of all weights that are watched, one vector, layer by layer."""
-        with torch.no_grad():
-            return torch.cat([layer.quantizer.grid(layer.latent()).levels.flatten() for layer in self.layers])
+        return torch.cat([torch.zeros(0), *(layer.grid().levels.flatten() for layer in self.layers)])
 
     def loss(self, batch: Batch) -> Tensor:
         """Return the cross entropy of the labels and, by its weight, that of the teacher's probabilities, both at temperature 1."""
@@ -156,13 +153,13 @@ class QuantizationTraining(Training):
     def step(self, **figures: Tensor) -> None:
         """Let the optimiser step, and look which levels that changed."""
         super().step(**figures)
-        if self.oscillations is not None:
+        if self.layers:
             self.oscillations.update(self.levels())
 
     def validate(self) -> dict[str, float]:
         """Return the validation accuracy, and what has oscillated in the epoch."""
         figures = super().validate()
-        if self.oscillations is None:
+        if not self.layers:
             return figures
 
         return {**figures, "oscillation": self.oscillations.rate(), "oscillating": self.oscillations.share()}

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from torch.nn.functional import linear
 
 from harness.training.networks import Network
+from plugins.tasks.quantization.grids import Grid, WeightQuantizer
 
 __all__ = [
     "FULL_BITS",
@@ -80,6 +81,23 @@ class Layer(Operation):
     @abstractmethod
     def latent(self) -> Tensor:
         """Return the weight before it is quantised, ``(out, in)``."""
+
+    @property
+    def is_quantized(self) -> bool:
+        """Whether there is a quantiser of the weight."""
+        return isinstance(self.quantizer, WeightQuantizer)
+
+    def grid(self) -> Grid:
+        """
+        Return where the latent weight lies.
+
+        Raises:
+            TypeError: The weight has no quantiser.
+        """
+        if not isinstance(self.quantizer, WeightQuantizer):
+            raise TypeError("the weight of this layer has no quantiser")
+        with torch.no_grad():
+            return self.quantizer.grid(self.latent())
 
     def latent_parameters(self) -> list[nn.Parameter]:
         """Return what the latent weight is made of."""
@@ -156,7 +174,7 @@ class Attention(Operation):
 
 def by_head(x: Tensor, heads: int) -> Tensor:
     """Turn ``(B, N, width)`` into ``(B, heads, N, width / heads)``."""
-    return x.unflatten(2, (heads, -1)).transpose(1, 2)
+    return x.reshape(*x.shape[:2], heads, -1).transpose(1, 2)
 
 
 def attend(scores: Tensor, values: Tensor, weights: nn.Module, out: nn.Module) -> Tensor:

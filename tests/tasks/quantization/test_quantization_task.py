@@ -344,7 +344,7 @@ def test_dampening_is_the_distance_to_the_levels_and_pulls_weights_there():
     network = quantized_copy(view(blocks=1))
     layers = list(layers_of(network, edges=False).values())
     layer = layers[0]
-    grid = layer.quantizer.grid(layer.weight)
+    grid = layer.grid()
     inside = grid.position.abs() < 0.9
     expected = 2 * (layer.weight - grid.step * grid.levels)
 
@@ -360,7 +360,7 @@ def test_frozen_weights_stay_on_the_level_where_they_were_most_of_the_time():
     layer.weight.data.copy_(torch.tensor([[0.1, 0.6, -0.4]]))
     layer.quantizer = LsqWeight(layer.weight, 4)
     layer.quantizer.step.data.fill_(0.5)
-    levels = layer.quantizer.grid(layer.weight).levels.flatten()
+    levels = layer.grid().levels.flatten()
     freezing = Freezing([layer], levels, threshold=0.1, momentum=0.5)
 
     freezing.update(levels + torch.tensor([0.0, 2.0, 0.0]), torch.tensor([0.0, 0.2, 0.0]))

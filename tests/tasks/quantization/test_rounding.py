@@ -20,7 +20,8 @@ from plugins.tasks.quantization.baselines.adaround import (
     soft_weight,
 )
 from plugins.tasks.quantization.baselines.gptq import gptq, hessian, released_symmetric
-from plugins.tasks.quantization.grids import Affine, AffineWeight, min_max
+from plugins.tasks.quantization.baselines.post_training import Rounding
+from plugins.tasks.quantization.grids import Affine, min_max
 from plugins.tasks.quantization.transformer import Linear
 
 CASES = cases(Path(__file__).with_name("baselines_more_compression.json"))
@@ -154,8 +155,7 @@ def test_adaround_finds_one_of_the_best_of_all_roundings():
     layer = Linear(6, 1, tokens=1)
     original = layer.weight.data.copy_(torch.randn(1, 6, generator=generator)).clone()
     x = torch.randn(64, 6, generator=generator) @ torch.randn(6, 6, generator=generator)
-    layer.quantizer = AffineWeight(min_max(original, 3), 3)
-    grid = layer.quantizer.affine
+    grid = min_max(original, 3)
     target = x @ original.T + layer.bias.detach()
 
     def rank(candidate):
@@ -164,7 +164,8 @@ def test_adaround_finds_one_of_the_best_of_all_roundings():
         return sum(error < 0.999 * errors[0] for error in errors[1:])
 
     every = [soft_weight(original, grid, torch.tensor([choice], dtype=torch.float32)) for choice in itertools.product([0, 1], repeat=6)]
-    AdaRound(steps=200, samples=64)._round(layer.requires_grad_(False), x, target, torch.Generator().manual_seed(0))
+    rounding = Rounding(layer.requires_grad_(False), layer.weight, grid)
+    AdaRound(steps=200, samples=64).choose(rounding, x, target, torch.Generator().manual_seed(0))
 
     assert rank(layer.weight) <= 3
     assert rank(grid.nearest(original)) >= 15

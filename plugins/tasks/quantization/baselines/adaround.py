@@ -11,9 +11,15 @@ from torch import Tensor
 from torch.nn.functional import linear
 
 from harness import Search
-from plugins.tasks.quantization.baselines.post_training import inputs_of, least_squares_weight, outputs_of, post_training_copy
+from plugins.tasks.quantization.baselines.post_training import (
+    Rounding,
+    inputs_of,
+    least_squares_weight,
+    outputs_of,
+    post_training_copy,
+    roundings,
+)
 from plugins.tasks.quantization.grids import Affine
-from plugins.tasks.quantization.transformer import Linear, layers_of
 
 if TYPE_CHECKING:
     from harness import Run
@@ -130,16 +136,23 @@ class AdaRound:
         """Quantise."""
         network = post_training_copy(data, least_squares_weight, search=True)
         order = run.torch_rng("rounding")
-        for name, layer in layers_of(network, edges=False).items():
+        for name, rounding in roundings(network).items():
             inputs = inputs_of(network, name, data.calibration)
-            target = outputs_of(data.pretrained, name, data.calibration)
-            self._round(layer, inputs, target, order)
+            self.choose(rounding, inputs, outputs_of(data.pretrained, name, data.calibration), order)
 
         return network
 
-    def _round(self, layer: Linear, inputs: Tensor, target: Tensor, order: torch.Generator) -> None:
-        (latent,) = layer.latent_parameters()
-        weight, grid = latent.detach().clone(), layer.quantizer.affine
+    def choose(self, rounding: Rounding, inputs: Tensor, target: Tensor, order: torch.Generator) -> None:
+        """
+        Round the weight of one layer.
+
+        Args:
+            rounding: The layer and its levels.
+            inputs: ``(n, ..., in)``.
+            target: ``(n, ..., out)``, behind the activation function.
+            order: Decides which samples a step takes.
+        """
+        layer, weight, grid = rounding.layer, rounding.weight.clone(), rounding.grid
         logits = initial_logits(weight, grid).requires_grad_()
         optimizer = torch.optim.Adam([logits], lr=self.learning_rate)
         for step in range(1, self.steps + 1):
@@ -150,5 +163,4 @@ class AdaRound:
             optimizer.zero_grad()
             (losses.reconstruction + losses.regulariser).backward()
             optimizer.step()
-        with torch.no_grad():
-            latent.copy_(hard_weight(weight, grid, logits))
+        rounding.weight.copy_(hard_weight(weight, grid, logits.detach()))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
 import torch
@@ -11,9 +12,8 @@ from annotated_types import Gt
 from torch import Tensor
 
 from harness import Search
-from plugins.tasks.quantization.baselines.post_training import inputs_of, least_squares_weight, post_training_copy
+from plugins.tasks.quantization.baselines.post_training import inputs_of, least_squares_weight, post_training_copy, roundings
 from plugins.tasks.quantization.grids import Affine, checked_bits
-from plugins.tasks.quantization.transformer import layers_of
 
 if TYPE_CHECKING:
     from harness import Run
@@ -123,10 +123,13 @@ class GPTQ:
     def fit(self, data: QuantizationView, run: Run) -> VisionTransformer:
         """Quantise."""
         network = post_training_copy(data, least_squares_weight, search=True)
-        for name, layer in layers_of(network, edges=False).items():
+        for name, rounding in roundings(network).items():
             inputs = inputs_of(network, name, data.calibration)
-            (weight,) = layer.latent_parameters()
-            levels = layer.quantizer.affine
-            weight.copy_(gptq(weight, hessian(inputs, len(inputs)), lambda _columns, levels=levels: levels, self.damping, self.act_order))
+            curvature, same = hessian(inputs, len(inputs)), partial(_same, rounding.grid)
+            rounding.weight.copy_(gptq(rounding.weight, curvature, same, self.damping, self.act_order))
 
         return network
+
+
+def _same(grid: Affine, _columns: Tensor) -> Affine:
+    return grid

@@ -10,8 +10,10 @@ from annotated_types import Ge, Gt, Le
 from torch import Tensor
 
 from harness import Search
+from plugins.tasks.quantization.grids import signed_range
 from plugins.tasks.quantization.oscillation import MOMENTUM
 from plugins.tasks.quantization.training import QuantizationTraining, quantized_copy, train
+from plugins.tasks.quantization.transformer import bits_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -36,9 +38,8 @@ def dampening(layers: Sequence[Layer]) -> Tensor:
     """Return the sum, over all weights, of the squared distance between the weight, clamped to the grid, and its level, which has no gradient."""
     total = torch.zeros(())
     for layer in layers:
-        weight, quantizer = layer.latent(), layer.quantizer
-        _, levels, step, _ = quantizer.grid(weight)
-        total = total + (step * levels - weight.clamp(step * quantizer.low, step * quantizer.high)).square().sum()
+        (low, high), grid = signed_range(bits_of(layer.quantizer)), layer.grid()
+        total = total + (grid.step * grid.levels - layer.latent().clamp(grid.step * low, grid.step * high)).square().sum()
 
     return total
 
@@ -97,7 +98,7 @@ class Freezing:
         with torch.no_grad():
             for layer, frozen, held in zip(self._layers, *parts, strict=True):
                 (weight,) = layer.latent_parameters()
-                on_level = held.view_as(weight) * layer.quantizer.grid(weight).step
+                on_level = held.view_as(weight) * layer.grid().step
                 weight.copy_(torch.where(frozen.view_as(weight), on_level, weight))
 
 

@@ -5,21 +5,31 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 from torch import Tensor
 
-from plugins.tasks.quantization.grids import ActivationQuantizer, AffineActivation, AffineWeight, WeightQuantizer, min_max, shrunk
+from plugins.tasks.quantization.grids import ActivationQuantizer, Affine, AffineActivation, AffineWeight, WeightQuantizer, min_max, shrunk
 from plugins.tasks.quantization.training import pretrained_copy, quantize
-from plugins.tasks.quantization.transformer import VisionTransformer, layers_of
+from plugins.tasks.quantization.transformer import Linear, VisionTransformer, layers_of
 
 if TYPE_CHECKING:
     from harness import Run
     from plugins.tasks.quantization.protocol import QuantizationView
     from plugins.tasks.quantization.transformer import Place
 
-__all__ = ["MSE", "MinMax", "inputs_of", "least_squares_weight", "min_max_weight", "outputs_of", "post_training_copy"]
+__all__ = [
+    "MSE",
+    "MinMax",
+    "Rounding",
+    "inputs_of",
+    "least_squares_weight",
+    "min_max_weight",
+    "outputs_of",
+    "post_training_copy",
+    "roundings",
+]
 
 
 def min_max_weight(weight: Tensor, bits: int, is_symmetric: bool = False) -> WeightQuantizer:
@@ -49,6 +59,30 @@ def post_training_copy(data: QuantizationView, weight: Callable[[Tensor, int], W
     quantize(network, data, weight, activation, weight, activation)
 
     return network
+
+
+class Rounding(NamedTuple):
+    """
+    A layer whose rounding is to be chosen.
+
+    Args:
+        layer: With a fixed grid.
+        weight: Its latent weight.
+        grid: The levels.
+    """
+
+    layer: Linear
+    weight: Tensor
+    grid: Affine
+
+
+def roundings(network: VisionTransformer) -> dict[str, Rounding]:
+    """Return the layers of a copy for post-training quantisation by name, in the order of the network, without the first and the last."""
+    return {
+        name: Rounding(layer, layer.weight.detach(), layer.quantizer.affine)
+        for name, layer in layers_of(network, edges=False).items()
+        if isinstance(layer, Linear) and isinstance(layer.quantizer, AffineWeight)
+    }
 
 
 @torch.no_grad()
