@@ -120,15 +120,15 @@ class AdaRound:
 
     Args:
         steps: Of Adam, for each layer.
-        learning_rate: Of Adam.
-        weight: Of the regulariser, which is summed over weights, beside a squared error that is summed over outputs.
+        rounding_rate: Learning rate of Adam.
+        regularisation: Weight of the regulariser, which is summed over weights, beside a squared error that is summed over outputs.
         warmup: Share of the steps without regulariser.
         samples: Calibration samples a step.
     """
 
     steps: Annotated[int, Ge(1)] = 1000
-    learning_rate: Annotated[float, Gt(0), Search(1e-3, 3e-2, log=True)] = 1e-2
-    weight: Annotated[float, Ge(0), Search(choices=(1e-3, 1e-2, 1e-1))] = 1e-2
+    rounding_rate: Annotated[float, Gt(0), Search(1e-3, 3e-2, log=True)] = 1e-2
+    regularisation: Annotated[float, Ge(0), Search(choices=(1e-3, 1e-2, 1e-1))] = 1e-2
     warmup: Annotated[float, Ge(0), Le(1)] = 0.2
     samples: Annotated[int, Ge(1)] = 32
 
@@ -154,12 +154,12 @@ class AdaRound:
         """
         layer, weight, grid = rounding.layer, rounding.weight.clone(), rounding.grid
         logits = initial_logits(weight, grid).requires_grad_()
-        optimizer = torch.optim.Adam([logits], lr=self.learning_rate)
+        optimizer = torch.optim.Adam([logits], lr=self.rounding_rate)
         for step in range(1, self.steps + 1):
             index = torch.randint(len(inputs), (min(self.samples, len(inputs)),), generator=order).to(inputs.device)
             soft = soft_weight(weight, grid, rectified_sigmoid(logits))
             output = layer.activation(linear(inputs[index], soft, layer.bias))
-            losses = rounding_losses(output, target[index], logits, self.weight, step, self.steps, self.warmup)
+            losses = rounding_losses(output, target[index], logits, self.regularisation, step, self.steps, self.warmup)
             optimizer.zero_grad()
             (losses.reconstruction + losses.regulariser).backward()
             optimizer.step()

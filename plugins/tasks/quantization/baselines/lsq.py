@@ -50,16 +50,16 @@ class LSQDampening:
     Minimise the task's loss and :func:`dampening`, which pulls each weight to its level.
 
     Args:
-        weight: Of the second.
+        strength: Weight of the second.
     """
 
-    weight: Annotated[float, Ge(0), Search(1e-4, 1.0, log=True)] = 1e-2
+    strength: Annotated[float, Ge(0), Search(1e-4, 1.0, log=True)] = 1e-2
 
     def fit(self, data: QuantizationView, run: Run) -> VisionTransformer:
         """Quantise and train."""
         training = QuantizationTraining(network := quantized_copy(data), data, run)
         for batch in training.batches():
-            training.descend(training.loss(batch) + self.weight * dampening(training.layers))
+            training.descend(training.loss(batch) + self.strength * dampening(training.layers))
 
         return network
 
