@@ -137,7 +137,7 @@ class QuantizationTraining(Training):
 
     def levels(self) -> Tensor:
         """Return the levels of all weights that are watched, one vector, layer by layer."""
-        return torch.cat([torch.zeros(0), *(layer.grid().levels.flatten() for layer in self.layers)])
+        return torch.cat([torch.zeros(0, device=self.run.device), *(layer.grid().levels.flatten() for layer in self.layers)])
 
     def loss(self, batch: Batch) -> Tensor:
         """Return the cross entropy of the labels and, by its weight, that of the teacher's probabilities, both at temperature 1."""
