@@ -39,6 +39,7 @@ WITHOUT_SPACE = {
         "batch_size": "by default the whole training set",
         **dict.fromkeys(("check_every", "patience", "members"), COSTS),
     },
+    "quantization": {"steps": COSTS, "samples": COSTS, "warmup": PUBLISHED},
     "rare_events": {
         **dict.fromkeys(
             ("n_folds", "n_strengths", "epochs", "patience"), COSTS

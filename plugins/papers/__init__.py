@@ -35,12 +35,6 @@ def bench_papers():
         asks="per-sample adversarial losses, a running scalar; optional double backward",
     )
     yield ListedPaper(
-        "ofq",
-        "quantization",
-        Paper("Oscillation-free Quantization for Low-bit Vision Transformers", year=2023, arxiv="2302.02210"),
-        asks="module swap on a transformer, teacher, actions before and after a step",
-    )
-    yield ListedPaper(
         "perp",
         "pruning",
         Paper("PERP: Rethinking the Prune-Retrain Paradigm in the Era of LLMs", year=2023, arxiv="2312.15230"),

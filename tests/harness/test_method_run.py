@@ -173,6 +173,7 @@ def test_the_bundled_tasks_with_an_artifact_are_those_that_are_looked_at():
         "distillation",
         "lm_finetuning",
         "quantile_regression",
+        "quantization",
         "rlvr",
     }
 

@@ -1,0 +1,1 @@
+"""The baselines of the task ``quantization``: the methods that a new one is compared with."""
