@@ -51,6 +51,4 @@ def confronted(method: object, data: RobustnessData | None = None, epochs: int =
 
 def same_outcomes(first: Outcome, second: Outcome, **tolerance: float) -> None:
     """Hold the logits of two outcomes together, to the last bit without a tolerance."""
-    torch.testing.assert_close(
-        torch.from_numpy(first.logits), torch.from_numpy(second.logits), **({"rtol": 0, "atol": 0} | tolerance)
-    )
+    torch.testing.assert_close(torch.from_numpy(first.logits), torch.from_numpy(second.logits), **({"rtol": 0, "atol": 0} | tolerance))

@@ -26,5 +26,8 @@ def bench_methods():
 def bench_papers():
     """Give the paper."""
     yield ListedPaper(
-        "doubly_robust_at", "adversarial", PAPER, asks="weights of samples, an attack of the method's own, worst classes, effective sample size"
+        "doubly_robust_at",
+        "adversarial",
+        PAPER,
+        asks="weights of samples, an attack of the method's own, worst classes, effective sample size",
     )

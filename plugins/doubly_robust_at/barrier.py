@@ -63,9 +63,7 @@ def barrier_at(delta: Tensor, box: Box, c: float) -> Barrier:
     """
     above, below = box.upper - delta, delta - box.lower
 
-    return Barrier(
-        -c * (above.log() + below.log()).flatten(1).sum(dim=1), c / above - c / below, c / above.square() + c / below.square()
-    )
+    return Barrier(-c * (above.log() + below.log()).flatten(1).sum(dim=1), c / above - c / below, c / above.square() + c / below.square())
 
 
 def barrier_minimiser(slope: Tensor, box: Box, c: Tensor | float) -> Tensor:

@@ -25,4 +25,6 @@ def bench_methods():
 @hookimpl
 def bench_papers():
     """Give the paper."""
-    yield ListedPaper("srat", "adversarial", PAPER, asks="imbalance as a parameter of data sets, features of attacked pictures, class weights")
+    yield ListedPaper(
+        "srat", "adversarial", PAPER, asks="imbalance as a parameter of data sets, features of attacked pictures, class weights"
+    )

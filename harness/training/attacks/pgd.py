@@ -117,12 +117,14 @@ class PGD:
     def _walk(self, network: nn.Module, x: Tensor, y: Tensor, start: Tensor) -> Walk:
         ball = ball_around(x, self.eps)
         with as_found(network, self.training):
-            objective = {"cross_entropy": label_loss, "cw": cw_margin}.get(self.objective)
-            if objective is None:
-                with torch.no_grad():
-                    objective = divergence(network(x))
+            return pgd_walk(network, start if self.steps > 0 else x, y, ball, self._objective(network, x), self._step_size, self.steps)
 
-            return pgd_walk(network, start if self.steps > 0 else x, y, ball, objective, self._step_size, self.steps)
+    @torch.no_grad()
+    def _objective(self, network: nn.Module, x: Tensor) -> Objective:
+        if self.objective == "kl":
+            return divergence(network(x))
+
+        return label_loss if self.objective == "cross_entropy" else cw_margin
 
     @property
     def _step_size(self) -> float:

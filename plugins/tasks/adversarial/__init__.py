@@ -90,7 +90,9 @@ def bench_metrics():
     yield _fraction("robust_accuracy_pgd", "Accuracy under PGD-20 on cross entropy")
     yield _fraction("robust_accuracy_cw", "Accuracy under PGD-20 on the CW margin")
     yield _fraction("robust_accuracy_aa", "Accuracy under AA-lite: APGD on cross entropy, then targeted on the difference of logits ratio")
-    yield _metric("masking_gap", "By how much PGD-20 overstates AA-lite; above 5 points gradients are masked", "lower", (-1.0, 1.0), unit="%")
+    yield _metric(
+        "masking_gap", "By how much PGD-20 overstates AA-lite; above 5 points gradients are masked", "lower", (-1.0, 1.0), unit="%"
+    )
     yield _fraction("robust_balanced", "Robust accuracy, mean over classes")
     yield _fraction("worst_class", "Robust accuracy of the class where it is lowest")
     yield _fraction("tail_30", "Robust accuracy of the 30 % of classes where it is lowest (RA-Tail-30)")

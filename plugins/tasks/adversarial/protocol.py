@@ -131,7 +131,9 @@ class AdversarialProtocol(AdversarialRecipe):
         if logits.shape != expected:
             raise ValueError(f"the network gives logits of shape {tuple(logits.shape)}, expected {expected}")
         answers = logits.argmax(dim=1)
-        stronger = aa_lite(self.eps, self.judge_steps, self.judge_targets) if data.n_classes >= 4 else aa_lite(self.eps, self.judge_steps)[:1]
+        stronger = (
+            aa_lite(self.eps, self.judge_steps, self.judge_targets) if data.n_classes >= 4 else aa_lite(self.eps, self.judge_steps)[:1]
+        )
 
         def stands(x: torch.Tensor, y: torch.Tensor, attacks: Sequence[Attack]) -> np.ndarray:
             return standing(network, x, y, attacks, torch.Generator().manual_seed(seed)).numpy()
@@ -179,4 +181,6 @@ def class_means(values: np.ndarray, y: np.ndarray, n_classes: int) -> np.ndarray
     counts = np.bincount(y, minlength=n_classes)
     sums = np.bincount(y, weights=values, minlength=n_classes)
 
-    return np.divide(sums, counts, out=np.full(n_classes, np.nan), where=counts > 0)
+    means: np.ndarray = np.divide(sums, counts, out=np.full(n_classes, np.nan), where=counts > 0)
+
+    return means

@@ -87,7 +87,9 @@ def test_class_weights_are_those_of_the_script():
 
     close(effective, outputs["effective_number_max_over"], case)
     close(class_weights(counts, "inverse_frequency"), outputs["inverse_frequency"], case)
-    close(len(counts) * effective / effective.sum(), outputs["effective_number_sum_to_C"], case)  # LDAM-DRW's scale, which a weighted mean cancels
+    close(
+        len(counts) * effective / effective.sum(), outputs["effective_number_sum_to_C"], case
+    )  # LDAM-DRW's scale, which a weighted mean cancels
 
 
 def test_the_schedule_is_that_of_the_script_at_the_end_of_each_epoch():

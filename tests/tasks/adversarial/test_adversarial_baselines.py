@@ -69,7 +69,8 @@ def test_losses_and_their_gradients_are_those_of_the_official_codes(name, loss):
 
 
 @pytest.mark.parametrize(
-    ("name", "form", "shift"), [("Tanh", "tanh", None), ("Sigmoid", "sigmoid", None), ("Discrete", "discrete", None), ("Tanh_lambda_0", "tanh", 0.0)]
+    ("name", "form", "shift"),
+    [("Tanh", "tanh", None), ("Sigmoid", "sigmoid", None), ("Discrete", "discrete", None), ("Tanh_lambda_0", "tanh", 0.0)],
 )
 def test_weights_of_gairat_are_those_of_its_code(name, form, shift):
     case = CASES["gairat_weights"]
@@ -213,7 +214,9 @@ def test_trades_without_its_term_is_natural_and_its_neighbours_are_trades():
 
 
 @pytest.mark.parametrize(
-    "method", [GAIRAT(burn_in=0.5), MAILAT(burn_in=0.5), MAILTRADES(burn_in=0.5), AWP(gamma=0.02), PGDAT(weighting="inverse_frequency")], ids=type
+    "method",
+    [GAIRAT(burn_in=0.5), MAILAT(burn_in=0.5), MAILTRADES(burn_in=0.5), AWP(gamma=0.02), PGDAT(weighting="inverse_frequency")],
+    ids=type,
 )
 def test_what_is_switched_on_changes_training_and_says_how_many_samples_count(method):
     data = corners((30, 30, 10, 10))

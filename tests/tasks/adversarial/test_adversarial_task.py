@@ -25,8 +25,7 @@ from plugins.tasks.adversarial.recipe import AdversarialRecipe
 from plugins.tasks.adversarial.training import AdversarialTraining, Trained, build_network, effective_share
 
 CASES = {
-    case["name"]: case
-    for case in json.loads(Path(__file__).with_name("baselines_adversarial.json").read_text(encoding="utf-8"))["cases"]
+    case["name"]: case for case in json.loads(Path(__file__).with_name("baselines_adversarial.json").read_text(encoding="utf-8"))["cases"]
 }
 
 
@@ -137,7 +136,9 @@ def test_a_radius_in_levels_is_refused():
 def test_the_judge_of_two_classes_does_without_the_targeted_attack():
     data = corners()
     two = dataclasses.replace(
-        data, **{part: dataclasses.replace(getattr(data, part), y=getattr(data, part).y % 2) for part in ("train", "valid", "test")}, n_classes=2
+        data,
+        **{part: dataclasses.replace(getattr(data, part), y=getattr(data, part).y % 2) for part in ("train", "valid", "test")},
+        n_classes=2,
     )
 
     outcome, _ = confronted(Given(), two)
@@ -248,7 +249,9 @@ def test_digits_are_as_imbalanced_as_asked_for_and_balanced_in_the_other_parts(k
 
 
 @pytest.mark.parametrize(
-    "settings", [{"imbalance": "step"}, {"imbalance_ratio": 10.0}, {"n_train": 1700, "n_test": 100}], ids=["no ratio", "no kind", "too many"]
+    "settings",
+    [{"imbalance": "step"}, {"imbalance_ratio": 10.0}, {"n_train": 1700, "n_test": 100}],
+    ids=["no ratio", "no kind", "too many"],
 )
 def test_settings_that_contradict_each_other_are_refused(settings):
     with pytest.raises(ValueError, match=r"give a kind and a ratio above 1, or neither|there are 1,797 samples"):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import torch
@@ -80,15 +81,15 @@ class AWP:
             moved = training.attack(batch.x, batch.y, *(("kl", "gaussian") if self.form == "trades" else ())).x
             directions = {}
             if self.gamma > 0 and batch.progress >= self.warmup:
-                directions = ascent_directions(network, lambda proxy: self._loss(training, proxy, batch, moved))
+                directions = ascent_directions(network, partial(self._loss, training, batch, moved))
                 run.count(backward=passes * len(batch.x))
             move_weights(network, directions, self.gamma)
-            training.descend(self._loss(training, network, batch, moved), samples=passes * len(batch.x))
+            training.descend(self._loss(training, batch, moved, network), samples=passes * len(batch.x))
             move_weights(network, directions, -self.gamma)
 
         return training.trained()
 
-    def _loss(self, training: AdversarialTraining, network: nn.Module, batch: Batch, moved: Tensor) -> Tensor:
+    def _loss(self, training: AdversarialTraining, batch: Batch, moved: Tensor, network: nn.Module) -> Tensor:
         logits = training.logits(moved, network)
         if self.form == "at":
             return cross_entropy(logits, batch.y)

@@ -33,7 +33,7 @@ class GAIRAT:
         ValueError: The attack of training has fewer than 2 steps, of which no difficulty can be told.
     """
 
-    shift: Annotated[float, Search(-3.0, 3.0)] = -1.0
+    shift: Annotated[float, Ge(-20), Search(-3.0, 3.0)] = -1.0
     form: Literal["tanh", "sigmoid", "discrete"] = "tanh"
     burn_in: Annotated[float, Ge(0), Le(1), BURN_IN] = 0.5
 

@@ -37,7 +37,7 @@ class MAILAT:
     """
 
     slope: Annotated[float, Gt(0), SLOPE] = 10.0
-    bias: Annotated[float, BIAS] = -0.5
+    bias: Annotated[float, Ge(-1), Le(1), BIAS] = -0.5
     burn_in: Annotated[float, Ge(0), Le(1), BURN_IN] = EARLY
 
     def fit(self, data: AdversarialView, run: Run) -> Trained:
@@ -67,7 +67,7 @@ class MAILTRADES:
 
     beta: Annotated[float, Ge(0), LOSS_WEIGHT] = 5.0
     slope: Annotated[float, Gt(0), SLOPE] = 2.0
-    bias: Annotated[float, BIAS] = 0.0
+    bias: Annotated[float, Ge(-1), Le(1), BIAS] = 0.0
     burn_in: Annotated[float, Ge(0), Le(1), BURN_IN] = EARLY
 
     def fit(self, data: AdversarialView, run: Run) -> Trained:
