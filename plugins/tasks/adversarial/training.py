@@ -104,6 +104,8 @@ class AdversarialTraining(supervised.Training):
             TrialDiverged: Logits are not finite.
         """
         self.count_attack(x)
+        if objective == "kl":
+            self.run.count(forward=len(x))  # the answers that it moves away from
 
         return self._recipe.attack(objective, start).walk(self.network, x, y, self._noise)
 
