@@ -24,7 +24,7 @@ __all__ = ["SRAT", "separation_losses"]
 
 def separation_losses(features: Tensor, y: Tensor, temperature: float) -> Tensor:
     """
-    Return the supervised contrastive loss of each anchor (Khosla et al. 2020, arXiv:2004.11362, equation 2): how far its class is from being all that is near.
+    Return the supervised contrastive loss of each anchor (Khosla et al. 2020, arXiv:2004.11362): how far its class is from being all that is near.
 
     It is ``log sum_{a != i} exp(z_i z_a / t)`` less the mean of ``z_i z_p / t`` over the others of its class.
 

@@ -1,4 +1,4 @@
-"""Projected gradient ascent that sets its own steps (Croce & Hein 2020, arXiv:2003.01690, algorithm 1), and "AA-lite", the part of AutoAttack made of it."""
+"""Projected gradient ascent that sets its own steps (Croce & Hein 2020, arXiv:2003.01690), and "AA-lite", the part of AutoAttack made of it."""
 
 from __future__ import annotations
 

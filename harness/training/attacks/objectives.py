@@ -32,7 +32,7 @@ def wrong_margin(logits: Tensor, y: Tensor) -> Tensor:
 def cw_margin(logits: Tensor, y: Tensor, confidence: float = CONFIDENCE) -> Tensor:
     """
     Return ``-max(z_y - max_{j != y} z_j + confidence, 0)``: what papers on adversarial training call the CW attack (after Carlini & Wagner 2017,
-    arXiv:1608.04644, equation 6).
+    arXiv:1608.04644).
 
     Args:
         logits: ``(B, C)``, unnormalised.
@@ -51,7 +51,7 @@ def divergence(clean: Tensor) -> Objective:
 
 def dlr(logits: Tensor, y: Tensor) -> Tensor:
     """
-    Return the difference of logits ratio (Croce & Hein 2020, arXiv:2003.01690, equation 6), which no scale of the logits changes.
+    Return the difference of logits ratio (Croce & Hein 2020, arXiv:2003.01690), which no scale of the logits changes.
 
     Raises:
         ValueError: There are fewer than 3 classes.
@@ -63,7 +63,7 @@ def dlr(logits: Tensor, y: Tensor) -> Tensor:
 
 def targeted_dlr(logits: Tensor, y: Tensor, target: Tensor) -> Tensor:
     """
-    Return its targeted form (equation 7): how far class ``target``, ``(B,)``, leads the label.
+    Return its targeted form: how far class ``target``, ``(B,)``, leads the label.
 
     Raises:
         ValueError: There are fewer than 4 classes.

@@ -55,19 +55,19 @@ def divergences(clean: Tensor, moved: Tensor) -> Tensor:
 
 
 def trades_loss(clean: Tensor, moved: Tensor, y: Tensor, beta: float) -> Tensor:
-    """Return ``CE(clean) + beta KL(clean || moved)``, mean over the batch (Zhang et al. 2019, arXiv:1901.08573, equation 5)."""
+    """Return ``CE(clean) + beta KL(clean || moved)``, mean over the batch (Zhang et al. 2019, arXiv:1901.08573)."""
     return cross_entropy(clean, y) + beta * divergences(clean, moved).mean()
 
 
 def boosted_cross_entropy(moved: Tensor, y: Tensor) -> Tensor:
-    """Return ``-log p_y - log(1 - max_{j != y} p_j)``, ``(B,)`` (Wang et al. 2020, equation 8), with the released constants that keep it finite."""
+    """Return ``-log p_y - log(1 - max_{j != y} p_j)``, ``(B,)`` (MART, Wang et al. 2020), with the released constants that keep it finite."""
     others = softmax(moved, dim=1).scatter(1, y[:, None], 0.0).amax(dim=1)
 
     return cross_entropy(moved, y, reduction="none") - (1.0001 - others + 1e-12).log()
 
 
 def mart_loss(clean: Tensor, moved: Tensor, y: Tensor, beta: float) -> Tensor:
-    """Return the boosted cross entropy plus ``beta (1 - p_y(clean)) KL(clean || moved)``, mean over the batch (Wang et al. 2020, equation 11)."""
+    """Return the boosted cross entropy plus ``beta (1 - p_y(clean)) KL(clean || moved)``, mean over the batch (MART, Wang et al. 2020)."""
     doubt = 1.0000001 - softmax(clean, dim=1).gather(1, y[:, None]).squeeze(1)
 
     return boosted_cross_entropy(moved, y).mean() + beta * (doubt * divergences(clean, moved)).mean()
@@ -75,7 +75,7 @@ def mart_loss(clean: Tensor, moved: Tensor, y: Tensor, beta: float) -> Tensor:
 
 def gairat_weights(steps_right: Tensor, steps: int, shift: float, form: Literal["tanh", "sigmoid", "discrete"]) -> Tensor:
     """
-    Weigh samples by how early an attack succeeds (Zhang et al. 2021, arXiv:2010.01736, section 3.3); the mean over the batch is 1.
+    Weigh samples by how early an attack succeeds (Zhang et al. 2021, arXiv:2010.01736); the mean over the batch is 1.
 
     Args:
         steps_right: ``(B,)`` in 0..K, the points of the walk that are still right; 0 gets the largest weight.
@@ -96,7 +96,7 @@ def gairat_weights(steps_right: Tensor, steps: int, shift: float, form: Literal[
 
 
 def probabilistic_margins(moved: Tensor, y: Tensor) -> Tensor:
-    """Return ``max_{j != y} p_j - p_y``, ``(B,)`` in [-1, 1] (Wang et al. 2021, arXiv:2106.07904, equation 7)."""
+    """Return ``max_{j != y} p_j - p_y``, ``(B,)`` in [-1, 1] (Wang et al. 2021, arXiv:2106.07904)."""
     p = softmax(moved, dim=1)
 
     return p.scatter(1, y[:, None], 0.0).amax(dim=1) - p.gather(1, y[:, None]).squeeze(1)
@@ -138,14 +138,14 @@ def focal_loss(logits: Tensor, y: Tensor, weights: Tensor, gamma: float) -> Tens
 
 
 def ldam_margins(counts: Tensor, largest: float) -> Tensor:
-    """Return margins proportional to ``n_c^(-1/4)``, the largest as given (Cao et al. 2019, arXiv:1906.07413, equation 10); 0 samples count as 1."""
+    """Return margins proportional to ``n_c^(-1/4)``, the largest as given (Cao et al. 2019, arXiv:1906.07413); 0 samples count as 1."""
     margins = counts.double().clamp(min=1) ** -0.25
 
     return largest * margins / margins.max()
 
 
 def ldam_loss(logits: Tensor, y: Tensor, weights: Tensor, margins: Tensor, scale: float) -> Tensor:
-    """Return the weighted mean cross entropy of ``scale`` times the logits, that of the label less its margin (Cao et al. 2019, equation 13)."""
+    """Return the weighted mean cross entropy of ``scale`` times the logits, that of the label less its margin (Cao et al. 2019, arXiv:1906.07413)."""
     lowered = logits - one_hot(y, logits.shape[1]) * margins
 
     return cross_entropy(scale * lowered, y, weight=weights)
