@@ -97,6 +97,11 @@ def timed(call: Callable[..., Tensor], *arguments: object, repeats: int) -> Time
     return Timed(least, result)
 
 
+def attacked(attack: Attack, network: nn.Module, x: Tensor, y: Tensor) -> Tensor:
+    """Attack with the random numbers that the peers' seed 0 gives."""
+    return attack(network, x, y, torch.Generator().manual_seed(0))
+
+
 def share(network: nn.Module, x: Tensor, y: Tensor) -> float:
     """Return the share of pictures that are answered rightly."""
     return float((network(x).argmax(dim=1) == y).double().mean())
@@ -128,7 +133,7 @@ def main(peers: str | None, pictures: int, repeats: int) -> None:
     network, x, y = fixed_sample(pictures)
     for eps in (0.05, 0.1):
         for name, pair in pairs(network, eps, peers).items():
-            own = timed(pair.ours, network, x, y, torch.Generator().manual_seed(0), repeats=repeats)
+            own = timed(attacked, pair.ours, network, x, y, repeats=repeats)
             stand = share(network, own.result, y)
             line = [name, f"{eps:g}", f"{100 * stand:.1f}", f"{own.seconds:.2f}"]
             if pair.theirs is not None:
