@@ -49,6 +49,13 @@ ENVIRONMENT = {
 
 # What of the library a plugin author calls, beyond `harness` itself: by module, a title and the names, all where there is none.
 TOOLKIT = {
+    "plugins.tasks.adversarial.protocol": ("The containers and the protocol of the task `adversarial`", ""),
+    "plugins.tasks.adversarial.recipe": ("The recipe of the task `adversarial`", ""),
+    "plugins.tasks.adversarial.training": (
+        "Training under attack",
+        "AdversarialTraining, Trained, build_network, effective_share",
+    ),
+    "plugins.tasks.adversarial.losses": ("Losses of adversarial training and of imbalanced classes", ""),
     "plugins.tasks.continual_binary.protocol": ("The containers and the protocol of the task `continual_binary`", ""),
     "plugins.tasks.continual_binary.straight_through": ("Binary networks of the task `continual_binary`", ""),
     "plugins.tasks.continual_binary.steps": ("Steps through one task of a stream", ""),
@@ -103,6 +110,7 @@ TOOLKIT = {
     "harness.training.sampling": ("Samplers", ""),
     "harness.training.networks": ("Networks for pictures and vectors", ""),
     "harness.training.image_recipe": ("The recipe of picture classifiers", ""),
+    "harness.training.attacks": ("Attacks on classifiers of pictures", ""),
     "harness.training.early_stopping": ("When training by epochs ends early", ""),
     "harness.training.supervised": ("Training by epochs, step by step", ""),
     "harness.training.descent": ("Steps down losses", ""),

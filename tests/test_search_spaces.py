@@ -20,6 +20,7 @@ UNTUNED = {  # tasks whose suites take the settings of papers for all rows: a tr
     "rlvr",
 }
 WITHOUT_SPACE = {
+    "adversarial": dict.fromkeys(("effective_beta", "embedding_size"), PUBLISHED),
     "class_incremental": {
         **dict.fromkeys(("views", "fisher_samples"), COSTS),
         "damping": PUBLISHED,

@@ -23,18 +23,6 @@ def bench_papers():
         asks="logged runs (N, S, B, loss) as data; extrapolation error; no training loop of its own",
     )
     yield ListedPaper(
-        "srat",
-        "adversarial",
-        Paper("Imbalanced Adversarial Training with Reweighting", year=2021, arxiv="2107.13639"),
-        asks="features of adversarial inputs, class counts, epoch-dependent class weights, attacks",
-    )
-    yield ListedPaper(
-        "doubly_robust_at",
-        "adversarial",
-        Paper("Doubly Robust Instance-Reweighted Adversarial Training", year=2024, arxiv="2308.00311"),
-        asks="per-sample adversarial losses, a running scalar; optional double backward",
-    )
-    yield ListedPaper(
         "perp",
         "pruning",
         Paper("PERP: Rethinking the Prune-Retrain Paradigm in the Era of LLMs", year=2023, arxiv="2312.15230"),
