@@ -9,7 +9,7 @@ pictures, and leave gradients, modes, running statistics and global generators a
 >>> worst = attack(network, x, y, torch.Generator().manual_seed(0))        # doctest: +SKIP
 """
 
-from harness.training.attacks.apgd import APGD, aa_lite, apgd_walk, checkpoints
+from harness.training.attacks.apgd import APGD, Climb, aa_lite, apgd_walk, checkpoints
 from harness.training.attacks.ball import Attack, Ball, ball_around, check_radius, standing
 from harness.training.attacks.objectives import cw_margin, divergence, dlr, targeted_dlr
 from harness.training.attacks.pgd import PGD, Walk, pgd_walk
@@ -20,6 +20,7 @@ __all__ = [
     "PGD",
     "Attack",
     "Ball",
+    "Climb",
     "Square",
     "Walk",
     "aa_lite",

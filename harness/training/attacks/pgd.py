@@ -68,8 +68,8 @@ class PGD:
         eps: Radius, in [0, 1].
         steps: K; without any, pictures stay as they are.
         step_size: Of one step; a quarter of ``eps`` by default.
-        objective: ``cross_entropy`` of the labels, ``cw`` (:func:`harness.training.attacks.objectives.cw_margin`), or ``kl``, from the probabilities of the
-            pictures as they are (:func:`harness.training.attacks.objectives.divergence`).
+        objective: ``cross_entropy`` of the labels, ``cw`` (:func:`harness.training.attacks.cw_margin`), or ``kl``, from the probabilities of the
+            pictures as they are (:func:`harness.training.attacks.divergence`).
         start: ``uniform`` in the ball, ``gaussian`` of deviation 0.001 around the pictures, or ``none``, the pictures themselves.
         restarts: How often pictures that still stand are attacked.
         training: Whether batch normalisation uses the statistics of the attacked batch, and dropout is on; the running statistics stay.

@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 
 __all__ = [
     "BURN_IN",
-    "LOSS_WEIGHT",
     "ClassLoss",
     "boosted_cross_entropy",
     "class_weights",

@@ -36,8 +36,6 @@ __all__ = ["CorruptedSets", "CorruptionRobustnessProtocol", "Hardened", "Outcome
 
 PRETRAINED, STANDARD = "pretrained", "standard"
 
-Strength = Annotated[float, Ge(0), Le(2)]
-
 
 class CorruptedSets(NamedTuple):
     """
@@ -155,7 +153,7 @@ class CorruptionRobustnessProtocol(RobustnessRecipe):
     finetune_epochs: Annotated[int, Ge(1)] = 20
     finetune_learning_rate: Annotated[float, Gt(0)] = 0.02
     severities: tuple[Annotated[int, Ge(1), Le(5)], ...] = (1, 3)
-    alphas: tuple[Strength, ...] = (0.0, 0.25, 0.5, 0.75, 1.0)
+    alphas: tuple[Annotated[float, Ge(0), Le(2)], ...] = (0.0, 0.25, 0.5, 0.75, 1.0)
 
     def build_artifact(self, data: CorruptionData, run: Run, folder: Path) -> None:
         """
