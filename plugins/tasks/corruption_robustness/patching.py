@@ -39,7 +39,7 @@ Patched = Callable[[str, float], nn.Module]
 """Gives the network for a corruption whose patch is applied with a strength."""
 
 BATCH = 256  # pictures of which statistics are taken at a time
-REESTIMATED = 1024  # pictures that statistics are estimated on
+REESTIMATED = 512  # pictures that statistics are estimated on
 
 
 def layer_names(network: nn.Module) -> list[list[str]]:
@@ -147,7 +147,7 @@ def reestimate_norms(network: nn.Module, x: Tensor, share: float) -> None:
 
     Args:
         network: In evaluation mode, and left so.
-        x: ``(n, ...)``; the first 1,024 are looked at.
+        x: ``(n, ...)``; the first 512 are looked at.
         share: In [0, 1]; with 0 nothing changes, above 1 counts as 1.
     """
     if share == 0:

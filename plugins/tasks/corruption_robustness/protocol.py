@@ -10,6 +10,7 @@ are the same for all methods.
 from __future__ import annotations
 
 import copy
+import functools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Annotated, ClassVar, NamedTuple, Protocol
@@ -234,6 +235,7 @@ class CorruptionRobustnessProtocol(RobustnessRecipe):
         """Return what a method may see. Tensors and networks are copies: nothing that a method does to them reaches the metrics."""
         knows = "corrupted" in privileges
 
+        @functools.cache  # a method with a strength asks once for each
         def corrupted(corruption: str) -> CorruptedSets:
             if not knows:
                 raise ValueError("corrupted pictures are for methods with the privilege 'corrupted'")
