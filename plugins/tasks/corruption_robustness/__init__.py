@@ -156,6 +156,7 @@ def bench_methods():
             "Improving robustness against common corruptions by covariate shift adaptation", year=2020, arxiv="2006.16971", venue="NeurIPS"
         ),
         privileges=("test_batch",),
+        example_settings=(("normalised", True),),
     )
 
 
@@ -189,7 +190,14 @@ def _dataset(name: str, class_name: str, summary: str, *raw: RawData, extra: str
     )
 
 
-def _method(name: str, entry: str, summary: str, paper: Paper | None = None, privileges: tuple[str, ...] = ()) -> Method:
+def _method(
+    name: str,
+    entry: str,
+    summary: str,
+    paper: Paper | None = None,
+    privileges: tuple[str, ...] = (),
+    example_settings: tuple[tuple[str, object], ...] = (),
+) -> Method:
     return Method(
         name=name,
         task="corruption_robustness",
@@ -197,6 +205,7 @@ def _method(name: str, entry: str, summary: str, paper: Paper | None = None, pri
         summary=summary,
         paper=paper,
         privileges=privileges,
+        example_settings=example_settings,
     )
 
 
