@@ -170,6 +170,7 @@ def test_the_bundled_tasks_with_an_artifact_are_those_that_are_looked_at():
     assert {task.name for task in WITH_ARTIFACT} == {
         "class_incremental",
         "continual_binary",
+        "corruption_robustness",
         "distillation",
         "lm_finetuning",
         "quantile_regression",
