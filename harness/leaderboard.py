@@ -348,7 +348,9 @@ class Leaderboard:
 
     def with_candidates(self) -> Leaderboard:
         """Return it with those in bold that cannot be excluded as the best one of their column, instead of those that are not shown to be worse than the top one."""
-        return replace(self, cells=tuple(replace(cell, best=cell.candidate) for cell in self.cells), bold="best")
+        return replace(
+            self, cells=tuple(replace(cell, best=cell.candidate) for cell in self.cells), bold="best", inputs=f"{self.inputs}, bold best"
+        )
 
     def over_all(self, metric: str) -> Overall:
         """Return what the data sets say together by one metric."""

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from harness.plan import Plan
     from harness.records import Costs, Record
     from harness.specs import Metric
-    from harness.stats import Comparison, Estimates
+    from harness.stats import Estimates, PairTests
     from harness.suite import Column, Row, Suite
 
 __all__ = ["build_leaderboard", "leaderboard_inputs"]
@@ -285,7 +285,7 @@ class _Statistics:
     improvement_probability: NDArray[np.float64]
     detectable: NDArray[np.float64]
     detectable_star: NDArray[np.float64]
-    compared: Comparison
+    compared: PairTests
     prior: Prior
     largest: float
 
@@ -294,7 +294,7 @@ def _statistics(tables: Sequence[NDArray[np.float64]], sign: float, baseline: in
     """Compute the statistics of one metric, whose figures on each data set are ``(M, S)``: what scatter is usual, all data sets say together."""
     import numpy as np
 
-    from harness.moderation import against, fit_priors, moderated_p
+    from harness.moderation import against, fit_priors, moderated_deviation, moderated_p
     from harness.stats import (
         SIGNIFICANCE,
         compare_all,
@@ -320,16 +320,13 @@ def _statistics(tables: Sequence[NDArray[np.float64]], sign: float, baseline: in
         wilcoxon_p = signed_rank_p(values - values[baseline])
         wilcoxon_p[flat] = differences.p[flat]
         effects = np.array([detectable_effect(n) for n in differences.n.tolist()])
-        own = (differences.n - 1).astype(float)
-        weight = of_baseline.weight(own)
+        deviation, df = moderated_deviation(differences, of_baseline)
         star_effects = np.array(
             [
-                detectable_effect(n, round(n - 1 + more, 1), SIGNIFICANCE / comparisons) if n > 1 else np.nan
-                for n, more in zip(differences.n.tolist(), weight.tolist(), strict=True)
+                detectable_effect(n, round(own, 1), SIGNIFICANCE / comparisons)
+                for n, own in zip(differences.n.tolist(), df.tolist(), strict=True)
             ]
         )
-        with np.errstate(invalid="ignore", divide="ignore"):
-            moderated = np.sqrt((weight * of_baseline.variance + own * differences.deviation**2) / (weight + own))
         found.append(
             _Statistics(
                 values=values,
@@ -341,7 +338,7 @@ def _statistics(tables: Sequence[NDArray[np.float64]], sign: float, baseline: in
                 win_rate=win_rates(scores, scores[baseline]),
                 improvement_probability=improvement_probability(scores, scores[baseline]),
                 detectable=effects * differences.deviation,
-                detectable_star=np.where(flat, 0.0, star_effects * moderated),
+                detectable_star=np.where(flat, 0.0, star_effects * deviation),
                 compared=compare_all(scores, prior),
                 prior=prior,
                 largest=float(np.nan_to_num(np.abs(values)).max(initial=0.0)),

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from harness.stats import Estimates
 
-__all__ = ["NOTHING", "Prior", "against", "fit_priors", "moderated_p", "one_sided_p", "trigamma_inverse"]
+__all__ = ["NOTHING", "Prior", "against", "fit_priors", "moderated_deviation", "moderated_p", "one_sided_p", "trigamma_inverse"]
 
 
 @dataclass(frozen=True)
@@ -97,7 +97,7 @@ def moderated_p(differences: Estimates, prior: Prior) -> NDArray[np.float64]:
     """
     from scipy.special import stdtr
 
-    statistic, df = _moderated(differences, prior)
+    statistic, df = _statistic(differences, prior)
 
     return np.where(np.nan_to_num(differences.deviation) > 0, 2 * stdtr(df, -np.abs(statistic)), differences.p)
 
@@ -106,7 +106,7 @@ def one_sided_p(differences: Estimates, prior: Prior) -> NDArray[np.float64]:
     """Return the p-value of each mean difference for the alternative that it is above 0, ``(K,)``; NaN where nothing scatters."""
     from scipy.special import stdtr
 
-    statistic, df = _moderated(differences, prior)
+    statistic, df = _statistic(differences, prior)
 
     return np.where(np.nan_to_num(differences.deviation) > 0, stdtr(df, -statistic), np.nan)
 
@@ -137,12 +137,16 @@ def _bias(df: NDArray[np.float64]) -> NDArray[np.float64]:
     return bias
 
 
-def _moderated(differences: Estimates, prior: Prior) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return the moderated t statistic and its degrees of freedom."""
+def moderated_deviation(differences: Estimates, prior: Prior) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return the moderated standard deviations of differences, ``(K,)``, and their degrees of freedom, those of the prior included."""
     own = np.maximum(differences.n - 1, 1).astype(float)
     weight = prior.weight(own)
-    variance = (weight * prior.variance + own * differences.deviation**2) / (weight + own)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        statistic = differences.mean / np.sqrt(variance / np.maximum(differences.n, 1))
 
-    return statistic, weight + own
+    return np.sqrt((weight * prior.variance + own * differences.deviation**2) / (weight + own)), weight + own
+
+
+def _statistic(differences: Estimates, prior: Prior) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return the moderated t statistic and its degrees of freedom."""
+    deviation, df = moderated_deviation(differences, prior)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return differences.mean / deviation * np.sqrt(np.maximum(differences.n, 1)), df

@@ -27,8 +27,8 @@ __all__ = [
     "LEVEL",
     "POWER",
     "SIGNIFICANCE",
-    "Comparison",
     "Estimates",
+    "PairTests",
     "average_ranks",
     "best_probabilities",
     "compare_all",
@@ -227,7 +227,7 @@ def pair_differences(values: NDArray[np.float64]) -> Estimates:
 
 
 @dataclass(frozen=True)
-class Comparison:
+class PairTests:
     """
     Which methods of a data set are told apart.
 
@@ -244,7 +244,7 @@ class Comparison:
     worse: NDArray[np.int64]
 
 
-def compare_all(scores: NDArray[np.float64], prior: Prior = NOTHING) -> Comparison:
+def compare_all(scores: NDArray[np.float64], prior: Prior = NOTHING) -> PairTests:
     """
     Compare all pairs of the methods that are complete, by paired t tests with moderated variances and Holm's correction over all pairs.
 
@@ -256,7 +256,7 @@ def compare_all(scores: NDArray[np.float64], prior: Prior = NOTHING) -> Comparis
         prior: Of the variances of this data set.
     """
     complete = np.flatnonzero(~np.isnan(scores).any(axis=1))
-    found = Comparison(*(np.zeros(len(scores), dtype=kind) for kind in (bool, bool, np.int64, np.int64)))
+    found = PairTests(*(np.zeros(len(scores), dtype=kind) for kind in (bool, bool, np.int64, np.int64)))
     if not len(complete) or scores.shape[1] < 2:
         return found
     kept = scores[complete]
@@ -375,6 +375,8 @@ def best_probabilities(scores: NDArray[np.float64]) -> NDArray[np.float64]:
     Args:
         scores: ``(D, M, S)``, complete, larger is better; two seeds at least.
     """
+    from scipy.stats import rankdata
+
     datasets, methods, seeds = scores.shape
     rng = np.random.default_rng(SEED)
     signal = _share_of_signal(scores)
@@ -387,20 +389,13 @@ def best_probabilities(scores: NDArray[np.float64]) -> NDArray[np.float64]:
             # Not by a matrix product: that may sum the same figures of two methods in two orders, and break their tie.
             noise = np.stack([row[drawn].mean(axis=1) - mean for row, mean in zip(values, centre, strict=True)], axis=1)
             means = math.sqrt(signal) * centre + math.sqrt(seeds / (seeds - 1)) * noise
-            ranks[part] += _row_ranks(-snapped(means, largest))
-    first = snapped(-ranks, datasets * methods) == snapped(-ranks, datasets * methods).max(axis=1, keepdims=True)
+            ranks[part] += rankdata(-snapped(means, largest), axis=1)
+    heights = snapped(-ranks, datasets * methods)
+    first = heights == heights.max(axis=1, keepdims=True)
 
     probabilities: NDArray[np.float64] = (first / first.sum(axis=1, keepdims=True)).mean(axis=0)
 
     return probabilities
-
-
-def _row_ranks(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    from scipy.stats import rankdata
-
-    ranks: NDArray[np.float64] = rankdata(values, axis=1)
-
-    return ranks
 
 
 def _share_of_signal(scores: NDArray[np.float64]) -> float:

@@ -358,15 +358,17 @@ class Session:
 
     def whole(self, name: str, overrides: Overrides, store: Store | None) -> Leaderboard | None:
         """Return the leaderboard of all methods and data sets of a suite where some are selected, since its p-values stand in every view; else nothing."""
-        from harness.tuning import UnfinishedTuning
+        from harness.errors import BenchError
 
         if not overrides.methods and not overrides.datasets:
             return None
         everything = replace(overrides, methods=(), datasets=())
-        suite = self.suite(name, everything)
         try:
+            suite = self.suite(name, everything)
             plan = self.plan(suite, store, lambda plan: self.with_export(plan, self.results / suite.name))
-        except UnfinishedTuning:  # nothing but the selection is known, so that nothing else was compared
+        except (
+            BenchError
+        ):  # the rest cannot be asked for (too many trials, a package that is missing) or is not tuned yet: nothing else was compared
             return None
 
         return self.leaderboard(plan, self.with_export(plan, self.results / suite.name), store, self.folder(suite, everything))

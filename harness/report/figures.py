@@ -437,7 +437,12 @@ def cost(costs: CellCosts) -> str:
         return ratio(costs.cost_ratio)
     ends = f"[{number(costs.cost_low, '', decimals=1)}, {number(costs.cost_high, '', decimals=1)}]"
 
-    return f"{ratio(costs.cost_ratio)} {ends}{'~' if costs.waits is not None and costs.waits > LONG_WAIT else ''}"
+    return f"{ratio(costs.cost_ratio)} {ends}{'~' if is_waiting(costs) else ''}"
+
+
+def is_waiting(costs: CellCosts) -> bool:
+    """Return whether trials waited longer than the baseline's did, for the CPU time that they took."""
+    return costs.waits is not None and costs.waits > LONG_WAIT
 
 
 def short_legend(board: Leaderboard, metric: MetricInfo) -> str:

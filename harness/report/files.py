@@ -201,7 +201,7 @@ def _details_legend(board: Leaderboard) -> str:
     shared = any(cell.costs.seeds_at_once > 1 for cell in board.cells)
     at_once = " §: a share of a program that trained several seeds at once; memory is the program's." if shared else ""
 
-    waiting = any(figures.cost(cell.costs).endswith("~") for cell in board.cells)
+    waiting = any(figures.is_waiting(cell.costs) for cell in board.cells)
     waits = f", ~: its wall time is more than {figures.LONG_WAIT:g} times as far from it as the baseline's" if waiting else ""
 
     return (

@@ -15,7 +15,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.console import Console
 
-from harness.errors import StoreError
+from harness.cli.options import Session
+from harness.errors import StoreError, SuiteError
 from harness.leaderboard import Leaderboard
 from harness.leaderboard_computation import build_leaderboard, leaderboard_inputs
 from harness.plan import Plan, Planned
@@ -24,7 +25,7 @@ from harness.report.files import to_csv, to_json, to_markdown
 from harness.report.latex import to_latex
 from harness.report.terminal import print_leaderboard
 from harness.specs import Dataset, Method, Metric, Task
-from harness.suite import Column, Row, Suite
+from harness.suite import Column, Overrides, Row, Suite
 
 SCORES = {
     ("base", "easy"): [0.80, 0.82, 0.81, 0.79, 0.83],
@@ -427,6 +428,16 @@ def test_those_that_may_be_the_best_stand_out_on_demand():
     assert bold == {"base": [True, False], "better": [True, True], "alike": [True, True]}
     assert "Bold: not excluded as the best of the column" in to_markdown(shown, "bench")
     assert Leaderboard.from_json(json.loads(to_json(shown))) == shown
+    assert shown.inputs != result.inputs  # a page of the one is not taken for the other's
+
+
+def test_where_the_rest_of_a_suite_cannot_be_asked_for_a_view_stands_alone(monkeypatch):
+    def refuse(*arguments):
+        raise SuiteError("more trials than are allowed")
+
+    monkeypatch.setattr(Session, "suite", refuse)
+
+    assert Session.open().whole("suite", Overrides(methods=("base",)), None) is None
 
 
 def test_few_seeds_say_nothing_of_the_chance_to_be_best():
