@@ -165,7 +165,7 @@ class Workbench:
 
     def trial(self, method: Method) -> Trial:
         """
-        Describe the trial of a method.
+        Describe the trial of a method on the example of its task, with the settings that the kit takes.
 
         Raises:
             BenchError: Its data cannot be had here.
@@ -182,7 +182,8 @@ class Workbench:
                 obtain(artifact)
         except DataError as error:
             raise BenchError(UNAVAILABLE) from error
-        parts = [make_part(spec, {}, self.code, self._memo) for spec in (task, dataset, method)]
+        settings = dict([*task.example_settings, *method.example_settings])
+        parts = [make_part(spec, given, self.code, self._memo) for spec, given in ((task, settings), (dataset, {}), (method, {}))]
         trial = Trial(*parts, budget=dict.fromkeys(task.budget, 1), seed=0)
         trial = replace(trial, method=replace(trial.method, privileges=method.privileges))
 
