@@ -2,8 +2,10 @@
 Replay and learning without forgetting beside Avalanche: the same stream, network, epochs, batches and memory; accuracy and time.
 
 Five experiences of two digits each; a convolutional network without augmentation, SGD at a constant rate. Avalanche draws the exemplars of a class at
-random where ours are herded, and takes so many of them into each batch as ours finds there on average. Prints a Markdown table and ends with 1 if an accuracy
-is outside of the other's interval or our time is above the target. Needs Avalanche beside weighbridge, in an environment whose torchvision it can import.
+random where ours are herded, and takes so many of them into each batch as ours finds there on average. Its learning without forgetting leaves the copy of the
+network in training mode, so that batch normalisation there goes by the batch; here the copy is in evaluation mode, as ours is, and a last row has it as released.
+Prints a Markdown table and ends with 1 if an accuracy is outside of the other's interval, that row's aside, or our time is above the target.
+Needs Avalanche beside weighbridge, in an environment whose torchvision it can import.
 
     python benchmarks/continual_avalanche.py
 """
@@ -46,13 +48,14 @@ OURS: dict[str, tuple[Callable[[], object], tuple[str, ...]]] = {
     "ER": (ER, ("memory",)),
     "LwF": (lambda: LwF(weight=LWF.weight, temperature=LWF.temperature), ()),
 }
+RELEASED = "LwF, its copy in training mode"
 
 
 def ours(name: str, seed: int) -> tuple[float, float]:
     """Return the accuracy after the last experience, and CPU seconds."""
     run = Run(seed, Budget(epochs=EPOCHS))
     data = Digits(n_train=1157, n_valid=100, n_test=540).load(run)
-    make, privileges = OURS[name]
+    make, privileges = OURS["LwF" if name == RELEASED else name]
     start = time.process_time()
     outcome = PROTOCOL.confront(make(), data, run, privileges)
 
@@ -83,11 +86,17 @@ def avalanche(name: str, seed: int) -> tuple[float, float]:
     def seen_columns(logits: Tensor, y: Tensor) -> Tensor:
         return cross_entropy(logits[:, : now["high"]], y)
 
+    class WithFrozenCopy(LwFPlugin):
+        def after_training_exp(self, strategy: SupervisedTemplate, **given: object) -> None:
+            super().after_training_exp(strategy, **given)
+            self.lwf.prev_model.eval()
+
     plugins = {
         "ER": lambda: ReplayPlugin(
             MEMORY, batch_size=size - replayed, batch_size_mem=replayed, storage_policy=ClassBalancedBuffer(MEMORY, adaptive_size=True)
         ),
-        "LwF": lambda: LwFPlugin(alpha=LWF.weight, temperature=LWF.temperature),
+        "LwF": lambda: WithFrozenCopy(alpha=LWF.weight, temperature=LWF.temperature),
+        RELEASED: lambda: LwFPlugin(alpha=LWF.weight, temperature=LWF.temperature),
     }
     strategy = SupervisedTemplate(
         model=network,
@@ -118,7 +127,7 @@ def main(seeds: int) -> None:
     logging.disable(logging.WARNING)
     facts = machine_facts()
     lines, missed = [], False
-    for name in OURS:
+    for name in (*OURS, RELEASED):
         for measure in (ours, avalanche):  # warm: what is imported or allocated first is nobody's
             measure(name, seeds)
         found = {measure: [measure(name, seed) for seed in range(seeds)] for measure in (ours, avalanche)}
@@ -126,7 +135,7 @@ def main(seeds: int) -> None:
         estimates = mean_intervals(scores)
         own, other = (median(seconds for _, seconds in found[measure]) for measure in found)
         apart = estimates.mean[0] > estimates.high[1] or estimates.mean[0] < estimates.low[1]
-        missed |= bool(apart) or own > TARGET * other
+        missed |= (bool(apart) and name != RELEASED) or own > TARGET * other
         shown = [
             f"{100 * mean:.1f} [{100 * low:.1f}, {100 * high:.1f}]"
             for mean, low, high in zip(estimates.mean, estimates.low, estimates.high, strict=True)

@@ -11,7 +11,7 @@ from harness.report import figures
 if TYPE_CHECKING:
     from harness.report.page import Evidence
 
-__all__ = ["HeatMap", "HeatMapGroup", "heat_map_groups", "table_row", "unit_of"]
+__all__ = ["HeatMap", "HeatMapGroup", "HeatMaps", "heat_maps", "table_row", "unit_of"]
 
 MOST_CELLS = 10_000  # of a page: half a megabyte
 _ROW = re.compile(r"(?P<name>.+) \[(?P<row>\d+)\]")
@@ -29,6 +29,13 @@ class HeatMap(NamedTuple):
 
     label: str
     rows: dict[int, list[Cell | None]]
+
+
+class HeatMaps(NamedTuple):
+    """What a page shows, and how many groups it has no room for."""
+
+    groups: list[HeatMapGroup]
+    left_out: int
 
 
 class HeatMapGroup(NamedTuple):
@@ -55,8 +62,8 @@ def unit_of(curve: str, evidence: Evidence) -> str:
     return units.get(name.partition("_")[2], units.get(name, ""))
 
 
-def heat_map_groups(evidence: Evidence) -> list[HeatMapGroup]:
-    """Gather the tables, data set by data set, as many as a page has room for; each figure is a mean over the seeds that have it."""
+def heat_maps(evidence: Evidence) -> HeatMaps:
+    """Gather the tables, data set by data set, those that a page has room for; each figure is a mean over the seeds that have it."""
     groups: list[HeatMapGroup] = []
     found: dict[tuple[str, str], dict[str, dict[int, dict[int, list[float]]]]] = {}
     for item in evidence.plan.planned:
@@ -74,12 +81,12 @@ def heat_map_groups(evidence: Evidence) -> list[HeatMapGroup]:
             method: {number: {step: fmean(values) for step, values in row.items()} for number, row in rows.items()}
             for method, rows in methods.items()
         }
-        left -= sum(len(row) for rows in means.values() for row in rows.values())
-        if left < 0:
-            break
-        groups.append(_group(dataset, name, means, unit_of(name, evidence), [row.label for row in evidence.board.rows]))
+        n_cells = sum(len(row) for rows in means.values() for row in rows.values())
+        if n_cells <= left:
+            left -= n_cells
+            groups.append(_group(dataset, name, means, unit_of(name, evidence), [row.label for row in evidence.board.rows]))
 
-    return groups
+    return HeatMaps(groups, len(found) - len(groups))
 
 
 def _group(dataset: str, name: str, means: dict[str, dict[int, dict[int, float]]], unit: str, labels: list[str]) -> HeatMapGroup:

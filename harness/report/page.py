@@ -13,7 +13,7 @@ from harness.records import digest
 from harness.report import claims as claim_report
 from harness.report import figures
 from harness.report.curves import count_curves, curve_groups
-from harness.report.heat_maps import heat_map_groups
+from harness.report.heat_maps import heat_maps
 from harness.report.rendering import Drawing, code_hash, drawing, inputs_of, render
 from harness.report.styles import style_of
 from harness.report.sweeps import sweep_drawings
@@ -107,7 +107,7 @@ def to_page(evidence: Evidence, home: str = "../index.html") -> str:
         curves=curves,
         curves_left_out=count_curves(evidence) - sum(len(group.drawings) for group in curves),
         sweeps=sweep_drawings(evidence, styles),
-        heat_maps=heat_map_groups(evidence),
+        heat_maps=heat_maps(evidence),
         claims=_claims(evidence.claims),
         provenance=_provenance(evidence),
         trials=embedded(trials_of(evidence)),

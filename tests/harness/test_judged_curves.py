@@ -5,11 +5,14 @@ from __future__ import annotations
 import json
 import math
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from page_samples import make_evidence, make_plan, make_records
 
-from harness.report.heat_maps import table_row
+from harness.report.heat_maps import heat_maps, table_row
+from harness.report.page import to_page
 from harness.trial import judged_curves
 
 PLUGIN = Path(__file__).with_name("judged_plugin.py")
@@ -58,6 +61,20 @@ def test_a_page_shows_a_table_as_a_heat_map_and_a_curve_as_a_figure(bench):
     assert shown == {"ones": ["100", "100", str(second)], "zeros": ["0", "0", str(100 - second)]}
     assert "test/accuracy, %" in page  # a figure of its own
     assert "test/accuracy by part [1]" not in page
+
+
+def test_a_page_says_how_many_tables_it_has_no_room_for(monkeypatch):
+    plan = make_plan(datasets=("easy", "hard"))
+    curves = {f"recall [{row}]": [(step, 0.5) for step in range(4)] for row in (1, 2)}
+    records = {key: replace(record, curves=curves) if record.status == "ok" else record for key, record in make_records(plan).items()}
+    evidence = make_evidence(plan, records)
+    assert (len(heat_maps(evidence).groups), heat_maps(evidence).left_out) == (2, 0)
+    assert "of tables left out" not in to_page(evidence)
+
+    monkeypatch.setattr("harness.report.heat_maps.MOST_CELLS", 3 * 2 * 4)  # methods, rows, steps of one data set
+
+    assert (len(heat_maps(evidence).groups), heat_maps(evidence).left_out) == (1, 1)
+    assert "1 group of tables left out" in to_page(evidence)
 
 
 def test_curves_that_cannot_be_computed_fail_the_trial_with_the_cause(bench):
