@@ -24,7 +24,7 @@ __all__ = [
     "ToBaseline",
 ]
 
-LEADERBOARD_FORMAT = 5
+LEADERBOARD_FORMAT = 6
 SIGNIFICANCE = 0.05  # of stats.py, which imports numpy: a leaderboard that is known is shown without it
 
 
@@ -397,7 +397,7 @@ class Leaderboard:
                     "rows": tuple(RowSummary(**{**item, "privileges": tuple(item["privileges"])}) for item in content["rows"]),
                     "cells": tuple(Cell.from_json(item) for item in content["cells"]),
                     "overall": tuple(_overall_from_json(item) for item in content["overall"]),
-                    "tuned": tuple(Tuned(**item) for item in content["tuned"]),
+                    "tuned": tuple(Tuned(**{**item, "ends": tuple(item["ends"])}) for item in content["tuned"]),
                 }
             )
         except (KeyError, TypeError, ValueError, AttributeError) as error:

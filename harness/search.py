@@ -31,6 +31,8 @@ class Tuned:
         trials: Trials that this took.
         failed: How many of them have no figure.
         wall_seconds: Their time in all.
+        ends: Fields whose chosen value is the least or the greatest that was tried, so that the best may lie beyond: the range was too narrow, or the tries
+            too few. Of numbers alone, where at least three were tried; 0, which nothing lies below, is no end.
     """
 
     dataset: str
@@ -43,6 +45,7 @@ class Tuned:
     trials: int
     failed: int
     wall_seconds: float
+    ends: tuple[str, ...]
 
 
 def search_spaces(cls: type) -> dict[str, Space]:

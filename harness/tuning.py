@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from statistics import mean, stdev
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from harness.errors import BenchError
 from harness.search import Tuned
@@ -75,6 +75,7 @@ def choose(suite: Suite, plan: Plan, records: Mapping[str, Record]) -> Suite:
                 trials=len(own),
                 failed=figures.count(None),
                 wall_seconds=sum(record.costs.wall_seconds for record in own if record.costs is not None),
+                ends=_ends([candidate.values for candidate in candidates], best),
             )
         )
 
@@ -88,6 +89,17 @@ def _within_one_error(own: Sequence[float | None], best: Sequence[float | None])
         return False
 
     return abs(mean(differences)) <= stdev(differences) / math.sqrt(len(differences))
+
+
+def _ends(tried: Sequence[Mapping[str, Any]], best: int) -> tuple[str, ...]:
+    """Return the fields whose value in configuration ``best`` is the least or the greatest of those tried (:class:`harness.search.Tuned`)."""
+    found = []
+    for name, chosen in tried[best].items():
+        values = {values[name] for values in tried if isinstance(values[name], int | float) and not isinstance(values[name], bool)}
+        if len(values) >= 3 and chosen != 0 and chosen in (min(values), max(values)):
+            found.append(name)
+
+    return tuple(found)
 
 
 def _mean(figures: Sequence[float | None]) -> float | None:

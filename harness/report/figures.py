@@ -68,8 +68,8 @@ ROUNDING = 1e-12  # of a mean: what a sum of a few thousand doubles can be off b
 
 TUNING_LEGEND = (
     "Every method tried as many configurations on each data set: the suite's own, and points that spread over the search spaces. They were scored by the main "
-    "metric on validation data, with seeds that the leaderboard does not use; the best one was kept. Time: of all trials of the tuning, not part of the cost "
-    "column."
+    "metric on validation data, with seeds that the leaderboard does not use; the best one was kept. =: the suite's own values were the best. ^: the least or the "
+    "greatest value tried was the best, and what lies beyond it was not. Time: of all trials of the tuning, not part of the cost column."
 )
 
 
@@ -283,10 +283,11 @@ def ledger(board: Leaderboard) -> list[LedgerLine]:
 
 
 def _chosen(item: Tuned) -> str:
-    """Spell the values that were chosen, with a mark where they are the suite's own."""
+    """Spell the values that were chosen, with a mark where they are the suite's own, and on each that lies at the end of what was tried."""
     if not item.values:
         return NOTHING
-    text = ", ".join(f"{name} {value:g}" if isinstance(value, float) else f"{name} {value}" for name, value in item.values.items())
+    spelled = {name: f"{value:g}" if isinstance(value, float) else str(value) for name, value in item.values.items()}
+    text = ", ".join(f"{name} {value}{'^' if name in item.ends else ''}" for name, value in spelled.items())
 
     return f"{text} =" if item.values == item.before else text
 
@@ -310,10 +311,13 @@ def hyperparameters(board: Leaderboard) -> str:
     fields = dict.fromkeys(name for item in board.tuned for name in item.values)
     configs = max(item.configs for item in board.tuned)
     total = sum(item.wall_seconds for item in board.tuned)
+    at_ends = sum(len(item.ends) for item in board.tuned)
+    numbers = sum(isinstance(value, int | float) and not isinstance(value, bool) for item in board.tuned for value in item.values.values())
+    ends = f" {at_ends} of {count(numbers, 'chosen number')} lie at the end of what was tried." if at_ends else ""
 
     return (
         f"{text} Tuning: {', '.join(fields)}, {configs} configurations for each method and data set, scored on validation data; "
-        f"{count(sum(item.trials for item in board.tuned), 'trial')}, {seconds(total)} in all."
+        f"{count(sum(item.trials for item in board.tuned), 'trial')}, {seconds(total)} in all.{ends}"
     )
 
 

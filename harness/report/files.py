@@ -131,7 +131,7 @@ def to_markdown(board: Leaderboard, command: str) -> str:
         parts += ["## All data sets together", _together(board, main)]
         parts += [escape(figures.rank_tests(board, main)), escape(figures.left_out(board, main)), TOGETHER]
     if board.tuned:
-        parts += ["## Tuning", _tuning(board), escape(f"{figures.TUNING_LEGEND} =: the suite's own value was the best.")]
+        parts += ["## Tuning", _tuning(board), escape(figures.TUNING_LEGEND)]
     for column in board.columns:
         parts += [f"## {escape(column.label)}", _details(board, column.label), escape(figures.resolution(board, main, [column]))]
     parts += [_details_legend(board), "## Methods", _methods(board)]

@@ -19,7 +19,7 @@ from harness.registry import load_registry
 from harness.search import draw, search_spaces
 from harness.suite import Overrides
 from harness.suite_loading import TUNING_SEED, load_suite
-from harness.tuning import UnfinishedTuning, choose
+from harness.tuning import UnfinishedTuning, _ends, choose
 
 TUNABLE = Path(__file__).parent / "tunable_plugin.py"
 
@@ -219,6 +219,35 @@ def test_where_everything_failed_the_suites_own_is_kept_and_the_score_is_missing
 
     ledger = next(item for item in tuned.tuned if item.method == "near")
     assert (ledger.values, ledger.score, ledger.failed) == ({"guess": 1.0}, None, 12)
+
+
+@pytest.mark.parametrize(("wanted", "is_end"), [(max, True), (lambda guesses: sorted(guesses)[1], False)])
+def test_a_choice_at_the_end_of_what_was_tried_is_marked(tmp_path, wanted, is_end):
+    suite, code, _ = loaded(tmp_path)
+    plan = plan_tuning(suite, code, None)
+    best = wanted(candidate.values["guess"] for candidate in suite.tuning.candidates["hidden", "near"])
+
+    tuned = choose(
+        suite, plan, {item.key: record_of(item, float(item.trial.method.parameters.get("guess") != best)) for item in plan.planned}
+    )
+
+    found = next(item for item in tuned.tuned if item.method == "near")
+    assert found.values == {"guess": best}
+    assert found.ends == (("guess",) if is_end else ())
+
+
+@pytest.mark.parametrize(
+    ("tried", "best", "ends"),
+    [
+        ([{"rate": 0.1, "decay": 0.0}, {"rate": 0.2, "decay": 0.1}, {"rate": 0.4, "decay": 0.2}], 0, ("rate",)),  # nothing is below 0
+        ([{"rate": 0.1, "decay": 0.0}, {"rate": 0.2, "decay": 0.1}, {"rate": 0.4, "decay": 0.2}], 2, ("rate", "decay")),
+        ([{"kind": "hard"}, {"kind": "soft"}, {"kind": "other"}], 2, ()),
+        ([{"on": True}, {"on": False}, {"on": True}], 1, ()),
+        ([{"rate": 0.1}, {"rate": 0.2}, {"rate": 0.1}], 1, ()),  # one of two is always at an end
+    ],
+)
+def test_ends_are_of_numbers_of_which_several_were_tried(tried, best, ends):
+    assert _ends(tried, best) == ends
 
 
 def test_the_ledger_counts_the_time_of_all_trials(tmp_path):
