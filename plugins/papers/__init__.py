@@ -29,16 +29,6 @@ def bench_papers():
         asks="a pruned language model, calibration data, trainable subsets, mask-safe merging, block-wise reconstruction",
     )
     yield ListedPaper(
-        "oracle_pruning",
-        "pruning",
-        Paper(
-            "Is Oracle Pruning the True Oracle? A Sanity-Check of the Pruning Paradigm over the Past 35 Years",
-            year=2024,
-            arxiv="2412.00143",
-        ),
-        asks="hundreds of small retrainings (stacked), rank correlations",
-    )
-    yield ListedPaper(
         "bignas",
         "architecture_search",
         Paper("BigNAS: Scaling Up Neural Architecture Search with Big Single-Stage Models", year=2020, arxiv="2003.11142"),

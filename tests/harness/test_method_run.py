@@ -174,6 +174,7 @@ def test_the_bundled_tasks_with_an_artifact_are_those_that_are_looked_at():
         "distillation",
         "lm_finetuning",
         "quantile_regression",
+        "filter_pruning",
         "quantization",
         "rlvr",
     }

@@ -20,6 +20,7 @@ from plugins.data.images.sets import (
     CIFAR100,
     DIGITS,
     FASHION_MNIST,
+    MNIST,
     PictureSet,
     published_parts,
     scaled,
@@ -27,7 +28,7 @@ from plugins.data.images.sets import (
     shuffled_split,
 )
 
-__all__ = ["Cifar10", "Cifar100", "DigitPairs", "Digits", "FashionMnist"]
+__all__ = ["Cifar10", "Cifar100", "DigitPairs", "Digits", "FashionMnist", "Mnist"]
 
 Size = Annotated[int, Ge(1)]
 
@@ -118,6 +119,13 @@ class DigitPairs:
             parts.append(labelled_set(scaled(pairs.x, DIGITS.brightest), pairs.y))
 
         return ImageData(*parts, n_classes=N_PAIR_CLASSES)
+
+
+@dataclass
+class Mnist(Pictures):
+    """MNIST, ``(1, 28, 28)`` in [0, 1]."""
+
+    pictures: ClassVar[PictureSet] = MNIST
 
 
 @dataclass

@@ -1,0 +1,1 @@
+"""The baselines of the task ``filter_pruning``: criteria of units, and a short retraining."""
