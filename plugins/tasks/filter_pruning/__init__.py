@@ -26,7 +26,7 @@ def bench_tasks():
         metrics=(
             "pick_accuracy",
             "tau_accuracy",
-            "tau_loss",
+            "tau_train_loss",
             "anomaly",
             "regret",
             "p_value",
@@ -51,7 +51,6 @@ def bench_tasks():
             "retrain_epochs",
             "pretrain_epochs",
             "pretrain_learning_rate",
-            "selection",
             "batch_size",
             "learning_rate",
             "weight_decay",
@@ -108,7 +107,10 @@ def bench_metrics():
         "tau_accuracy", "Kendall's tau of scores and accuracies behind retraining; -1 where the scores foresee them", "lower", (-1.0, 1.0)
     )
     yield _metric(
-        "tau_loss", "Kendall's tau of scores and losses behind retraining; 1 where the scores foresee them", "higher", (-1.0, 1.0)
+        "tau_train_loss",
+        "Kendall's tau of scores and training losses behind retraining; 1 where the scores foresee them",
+        "higher",
+        (-1.0, 1.0),
     )
     yield _fraction("anomaly", "Share of candidates that are better than the pick, retrained", "lower")
     yield _fraction("regret", "Accuracy of the best candidate less that of the pick", "lower")

@@ -8,6 +8,7 @@ figures are means over its retrainings.
 from __future__ import annotations
 
 import math
+from itertools import combinations
 from typing import NamedTuple
 
 import numpy as np
@@ -18,6 +19,7 @@ from plugins.tasks.filter_pruning.protocol import Outcome
 
 __all__ = [
     "Correlations",
+    "accuracies",
     "anomaly",
     "anomaly_ratio",
     "best_accuracy",
@@ -29,7 +31,7 @@ __all__ = [
     "pick_accuracy",
     "regret",
     "tau_accuracy",
-    "tau_loss",
+    "tau_train_loss",
 ]
 
 
@@ -68,57 +70,60 @@ def anomaly_ratio(scores: np.ndarray, figures: np.ndarray, higher_is_better: boo
     return float((figures > pick if higher_is_better else figures < pick).mean())
 
 
+def accuracies(outcome: Outcome, data: ImageData) -> np.ndarray:
+    """Return the test accuracy of each retraining of each candidate, ``(R, N)``."""
+    found: np.ndarray = (outcome.classes == data.test.y.numpy()).mean(axis=2)
+
+    return found
+
+
 def tau_accuracy(outcome: Outcome, data: ImageData) -> float:
     """Return tau of scores and test accuracies; below 0 for scores that say what comes."""
-    return correlations(outcome.scores, outcome.accuracy.mean(axis=0)).tau_b
+    return correlations(outcome.scores, accuracies(outcome, data).mean(axis=0)).tau_b
 
 
 def p_value(outcome: Outcome, data: ImageData) -> float:
     """Return how probable so large a correlation with the accuracies is by chance, in [0, 1]."""
-    return correlations(outcome.scores, outcome.accuracy.mean(axis=0)).p_value
+    return correlations(outcome.scores, accuracies(outcome, data).mean(axis=0)).p_value
 
 
-def tau_loss(outcome: Outcome, data: ImageData) -> float:
-    """Return tau of scores and test losses; above 0 for scores that say what comes."""
-    return correlations(outcome.scores, outcome.loss.mean(axis=0)).tau_b
+def tau_train_loss(outcome: Outcome, data: ImageData) -> float:
+    """Return tau of scores and training losses behind retraining; above 0 for scores that say what comes."""
+    return correlations(outcome.scores, outcome.train_loss.mean(axis=0)).tau_b
 
 
 def ceiling(outcome: Outcome, data: ImageData) -> float | None:
     """Return tau of the test accuracies of two retrainings of the same candidates, mean over pairs; ``None`` for a single one. The same for all methods."""
-    found = [
-        correlations(outcome.accuracy[one], outcome.accuracy[other]).tau_b
-        for one in range(len(outcome.accuracy))
-        for other in range(one + 1, len(outcome.accuracy))
-    ]
+    found = [correlations(one, other).tau_b for one, other in combinations(accuracies(outcome, data), 2)]
 
     return math.fsum(found) / len(found) if found else None
 
 
 def anomaly(outcome: Outcome, data: ImageData) -> float:
     """Return the share of candidates whose test accuracy is strictly better than the pick's."""
-    return anomaly_ratio(outcome.scores, outcome.accuracy.mean(axis=0), higher_is_better=True)
+    return anomaly_ratio(outcome.scores, accuracies(outcome, data).mean(axis=0), higher_is_better=True)
 
 
 def pick_accuracy(outcome: Outcome, data: ImageData) -> float:
     """Return the test accuracy of the pick, retrained, in [0, 1]."""
-    return float(outcome.accuracy.mean(axis=0)[int(np.argmin(outcome.scores))])
+    return float(accuracies(outcome, data).mean(axis=0)[int(np.argmin(outcome.scores))])
 
 
 def regret(outcome: Outcome, data: ImageData) -> float:
     """Return the test accuracy of the best candidate less that of the pick, in [0, 1]."""
-    return float(outcome.accuracy.mean(axis=0).max()) - pick_accuracy(outcome, data)
+    return float(accuracies(outcome, data).mean(axis=0).max()) - pick_accuracy(outcome, data)
 
 
 def mean_accuracy(outcome: Outcome, data: ImageData) -> float:
     """Return the mean test accuracy of all candidates: what a pick by chance has. The same for all methods."""
-    return float(outcome.accuracy.mean())
+    return float(accuracies(outcome, data).mean())
 
 
 def best_accuracy(outcome: Outcome, data: ImageData) -> float:
     """Return the test accuracy of the best candidate. The same for all methods."""
-    return float(outcome.accuracy.mean(axis=0).max())
+    return float(accuracies(outcome, data).mean(axis=0).max())
 
 
 def dense_accuracy(outcome: Outcome, data: ImageData) -> float:
     """Return the test accuracy of the whole network. The same for all methods."""
-    return float(outcome.dense_accuracy)
+    return float((outcome.dense_classes == data.test.y.numpy()).mean())

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, fields, replace
-from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Protocol
+from typing import TYPE_CHECKING, Annotated, ClassVar, Protocol
 
 import numpy as np
 import torch
@@ -131,17 +131,15 @@ class Outcome:
         scores: ``(N,)`` float64, of the method.
         pruned_loss: ``(N,)`` float64, mean cross entropy on the training set before retraining.
         train_loss: ``(R, N)`` float64, behind it.
-        loss: ``(R, N)`` float64, on the test set.
-        accuracy: ``(R, N)`` float64, on the test set.
-        dense_accuracy: ``()``, of the whole network on the test set.
+        classes: ``(R, N, n_test)`` uint8, what each candidate names behind retraining.
+        dense_classes: ``(n_test,)`` uint8, what the whole network names.
     """
 
     scores: np.ndarray
     pruned_loss: np.ndarray
     train_loss: np.ndarray
-    loss: np.ndarray
-    accuracy: np.ndarray
-    dense_accuracy: np.ndarray
+    classes: np.ndarray
+    dense_classes: np.ndarray
 
 
 @dataclass
@@ -163,8 +161,6 @@ class FilterPruningProtocol(PruningRecipe):
         retrain_epochs: Of each.
         pretrain_epochs: Of the whole network.
         pretrain_learning_rate: As ``learning_rate``.
-        selection: Whether a candidate's accuracy is that behind the ``last`` epoch, or the best one on the test set behind any, as the paper has it; the latter
-            is too high, and never was anybody's to choose.
     """
 
     outcome_type: ClassVar[type] = Outcome
@@ -180,7 +176,6 @@ class FilterPruningProtocol(PruningRecipe):
     retrain_epochs: Annotated[int, Ge(0)] = 10
     pretrain_epochs: Annotated[int, Ge(1)] = 30
     pretrain_learning_rate: Annotated[float, Gt(0)] = 3e-2
-    selection: Literal["last", "best_test"] = "last"
 
     def __post_init__(self) -> None:
         if len(set(self.layers)) < len(self.layers):
@@ -191,24 +186,29 @@ class FilterPruningProtocol(PruningRecipe):
             )
 
     def build_artifact(self, data: ImageData, run: Run, folder: Path) -> None:
-        """Train the network, draw the candidates, retrain and evaluate them, and write ``candidates.safetensors``."""
+        """
+        Train the network, draw the candidates, retrain them, and write ``candidates.safetensors``; test labels are not looked at.
+
+        Raises:
+            ValueError: There are more classes than a byte holds.
+        """
+        if data.n_classes > 256:
+            raise ValueError(f"{data.n_classes} classes; this task keeps classes in bytes")
         network = self._trained(data, run)
         removed = self._draw(run)
         view = self._view(data, network, removed)
-        stack = view.candidates()
-        found = {"pruned_loss": stack.score(data.train).loss}
-        rows: dict[str, list[Tensor]] = {"train_loss": [], "loss": [], "accuracy": []}
+        found = {
+            "pruned_loss": view.candidates().score(data.train).loss,
+            "dense_classes": CandidateStack([network]).predict(data.test.x)[0],
+        }
+        losses, classes = [], []
         for repeat in range(self.repeats):
             own_run = Run(derive_seed(run.seed, f"retraining {repeat}"), Budget(), run.device, run.report)
             stack = view.candidates()
-            watched = data.test if self.selection == "best_test" else None
-            best = retrain(stack, view, own_run, self.retrain_epochs, self.learning_rate, self.weight_decay, watched)
-            test = stack.score(data.test)
-            rows["train_loss"].append(stack.score(data.train).loss)
-            rows["loss"].append(test.loss)
-            rows["accuracy"].append(test.accuracy if best is None else best)
-        found |= {name: torch.stack(values) for name, values in rows.items()}
-        found["dense_accuracy"] = CandidateStack([network]).score(data.test).accuracy[0]
+            retrain(stack, view, own_run, self.retrain_epochs, self.learning_rate, self.weight_decay)
+            losses.append(stack.score(data.train).loss)
+            classes.append(stack.predict(data.test.x))
+        found |= {"train_loss": torch.stack(losses), "classes": torch.stack(classes)}
         state = {f"network.{name}": value for name, value in network.state_dict().items()}
         units = {f"removed.{place}": values for place, values in removed.items()}
 
@@ -237,9 +237,13 @@ class FilterPruningProtocol(PruningRecipe):
             raise ValueError(f"the method gives scores of shape {tuple(scores.shape)}, expected {(n,)}, one a candidate")
         if not bool(torch.isfinite(scores).all()):
             raise TrialDiverged("a score is not finite")
-        figures = {name: stored[name].numpy() for name in ("pruned_loss", "train_loss", "loss", "accuracy", "dense_accuracy")}
+        figures = {name: stored[name].numpy() for name in ("pruned_loss", "train_loss", "classes", "dense_classes")}
 
         return Outcome(scores=scores.numpy(), **figures)
+
+    def for_tuning(self, data: ImageData) -> ImageData:
+        """Return the data with the validation set in the place of the test set."""
+        return replace(data, test=data.valid)
 
     def shuffle_hidden(self, data: ImageData, rng: np.random.Generator, privileges: tuple[str, ...]) -> ImageData:
         """Return the data with the test labels in random order."""

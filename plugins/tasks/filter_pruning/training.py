@@ -57,6 +57,13 @@ class CandidateStack(nn.Module):
         return cross_entropy(logits.transpose(1, 2), y.expand(len(logits), -1), reduction="none").mean(dim=1)
 
     @torch.no_grad()
+    def predict(self, x: Tensor) -> Tensor:
+        """Return the class that each names for each sample, ``(N, n)`` uint8 on the CPU."""
+        device = next(iter(self.stacked.parameters.values())).device
+
+        return torch.cat([self(part.to(device)).argmax(dim=2).to(torch.uint8).cpu() for part in torch.split(x, SAMPLES)], dim=1)
+
+    @torch.no_grad()
     def score(self, data: LabelledSet) -> Scored:
         """Evaluate all of them."""
         device = next(iter(self.stacked.parameters.values())).device
@@ -78,15 +85,7 @@ class CandidateTraining(Training):
         return {}
 
 
-def retrain(
-    stack: CandidateStack,
-    data: TrainingView[TrainingRecipe],
-    run: Run,
-    epochs: int,
-    rate: float,
-    decay: float,
-    watched: LabelledSet | None = None,
-) -> Tensor | None:
+def retrain(stack: CandidateStack, data: TrainingView[TrainingRecipe], run: Run, epochs: int, rate: float, decay: float) -> None:
     """
     Retrain all candidates, each from where it is.
 
@@ -97,19 +96,8 @@ def retrain(
         epochs: Passes over the training set, 0 or more.
         rate: Highest learning rate.
         decay: Of weights.
-        watched: Looked at behind each epoch.
-
-    Returns:
-        ``(N,)``, the highest accuracy that each had on ``watched`` behind any epoch; ``None`` without it, or without an epoch.
     """
     optimizer = SGD(list(stack.stacked.parameters.values()), lr=rate, momentum=0.9, weight_decay=decay)
     training = CandidateTraining(stack, optimizer, data, run)
-    best: Tensor | None = None
-    for _, batches in training.epochs(epochs=epochs) if epochs > 0 else ():
-        for batch in batches:
-            training.descend(stack.losses(batch.x, batch.y).sum())
-        if watched is not None:
-            accuracy = stack.score(watched).accuracy
-            best = accuracy if best is None else torch.maximum(best, accuracy)
-
-    return best
+    for batch in training.batches(epochs=epochs) if epochs > 0 else ():
+        training.descend(stack.losses(batch.x, batch.y).sum())
