@@ -41,6 +41,9 @@ class Looking:
 
     def begin(self, stream, run):
         raise Looked(f"the artifact is {run.artifact}")
+
+    def score(self, data, run):
+        raise Looked(f"the artifact is {run.artifact}")
 """
 
 
