@@ -268,3 +268,16 @@ def test_a_report_of_another_shape_is_refused():
 
     with pytest.raises(ValueError, match=r"'labels' of the reports has shape \(2, 2, 3\), expected \(2, 2, 30\)"):
         confront(Short(), digits())
+
+
+def test_standardised_pictures_have_no_mean_and_the_deviation_1_by_the_training_set():
+    plain, standardised = digits(n_train=400), digits(n_train=400, standardised=True)
+
+    x = standardised.tasks[0].train.x
+    assert abs(float(x.mean())) < 1e-5
+    assert float(x.std(correction=0)) == pytest.approx(1, abs=1e-5)
+    assert x.dtype == torch.float32
+    mean, deviation = plain.tasks[0].train.x.mean(), plain.tasks[0].train.x.std(correction=0)
+    for one, other in zip(plain.tasks, standardised.tasks, strict=True):
+        torch.testing.assert_close(other.test.x, (one.test.x - mean) / deviation, rtol=1e-4, atol=1e-5)
+        assert torch.equal(other.test.y, one.test.y)
