@@ -100,4 +100,6 @@ def retrain(stack: CandidateStack, data: TrainingView[TrainingRecipe], run: Run,
     optimizer = SGD(list(stack.stacked.parameters.values()), lr=rate, momentum=0.9, weight_decay=decay)
     training = CandidateTraining(stack, optimizer, data, run)
     for batch in training.batches(epochs=epochs) if epochs > 0 else ():
-        training.descend(stack.losses(batch.x, batch.y).sum())
+        losses = stack.losses(batch.x, batch.y)
+        run.count(forward=losses.numel() * len(batch.x))
+        training.descend(losses.sum(), samples=losses.numel() * len(batch.x))

@@ -212,6 +212,14 @@ def test_each_method_scores_each_candidate(method, layers):
     assert len(np.unique(outcome.scores)) > 1
 
 
+def test_a_short_retraining_counts_the_samples_of_every_candidate():
+    run = Run(0, Budget(epochs=1), artifact=built())
+
+    FilterPruningProtocol(**SMALL).confront(ShortRetraining(), pictures(), run, ())
+
+    assert (run.samples_forward, run.samples_backward) == (6 * 60, 6 * 60)
+
+
 def test_a_short_retraining_as_long_as_the_long_one_foresees_it():
     outcome = confronted(ShortRetraining(judged_on="train"), epochs=2)
 
